@@ -1,0 +1,1 @@
+//! PromQL: lexer, parser, spanned syntax tree, printer, and the test-script language.

@@ -1,0 +1,57 @@
+//! What a query returns.
+
+use pharos_model::{LabelSet, Sample, TimestampMs};
+
+/// The result of an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Scalar(Sample),
+    String {
+        ts: TimestampMs,
+        text: String,
+    },
+    /// One sample for each series, in the order the API shows.
+    Vector(Vec<VectorElement>),
+    /// Sorted by labels.
+    Matrix(Vec<Series>),
+}
+
+/// An element of an instant vector. Its timestamp is the evaluation time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorElement {
+    pub labels: LabelSet,
+    pub sample: Sample,
+}
+
+/// A series of a range vector or of a range query's answer; samples ascend by time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    pub labels: LabelSet,
+    pub samples: Vec<Sample>,
+}
+
+/// A finished query: its value, and what the user should know about it. Texts are those of the API, position included.
+#[derive(Clone, Debug)]
+pub struct QueryOutcome {
+    pub value: Value,
+    pub warnings: Vec<String>,
+    pub infos: Vec<String>,
+    pub stats: QueryStats,
+}
+
+/// Counts for the API's `stats` parameter.
+#[derive(Clone, Debug, Default)]
+pub struct QueryStats {
+    /// Samples read by selectors, each step of a range query counted.
+    pub total_queryable_samples: u64,
+    /// Most samples held at one time.
+    pub peak_samples: u64,
+    /// Samples for each step, when asked for.
+    pub samples_per_step: Option<Vec<(TimestampMs, u64)>>,
+    /// Wall seconds: whole evaluation, preparation (parse, plan, select), inner evaluation, sort, queue.
+    pub eval_total_secs: f64,
+    pub query_preparation_secs: f64,
+    pub inner_eval_secs: f64,
+    pub result_sort_secs: f64,
+    pub exec_queue_secs: f64,
+}

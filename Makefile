@@ -1,0 +1,45 @@
+# make run     one node that scrapes itself, http://localhost:9090
+# make test    every check and test
+# make verify  checks only: format, lints, arrows between crates
+# make t CRATE=storage   one crate's tests
+# make fix     formats and applies what the linter can mend
+# make fuzz    every fuzz target for a minute
+# make bench   micro-benchmarks;  make versus  side by side with installed peers
+
+CARGO ?= cargo
+LISTEN ?= 0.0.0.0:9090
+FUZZ_SECONDS ?= 60
+
+.PHONY: run test verify t fix peers bench versus fuzz
+
+run:
+	$(CARGO) run --release --bin pharos -- server --config.file=deploy/prometheus.yml --storage.path=./data --web.listen-address=$(LISTEN)
+
+test: verify peers
+	$(CARGO) test --workspace
+
+verify:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --test arrows
+
+t:
+	$(CARGO) test -p pharos-$(CRATE)
+
+fix:
+	$(CARGO) clippy --fix --allow-dirty --workspace --all-targets
+	$(CARGO) fmt --all
+
+# Real peers for the whole-node tests; without them those tests say so and skip.
+peers:
+	@tests/peers.sh
+
+bench:
+	$(CARGO) bench -p pharos-benches
+
+versus:
+	$(CARGO) build --release --bin pharos
+	$(CARGO) run --release -p pharos-benches --bin versus
+
+fuzz:
+	fuzz/run.sh $(FUZZ_SECONDS)

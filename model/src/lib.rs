@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod metadata;
 pub mod sample;
 
+pub mod byte_size;
 pub mod duration;
 pub mod number;
 pub mod time;

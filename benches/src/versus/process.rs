@@ -1,0 +1,223 @@
+//! A server under measurement: started, asked, and read through `/proc`.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Longest wait for a server to come up.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Pause between two looks at a server that is coming up.
+const READY_POLL: Duration = Duration::from_millis(10);
+/// Clock ticks a second in `/proc/PID/stat`; fixed at 100 on Linux for user space.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Pharos,
+    Prometheus,
+    VictoriaMetrics,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::Pharos, Self::Prometheus, Self::VictoriaMetrics];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pharos => "pharos",
+            Self::Prometheus => "prometheus",
+            Self::VictoriaMetrics => "victoria-metrics",
+        }
+    }
+
+    /// The program: beside this binary for Pharos, from the path for the peers. `None` when it is not installed.
+    pub fn program(self) -> Option<PathBuf> {
+        if self == Self::Pharos {
+            let here = std::env::current_exe().ok()?;
+            return Some(here.with_file_name("pharos")).filter(|path| path.exists());
+        }
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(self.name())).find(|path| path.exists())
+    }
+
+    fn ready_path(self) -> &'static str {
+        match self {
+            Self::Pharos | Self::Prometheus => "/-/ready",
+            Self::VictoriaMetrics => "/health",
+        }
+    }
+}
+
+/// A running server with its own data folder.
+#[derive(Debug)]
+pub struct Server {
+    pub kind: Kind,
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+    config: String,
+    extra: Vec<String>,
+    client: reqwest::Client,
+}
+
+impl Server {
+    /// Starts with an empty data folder below `root` and waits until it is ready.
+    pub async fn start(kind: Kind, root: &Path, config: &str, extra: &[&str]) -> Result<Self> {
+        let folder = root.join(kind.name());
+        fs::create_dir_all(&folder)?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let extra: Vec<String> = extra.iter().map(|&arg| arg.to_owned()).collect();
+        let child = spawn(kind, &folder, port, config, &extra)?;
+        let client = reqwest::Client::builder().pool_max_idle_per_host(4).build()?;
+        let server = Self { kind, child, port, folder, config: config.to_owned(), extra, client };
+        server.wait_ready().await?;
+        Ok(server)
+    }
+
+    async fn wait_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let url = self.url(self.kind.ready_path());
+        while Instant::now() < deadline {
+            if self.client.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {
+                return Ok(());
+            }
+            tokio::time::sleep(READY_POLL).await;
+        }
+        bail!("{} was not ready within {READY_TIMEOUT:?}; see {}", self.kind.name(), self.folder.join("log").display())
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Sends a compressed remote-write body; anything but a success is an error.
+    pub async fn write(&self, body: bytes::Bytes) -> Result<()> {
+        let response = self
+            .client
+            .post(self.url("/api/v1/write"))
+            .header("content-encoding", "snappy")
+            .header("content-type", "application/x-protobuf")
+            .header("x-prometheus-remote-write-version", "0.1.0")
+            .body(body)
+            .send()
+            .await?;
+        let status = response.status();
+        if !status.is_success() {
+            bail!("{} refused a write: {status} {}", self.kind.name(), response.text().await.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Calls the query API and returns `data.result`.
+    pub async fn query(&self, path: &str, parameters: &[(&str, String)]) -> Result<Value> {
+        let mut parameters = parameters.to_vec();
+        if self.kind == Kind::VictoriaMetrics {
+            parameters.push(("nocache", "1".into()));
+        }
+        let text = self.client.post(self.url(path)).form(&parameters).send().await?.text().await?;
+        let mut answer: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+        if answer["status"] != "success" {
+            bail!("{}: {text}", self.kind.name());
+        }
+        Ok(answer["data"]["result"].take())
+    }
+
+    /// Makes everything written so far visible to queries.
+    pub async fn flush(&self) -> Result<()> {
+        if self.kind == Kind::VictoriaMetrics {
+            self.client.get(self.url("/internal/force_flush")).send().await?;
+        }
+        Ok(())
+    }
+
+    /// User and system seconds so far.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The command name, in parentheses, may hold spaces.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = fields.iter().skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+        Ok(ticks as f64 / TICKS_PER_SECOND)
+    }
+
+    /// Anonymous resident bytes now.
+    pub fn anonymous_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
+        let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// Bytes below a subfolder of the data folder whose name `keep` accepts; sizes as allocated on disk.
+    pub fn disk_bytes(&self, keep: &dyn Fn(&Path) -> bool) -> u64 {
+        walk(&self.folder, keep)
+    }
+
+    /// Ends the process at once and starts it again; returns how long it took to be ready.
+    pub async fn kill_and_restart(&mut self) -> Result<Duration> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let started = Instant::now();
+        self.child = spawn(self.kind, &self.folder, self.port, &self.config, &self.extra)?;
+        self.wait_ready().await?;
+        Ok(started.elapsed())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(kind: Kind, folder: &Path, port: u16, config: &str, extra: &[String]) -> Result<Child> {
+    let program = kind.program().with_context(|| format!("{} is not installed", kind.name()))?;
+    let config_file = folder.join("config.yml");
+    fs::write(&config_file, config)?;
+    let data = folder.join("data");
+    let address = format!("127.0.0.1:{port}");
+    let mut command = Command::new(program);
+    match kind {
+        Kind::Pharos => {
+            command.arg("server").arg(format!("--storage.path={}", data.display()));
+            command.arg(format!("--config.file={}", config_file.display()));
+            command.arg(format!("--web.listen-address={address}"));
+            command.args(extra);
+        }
+        Kind::Prometheus => {
+            command.arg(format!("--storage.tsdb.path={}", data.display()));
+            command.arg(format!("--config.file={}", config_file.display()));
+            command.arg(format!("--web.listen-address={address}")).arg("--web.enable-remote-write-receiver");
+        }
+        Kind::VictoriaMetrics => {
+            command.arg(format!("-storageDataPath={}", data.display())).arg("-retentionPeriod=100y");
+            command.arg(format!("-httpListenAddr={address}")).arg("-search.maxUniqueTimeseries=5000000");
+            command.arg("-search.maxPointsPerTimeseries=100000").arg("-search.latencyOffset=0s");
+            command.arg("-search.disableCache=true");
+            if config.contains("scrape_configs") {
+                command.arg(format!("-promscrape.config={}", config_file.display()));
+            }
+        }
+    }
+    let log = File::options().create(true).append(true).open(folder.join("log"))?;
+    command.stdout(Stdio::null()).stderr(log).spawn().with_context(|| format!("start {}", kind.name()))
+}
+
+fn walk(path: &Path, keep: &dyn Fn(&Path) -> bool) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| {
+            let path = entry.path();
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => walk(&path, keep),
+                Ok(meta) if keep(&path) => meta.len(),
+                _ => 0,
+            }
+        })
+        .sum()
+}

@@ -1,0 +1,135 @@
+//! The range expressions of everyday dashboards: CPU of each, answers compared.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::data::Fleet;
+use super::process::{Kind, Server};
+use super::remote_write::INTERVAL_MS;
+use super::report::Figure;
+
+/// What a node dashboard asks.
+const EXPRESSIONS: &[&str] = &[
+    "node_cpu_metric_0_total",
+    "rate(node_cpu_metric_0_total[5m])",
+    "irate(node_cpu_metric_4_total[5m])",
+    "increase(node_disk_metric_1_total[30m])",
+    "sum by (mode) (rate(node_cpu_metric_0_total[5m]))",
+    "sum by (instance) (rate({__name__=~\"node_cpu_metric_.*_total\"}[5m]))",
+    "100 * (1 - avg by (instance) (rate(node_cpu_metric_8_total{mode=\"idle\"}[5m])))",
+    "topk(5, sum by (instance) (rate(node_disk_metric_1_total[5m])))",
+    "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))",
+    "histogram_quantile(0.99, sum by (le, handler) (rate(http_request_duration_seconds_bucket[5m])))",
+    "sum by (instance) (node_memory_metric_3_bytes) / sum by (instance) (node_memory_metric_7_bytes)",
+    "node_network_metric_2_bytes * on (instance, device) group_left (team) node_network_metric_6_bytes",
+    "avg_over_time(node_network_metric_2_bytes[10m])",
+    "max by (region) (max_over_time(node_memory_metric_3_bytes[30m]))",
+    "count by (cluster, job) (node_memory_metric_3_bytes)",
+    "node_memory_metric_3_bytes > 500",
+    "sum(node_memory_metric_3_bytes) - sum(node_memory_metric_3_bytes offset 10m)",
+    "quantile(0.9, node_memory_metric_7_bytes)",
+];
+/// Steps of each range query; the range is the same.
+const STEPS: [i64; 3] = [1, 100, 1000];
+/// Relative difference that two answers may have: sums are added up in another order.
+const TOLERANCE: f64 = 1e-9;
+/// Each query is repeated until this much CPU was used, because the kernel counts in hundredths.
+const CPU_SECONDS_MIN: f64 = 0.3;
+const REPEATS_MAX: usize = 200;
+
+/// Loads the same data into every server, then asks every expression of each.
+pub async fn run(kinds: &[Kind], root: &Path, series: usize, rounds: usize, now_ms: i64) -> Result<Vec<Figure>> {
+    let fleet = Fleet::new(series);
+    let mut servers = Vec::new();
+    for &kind in kinds {
+        let server = Server::start(kind, root, "global: {}\n", &[]).await?;
+        for round in 0..rounds {
+            for body in fleet.round(round, now_ms - (rounds - round) as i64 * INTERVAL_MS) {
+                server.write(body).await?;
+            }
+        }
+        server.flush().await?;
+        servers.push(server);
+    }
+    let mut figures = Vec::new();
+    for expression in EXPRESSIONS {
+        for steps in STEPS {
+            figures.push(measure(&servers, expression, steps, rounds, now_ms).await?);
+        }
+    }
+    Ok(figures)
+}
+
+async fn measure(servers: &[Server], expression: &str, steps: i64, rounds: usize, now_ms: i64) -> Result<Figure> {
+    // Half an interval off the samples: Prometheus 2.42 closes a range window on the left and today's does not.
+    let end = now_ms - INTERVAL_MS / 2;
+    let start = if steps == 1 { end } else { end - (rounds as i64 * INTERVAL_MS) / 2 };
+    let step = if steps == 1 { 1000 } else { (end - start) / (steps - 1) };
+    let seconds = |ms: i64| format!("{}", ms as f64 / 1000.0);
+    let parameters = [
+        ("query", expression.to_owned()),
+        ("start", seconds(start)),
+        ("end", seconds(end)),
+        ("step", seconds(step)),
+    ];
+    let mut figure = Figure::new(format!("{expression} @ {steps}"), "CPU-ms");
+    let mut answers = Vec::new();
+    for server in servers {
+        answers.push((server.kind, by_series(server.query("/api/v1/query_range", &parameters).await?)));
+        let (before, mut repeats, mut used) = (server.cpu_seconds()?, 0, 0.0);
+        while used < CPU_SECONDS_MIN && repeats < REPEATS_MAX {
+            server.query("/api/v1/query_range", &parameters).await?;
+            repeats += 1;
+            used = server.cpu_seconds()? - before;
+        }
+        figure.values.insert(server.kind, used * 1000.0 / repeats as f64);
+    }
+    compare(expression, steps, &answers)?;
+    Ok(figure)
+}
+
+type Answer = BTreeMap<String, Vec<(String, f64)>>;
+
+fn by_series(result: Value) -> Answer {
+    let points = |series: &Value| {
+        series["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|point| (point[0].to_string(), point[1].as_str().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)))
+            .collect()
+    };
+    let key = |series: &Value| {
+        let labels: BTreeMap<_, _> = series["metric"].as_object().into_iter().flatten().collect();
+        format!("{labels:?}")
+    };
+    result.as_array().into_iter().flatten().map(|series| (key(series), points(series))).collect()
+}
+
+/// Ours against Prometheus'. VictoriaMetrics extrapolates nothing by design, so its values are not compared.
+fn compare(expression: &str, steps: i64, answers: &[(Kind, Answer)]) -> Result<()> {
+    let answer = |kind| answers.iter().find(|(other, _)| *other == kind).map(|(_, answer)| answer);
+    let (Some(ours), Some(theirs)) = (answer(Kind::Pharos), answer(Kind::Prometheus)) else { return Ok(()) };
+    if ours.len() != theirs.len() {
+        bail!("{expression} @ {steps}: {} series, prometheus has {}", ours.len(), theirs.len());
+    }
+    for (series, points) in ours {
+        let Some(expected) = theirs.get(series) else { bail!("{expression} @ {steps}: prometheus lacks {series}") };
+        let same = points.len() == expected.len()
+            && points.iter().zip(expected).all(|((at, value), (other_at, other))| {
+                let close = (value - other).abs() <= TOLERANCE * value.abs().max(other.abs());
+                seconds_equal(at, other_at) && (close || value.to_bits() == other.to_bits())
+            });
+        if !same {
+            bail!("{expression} @ {steps}: {series} differs: {points:?} instead of {expected:?}");
+        }
+    }
+    Ok(())
+}
+
+fn seconds_equal(a: &str, b: &str) -> bool {
+    a.parse::<f64>().ok() == b.parse::<f64>().ok()
+}

@@ -1,0 +1,143 @@
+//! The rest of the HTTP API.
+
+use serde_json::Value;
+
+use crate::harness::{NO_SCRAPES, Node, eventually, now_ms};
+
+#[test]
+fn a_node_that_scrapes_itself_shows_up() {
+    let own = tempfile::tempdir().unwrap();
+    let port = crate::harness::free_port();
+    let config = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: self\n    static_configs:\n      - targets: ['127.0.0.1:{port}']\n"
+    );
+    // The last of the addresses counts for the harness, the first is the one that is scraped.
+    let node = Node::start_in(own.path(), &config, &[&format!("--web.listen-address=127.0.0.1:{port}")]);
+    eventually("up is 1", || node.number("up{job=\"self\"}", None) == Some(1.0));
+    let targets = node.data("/api/v1/targets");
+    let target = &targets["activeTargets"][0];
+    assert_eq!(target["health"], "up", "{targets}");
+    assert_eq!(target["scrapePool"], "self");
+    assert_eq!(target["labels"]["instance"], format!("127.0.0.1:{port}"));
+    assert_eq!(target["scrapeInterval"], "1s");
+    assert_eq!(node.data("/api/v1/scrape_pools")["scrapePools"], serde_json::json!(["self"]));
+    let metadata = node.data("/api/v1/metadata?metric=prometheus_http_requests_total");
+    assert_eq!(metadata["prometheus_http_requests_total"][0]["type"], "counter", "{metadata}");
+    let of_target = node.data("/api/v1/targets/metadata?metric=prometheus_http_requests_total");
+    assert_eq!(of_target[0]["target"]["job"], "self");
+    assert!(node.number("scrape_samples_scraped{job=\"self\"}", None).unwrap() > 10.0);
+}
+
+#[test]
+fn format_and_parse_query_answer() {
+    let node = Node::start(NO_SCRAPES, &[]);
+    assert_eq!(node.data("/api/v1/format_query?query=foo/bar"), "foo / bar");
+    let tree = node.data("/api/v1/parse_query?query=foo/bar");
+    assert_eq!(tree["type"], "binaryExpr");
+    assert_eq!(tree["op"], "/");
+}
+
+#[test]
+fn status_endpoints_tell_what_runs() {
+    let node = Node::start(NO_SCRAPES, &["--query.timeout=77s"]);
+    assert_eq!(node.data("/api/v1/status/flags")["query.timeout"], "77s");
+    let runtime = node.data("/api/v1/status/runtimeinfo");
+    assert_eq!(runtime["reloadConfigSuccess"], true);
+    assert!(runtime["startTime"].as_str().unwrap().starts_with("20"));
+    let now = now_ms();
+    assert_eq!(node.write(&[(&[("__name__", "a"), ("job", "x")], &[(now, 1.0)])]).0, 204);
+    let tsdb = node.data("/api/v1/status/tsdb");
+    assert_eq!(tsdb["headStats"]["numSeries"], 1, "{tsdb}");
+    assert_eq!(tsdb["seriesCountByMetricName"][0]["name"], "a");
+    assert!(node.data("/api/v1/status/walreplay")["current"].is_number());
+    assert_eq!(node.data("/api/v1/alertmanagers")["activeAlertmanagers"], serde_json::json!([]));
+    for path in ["/-/healthy", "/-/ready"] {
+        assert_eq!(node.get(path).0, 200);
+    }
+}
+
+#[test]
+fn own_metrics_carry_the_names_of_prometheus() {
+    let node = Node::start(NO_SCRAPES, &[]);
+    assert_eq!(node.write(&[(&[("__name__", "a")], &[(now_ms(), 1.0)])]).0, 204);
+    let (status, text) = node.get("/metrics");
+    assert_eq!(status, 200);
+    for name in [
+        "prometheus_build_info{",
+        "prometheus_config_last_reload_successful 1",
+        "prometheus_config_last_reload_success_timestamp_seconds ",
+        "prometheus_tsdb_head_series 1",
+        "prometheus_tsdb_head_samples_appended_total",
+        "prometheus_engine_queries ",
+        "prometheus_engine_queries_concurrent_max 20",
+        "prometheus_http_requests_total{",
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+    ] {
+        assert!(text.contains(&format!("\n{name}")), "{name} is missing");
+    }
+}
+
+#[test]
+fn series_are_deleted_in_a_range_of_time() {
+    let node = Node::start(NO_SCRAPES, &["--web.enable-admin-api"]);
+    let now = now_ms() / 1000 * 1000;
+    let samples: Vec<(i64, f64)> = (0..10).map(|i| (now - (9 - i) * 1000, i as f64)).collect();
+    assert_eq!(node.write(&[(&[("__name__", "a"), ("x", "1")], &samples), (&[("__name__", "a"), ("x", "2")], &samples)]).0, 204);
+    let start = (now - 5000) as f64 / 1000.0;
+    let (status, body) =
+        node.post(&format!("/api/v1/admin/tsdb/delete_series?match%5B%5D=a%7Bx%3D%221%22%7D&start={start}"), &[], b"");
+    assert_eq!(status, 204, "{body}");
+    let count = |x: &str| node.number(&format!("count_over_time(a{{x=\"{x}\"}}[1m])"), Some(now as f64 / 1000.0));
+    assert_eq!((count("1"), count("2")), (Some(4.0), Some(10.0)));
+}
+
+#[test]
+fn a_snapshot_is_a_folder_with_the_data() {
+    let node = Node::start(NO_SCRAPES, &["--web.enable-admin-api"]);
+    assert_eq!(node.write(&[(&[("__name__", "a")], &[(now_ms(), 1.0)])]).0, 204);
+    let (status, body) = node.post("/api/v1/admin/tsdb/snapshot", &[], b"");
+    assert_eq!(status, 200, "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let name = answer["data"]["name"].as_str().unwrap();
+    let folder = node.folder.join("data/snapshots").join(name);
+    let files = walk(&folder);
+    assert!(files.iter().any(|file| file.ends_with(".parquet")), "{files:?}");
+}
+
+fn walk(folder: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
+        if entry.path().is_dir() {
+            found.extend(walk(&entry.path()));
+        } else {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_route_prefix_moves_everything() {
+    let own = tempfile::tempdir().unwrap();
+    std::fs::write(own.path().join("config.yml"), NO_SCRAPES).unwrap();
+    let mut child = crate::harness::binary()
+        .arg("server")
+        .arg(format!("--config.file={}", own.path().join("config.yml").display()))
+        .arg(format!("--storage.path={}", own.path().join("data").display()))
+        .arg("--web.external-url=http://example.org/prom/")
+        .arg("--web.listen-address=127.0.0.1:0")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = crate::harness::listening_address(&mut child);
+    eventually("ready below the prefix", || {
+        crate::harness::send("GET /prom/-/ready HTTP/1.1", &address, &[], b"").is_some_and(|(status, _)| status == 200)
+    });
+    let (status, _) = crate::harness::send("GET /api/v1/labels HTTP/1.1", &address, &[], b"").unwrap();
+    assert_eq!(status, 404);
+    let (status, page) = crate::harness::send("GET /prom/query HTTP/1.1", &address, &[], b"").unwrap();
+    assert!(status == 200 && page.contains("<base href=\"/prom/\">"), "{page}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -3,3 +3,9 @@
 //! Leaves storing to a [`sink::Sink`].
 
 pub mod sink;
+
+pub mod exposition;
+
+pub mod label_limits;
+pub mod series_hash;
+mod wire;

@@ -1,0 +1,326 @@
+//! One `io.prometheus.client.Metric` as the points it stands for: a counter is one, a histogram has a count, a sum and
+//! its buckets.
+//!
+//! Repeated occurrences of a submessage are merged, as protobuf demands. Native buckets are walked over, not read.
+
+use pharos_model::TimestampMs;
+use pharos_model::sample::NORMAL_NAN_BITS;
+
+use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError};
+
+/// `io.prometheus.client.MetricType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Summary,
+    Untyped,
+    Histogram,
+    GaugeHistogram,
+}
+
+impl Kind {
+    pub(super) fn from_number(number: u64) -> Option<Self> {
+        Some(match number {
+            0 => Self::Counter,
+            1 => Self::Gauge,
+            2 => Self::Summary,
+            3 => Self::Untyped,
+            4 => Self::Histogram,
+            5 => Self::GaugeHistogram,
+            _ => return None,
+        })
+    }
+}
+
+/// Which sample of its metric a point is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Point {
+    Plain,
+    Count,
+    Sum,
+    Bucket(f64),
+    Quantile(f64),
+}
+
+impl Point {
+    /// What the sample's name has behind the family's.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Quantile(_) => "",
+            Self::Count => "_count",
+            Self::Sum => "_sum",
+            Self::Bucket(_) => "_bucket",
+        }
+    }
+
+    pub(super) fn bound(self) -> Option<f64> {
+        match self {
+            Self::Bucket(bound) | Self::Quantile(bound) => Some(bound),
+            Self::Plain | Self::Count | Self::Sum => None,
+        }
+    }
+}
+
+/// An exemplar's scalars, and its message for the labels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExemplarPlace<'a> {
+    pub value: f64,
+    pub ts: Option<TimestampMs>,
+    pub message: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PointValue<'a> {
+    pub kind: Point,
+    pub value: f64,
+    pub exemplar: Option<ExemplarPlace<'a>>,
+}
+
+/// The metric that was read last. Its buffers are reused.
+#[derive(Debug, Default)]
+pub(super) struct Metric<'a> {
+    /// The `LabelPair` fields, tags included, one after the other.
+    pub labels: Vec<u8>,
+    pub ts: Option<TimestampMs>,
+    pub created: Option<TimestampMs>,
+    points: Vec<PointValue<'a>>,
+    plain: f64,
+    exemplar: Option<ExemplarPlace<'a>>,
+    count: u64,
+    /// Counts of float histograms; 0 where the histogram has integer counts.
+    count_float: f64,
+    sum: f64,
+    has_native_buckets: bool,
+    is_native_only: bool,
+}
+
+type Result<T> = std::result::Result<T, WireError>;
+
+impl<'a> Metric<'a> {
+    pub(super) fn points(&self) -> &[PointValue<'a>] {
+        &self.points
+    }
+
+    /// Whether it is a histogram with native buckets alone.
+    pub(super) fn is_native_only(&self) -> bool {
+        self.is_native_only
+    }
+
+    /// Reads the next metric of a family; false at the family's end.
+    pub(super) fn read_next(&mut self, family: &mut Reader<'a>, kind: Kind) -> Result<bool> {
+        self.clear();
+        while let Some(tag) = family.tag()? {
+            if tag.field == 4 {
+                tag.expect(BYTES)?;
+                self.read(family.message(tag.field)?, kind)?;
+                return Ok(true);
+            }
+            family.skip(tag)?;
+        }
+        Ok(false)
+    }
+
+    fn clear(&mut self) {
+        let (mut labels, mut points) = (std::mem::take(&mut self.labels), std::mem::take(&mut self.points));
+        labels.clear();
+        points.clear();
+        *self = Self { labels, points, ..Self::default() };
+    }
+
+    fn read(&mut self, mut fields: Reader<'a>, kind: Kind) -> Result<()> {
+        while let Some(tag) = fields.tag()? {
+            match tag.field {
+                1 => {
+                    tag.expect(BYTES)?;
+                    fields.bytes(1)?;
+                    self.labels.extend_from_slice(fields.slice(tag.at, fields.position()));
+                }
+                2 | 3 | 4 | 5 | 7 => {
+                    tag.expect(BYTES)?;
+                    let message = fields.message(tag.field)?;
+                    if is_value_of(kind, tag.field) {
+                        self.read_value(message, kind)?;
+                    }
+                }
+                6 => {
+                    tag.expect(VARINT)?;
+                    // Prometheus takes 0 for no timestamp: proto3 cannot tell them apart.
+                    self.ts = Some(fields.varint()? as TimestampMs).filter(|ts| *ts != 0);
+                }
+                _ => fields.skip(tag)?,
+            }
+        }
+        self.finish(kind);
+        Ok(())
+    }
+
+    fn read_value(&mut self, mut fields: Reader<'a>, kind: Kind) -> Result<()> {
+        while let Some(tag) = fields.tag()? {
+            match kind {
+                Kind::Counter => self.counter_field(&mut fields, tag)?,
+                Kind::Gauge | Kind::Untyped if tag.field == 1 => self.plain = double(&mut fields, tag)?,
+                Kind::Gauge | Kind::Untyped => fields.skip(tag)?,
+                Kind::Summary => self.summary_field(&mut fields, tag)?,
+                Kind::Histogram | Kind::GaugeHistogram => self.histogram_field(&mut fields, tag)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn counter_field(&mut self, fields: &mut Reader<'a>, tag: Tag) -> Result<()> {
+        match tag.field {
+            1 => self.plain = double(fields, tag)?,
+            2 => self.exemplar = Some(exemplar(fields, tag)?),
+            3 => self.created = Some(timestamp(fields, tag)?),
+            _ => fields.skip(tag)?,
+        }
+        Ok(())
+    }
+
+    fn summary_field(&mut self, fields: &mut Reader<'a>, tag: Tag) -> Result<()> {
+        match tag.field {
+            1 => self.count = integer(fields, tag)?,
+            2 => self.sum = double(fields, tag)?,
+            3 => {
+                tag.expect(BYTES)?;
+                let (mut quantile, mut value) = (0.0, 0.0);
+                let mut fields = fields.message(3)?;
+                while let Some(tag) = fields.tag()? {
+                    match tag.field {
+                        1 => quantile = double(&mut fields, tag)?,
+                        2 => value = double(&mut fields, tag)?,
+                        _ => fields.skip(tag)?,
+                    }
+                }
+                self.push(Point::Quantile(quantile), value, None);
+            }
+            4 => self.created = Some(timestamp(fields, tag)?),
+            _ => fields.skip(tag)?,
+        }
+        Ok(())
+    }
+
+    fn histogram_field(&mut self, fields: &mut Reader<'a>, tag: Tag) -> Result<()> {
+        match tag.field {
+            1 => self.count = integer(fields, tag)?,
+            2 => self.sum = double(fields, tag)?,
+            3 => self.bucket(fields, tag)?,
+            4 => self.count_float = double(fields, tag)?,
+            15 => self.created = Some(timestamp(fields, tag)?),
+            6 => self.has_native_buckets |= double(fields, tag)? > 0.0,
+            7 => self.has_native_buckets |= integer(fields, tag)? > 0,
+            9 | 12 => {
+                self.has_native_buckets = true;
+                fields.skip(tag)?;
+            }
+            _ => fields.skip(tag)?,
+        }
+        Ok(())
+    }
+
+    fn bucket(&mut self, fields: &mut Reader<'a>, tag: Tag) -> Result<()> {
+        tag.expect(BYTES)?;
+        let mut fields = fields.message(tag.field)?;
+        let (mut bound, mut count, mut count_float, mut place) = (0.0, 0, 0.0, None);
+        while let Some(tag) = fields.tag()? {
+            match tag.field {
+                1 => count = integer(&mut fields, tag)?,
+                2 => bound = double(&mut fields, tag)?,
+                3 => place = Some(exemplar(&mut fields, tag)?),
+                4 => count_float = double(&mut fields, tag)?,
+                _ => fields.skip(tag)?,
+            }
+        }
+        self.push(Point::Bucket(bound), either_count(count_float, count), place);
+        Ok(())
+    }
+
+    fn push(&mut self, kind: Point, value: f64, exemplar: Option<ExemplarPlace<'a>>) {
+        self.points.push(PointValue { kind, value, exemplar });
+    }
+
+    /// Adds the points that are not repeated fields: in front of quantiles and buckets, where Prometheus has them.
+    fn finish(&mut self, kind: Kind) {
+        let count = either_count(self.count_float, self.count);
+        match kind {
+            Kind::Counter | Kind::Gauge | Kind::Untyped => self.push(Point::Plain, self.plain, self.exemplar),
+            Kind::Summary | Kind::Histogram | Kind::GaugeHistogram => {
+                let is_histogram = kind != Kind::Summary;
+                self.is_native_only = is_histogram && self.has_native_buckets && self.points.is_empty();
+                if is_histogram {
+                    self.end_with_infinity(count);
+                }
+                let head = [(Point::Count, count), (Point::Sum, self.sum)];
+                self.points.splice(0..0, head.map(|(kind, value)| PointValue { kind, value, exemplar: None }));
+            }
+        }
+    }
+
+    /// The last bucket is the one without a bound; what follows an explicit one is ignored.
+    fn end_with_infinity(&mut self, count: f64) {
+        let infinite = |point: &PointValue<'_>| point.kind == Point::Bucket(f64::INFINITY);
+        match self.points.iter().position(infinite) {
+            Some(at) => self.points.truncate(at + 1),
+            None => self.push(Point::Bucket(f64::INFINITY), count, None),
+        }
+    }
+}
+
+/// Whether `field` of a metric carries the value of its kind; other ones are ignored.
+fn is_value_of(kind: Kind, field: u32) -> bool {
+    field
+        == match kind {
+            Kind::Gauge => 2,
+            Kind::Counter => 3,
+            Kind::Summary => 4,
+            Kind::Untyped => 5,
+            Kind::Histogram | Kind::GaugeHistogram => 7,
+        }
+}
+
+/// Float histograms leave the integer at 0 and the other way round.
+fn either_count(float: f64, integer: u64) -> f64 {
+    if float == 0.0 { integer as f64 } else { float }
+}
+
+fn double(fields: &mut Reader<'_>, tag: Tag) -> Result<f64> {
+    tag.expect(FIXED64)?;
+    let value = f64::from_bits(fields.fixed64()?);
+    Ok(if value.is_nan() && !pharos_model::sample::is_stale(value) { f64::from_bits(NORMAL_NAN_BITS) } else { value })
+}
+
+fn integer(fields: &mut Reader<'_>, tag: Tag) -> Result<u64> {
+    tag.expect(VARINT)?;
+    fields.varint()
+}
+
+/// `google.protobuf.Timestamp` in milliseconds.
+fn timestamp(fields: &mut Reader<'_>, tag: Tag) -> Result<TimestampMs> {
+    tag.expect(BYTES)?;
+    let mut fields = fields.message(tag.field)?;
+    let (mut seconds, mut nanos) = (0i64, 0i32);
+    while let Some(tag) = fields.tag()? {
+        match tag.field {
+            1 => seconds = integer(&mut fields, tag)? as i64,
+            2 => nanos = integer(&mut fields, tag)? as i32,
+            _ => fields.skip(tag)?,
+        }
+    }
+    Ok(seconds.saturating_mul(1000).saturating_add(i64::from(nanos / 1_000_000)))
+}
+
+fn exemplar<'a>(fields: &mut Reader<'a>, tag: Tag) -> Result<ExemplarPlace<'a>> {
+    tag.expect(BYTES)?;
+    let mut fields = fields.message(tag.field)?;
+    let message = fields.slice(fields.position(), fields.end());
+    let mut place = ExemplarPlace { value: 0.0, ts: None, message };
+    while let Some(tag) = fields.tag()? {
+        match tag.field {
+            2 => place.value = double(&mut fields, tag)?,
+            3 => place.ts = Some(timestamp(&mut fields, tag)?),
+            _ => fields.skip(tag)?,
+        }
+    }
+    Ok(place)
+}

@@ -1,0 +1,326 @@
+//! Delimited `io.prometheus.client.MetricFamily` messages as the samples that a text format would have.
+//!
+//! Leaves the fields of one metric to [`metric`]. A sample's series bytes are the series name, the byte 0xff (which no
+//! name has), the label fields as they were sent and the bits of the bucket bound or quantile.
+
+use std::borrow::Cow;
+
+use pharos_model::labels::{BUCKET_LABEL, METRIC_NAME};
+use pharos_model::number::format_openmetrics;
+use pharos_model::{LabelSet, LabelSetBuilder, MetricType};
+
+use super::error::{ParseError, ParseErrorKind, Position, lossy, quote_bytes};
+use super::line::is_unit_suffix;
+use super::series::{self, Pair, QUANTILE_LABEL};
+use super::{Event, Exemplar, ExemplarSource, LabelSource, Sample};
+use crate::label_limits::LabelLimits;
+use crate::wire::{BYTES, Reader, VARINT};
+
+mod metric;
+
+use metric::{ExemplarPlace, Kind, Metric, Point};
+
+/// Ends the name in a series key.
+const KEY_SEPARATOR: u8 = 0xff;
+
+/// What precedes the samples of a family, in the order in which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Help,
+    Unit,
+    Type,
+    Samples,
+}
+
+/// The family that is being read.
+#[derive(Debug)]
+struct Family<'a> {
+    name: &'a str,
+    help: &'a str,
+    unit: &'a str,
+    kind: Kind,
+    /// The rest of the family's message; metrics are found in it.
+    rest: Reader<'a>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+pub(super) struct Parser<'a> {
+    body: &'a [u8],
+    /// The families that are still to be read.
+    families: Reader<'a>,
+    family: Option<Family<'a>>,
+    metric: Metric<'a>,
+    /// The next of the metric's points.
+    next_point: usize,
+    key: Vec<u8>,
+    native_only: usize,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self {
+            body,
+            families: Reader::new(body),
+            family: None,
+            metric: Metric::default(),
+            next_point: 0,
+            key: Vec::new(),
+            native_only: 0,
+        }
+    }
+
+    pub(super) fn native_only_histograms(&self) -> usize {
+        self.native_only
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Event<'_>>, ParseError> {
+        match self.advance() {
+            Ok(Some(Stage::Samples)) => Ok(Some(Event::Sample(self.sample()))),
+            Ok(Some(stage)) => Ok(self.family.as_ref().map(|family| family.metadata(stage))),
+            Ok(None) => Ok(None),
+            Err(kind) => {
+                let at = Position::Byte(self.families.position());
+                self.families = Reader::within(self.body, self.body.len(), self.body.len());
+                self.family = None;
+                Err(ParseError { kind, at })
+            }
+        }
+    }
+
+    /// Moves to the next thing to tell; for a sample `metric` and `next_point` then stand on it.
+    fn advance(&mut self) -> Result<Option<Stage>, ParseErrorKind> {
+        loop {
+            let Some(family) = &mut self.family else {
+                if self.families.is_at_end() {
+                    return Ok(None);
+                }
+                let message = self.families.message(0)?;
+                self.family = Family::read(message)?;
+                continue;
+            };
+            if let Some(stage) = family.next_metadata() {
+                return Ok(Some(stage));
+            }
+            if self.next_point < self.metric.points().len() {
+                self.next_point += 1;
+                return Ok(Some(Stage::Samples));
+            }
+            self.next_point = 0;
+            if self.metric.read_next(&mut family.rest, family.kind)? {
+                self.native_only += usize::from(self.metric.is_native_only());
+            } else {
+                self.family = None;
+            }
+        }
+    }
+
+    /// The sample that [`Self::advance`] stopped at.
+    fn sample(&mut self) -> Sample<'_> {
+        let family = self.family.as_ref().expect("a sample has a family");
+        let point = &self.metric.points()[self.next_point - 1];
+        self.key.clear();
+        self.key.extend_from_slice(family.name.as_bytes());
+        self.key.extend_from_slice(point.kind.suffix().as_bytes());
+        self.key.push(KEY_SEPARATOR);
+        self.key.extend_from_slice(&self.metric.labels);
+        if let Some(bound) = point.kind.bound() {
+            self.key.extend_from_slice(&bound.to_bits().to_le_bytes());
+        }
+        let at = family.rest.position();
+        Sample {
+            series: &self.key,
+            ts: self.metric.ts,
+            value: point.value,
+            created: self.metric.created,
+            exemplar: point.exemplar.map(|exemplar| exemplar.open(at)),
+            labels: LabelSource::Protobuf(MetricLabels {
+                family: family.name,
+                labels: &self.metric.labels,
+                point: point.kind,
+                at,
+            }),
+        }
+    }
+}
+
+impl<'a> Family<'a> {
+    /// Reads everything but the metrics; `None` for a family without any.
+    fn read(message: Reader<'a>) -> Result<Option<Self>, ParseErrorKind> {
+        let (mut name, mut help, mut unit, mut number, mut has_metrics) = (&b""[..], &b""[..], &b""[..], 0, false);
+        let mut fields = message;
+        while let Some(tag) = fields.tag()? {
+            match tag.field {
+                1 | 2 | 4 | 5 => {
+                    tag.expect(BYTES)?;
+                    let bytes = fields.bytes(tag.field)?;
+                    match tag.field {
+                        1 => name = bytes,
+                        2 => help = bytes,
+                        5 => unit = bytes,
+                        _ => has_metrics = true,
+                    }
+                }
+                3 => {
+                    tag.expect(VARINT)?;
+                    number = fields.varint()?;
+                }
+                _ => fields.skip(tag)?,
+            }
+        }
+        if !has_metrics {
+            return Ok(None);
+        }
+        let name = match std::str::from_utf8(name) {
+            Ok(text) if !text.is_empty() => text,
+            _ => return Err(ParseErrorKind::MetricName(lossy(name))),
+        };
+        let help = std::str::from_utf8(help)
+            .map_err(|_| ParseErrorKind::Help { metric: quote_bytes(name.as_bytes()), help: lossy(help) })?;
+        let kind = Kind::from_number(number)
+            .ok_or_else(|| ParseErrorKind::MetricTypeNumber { metric: quote_bytes(name.as_bytes()), number })?;
+        let unit = check_unit(name, unit, kind)?;
+        Ok(Some(Self { name, help, unit, kind, rest: message, stage: Stage::Help }))
+    }
+
+    /// The next of help, unit and type, while there is one.
+    fn next_metadata(&mut self) -> Option<Stage> {
+        let stage = self.stage;
+        self.stage = match stage {
+            Stage::Help if !self.unit.is_empty() => Stage::Unit,
+            Stage::Help | Stage::Unit => Stage::Type,
+            Stage::Type | Stage::Samples => Stage::Samples,
+        };
+        (stage != Stage::Samples).then_some(stage)
+    }
+
+    fn metadata(&self, stage: Stage) -> Event<'a> {
+        let family = Cow::Borrowed(self.name);
+        match stage {
+            Stage::Help => Event::Help { family, text: Cow::Borrowed(self.help) },
+            Stage::Unit => Event::Unit { family, unit: Cow::Borrowed(self.unit) },
+            Stage::Type | Stage::Samples => Event::Type { family, metric_type: self.kind.metric_type() },
+        }
+    }
+}
+
+/// A counter's unit may stand before `_total`.
+fn check_unit<'a>(name: &str, unit: &'a [u8], kind: Kind) -> Result<&'a str, ParseErrorKind> {
+    let quoted = || (quote_bytes(unit), quote_bytes(name.as_bytes()));
+    let stem = name.strip_suffix("_total").filter(|_| kind == Kind::Counter);
+    if !unit.is_empty() && !is_unit_suffix(stem.unwrap_or(name).as_bytes(), unit) {
+        let (unit, metric) = quoted();
+        return Err(match stem {
+            Some(_) => ParseErrorKind::CounterUnit { unit, metric },
+            None => ParseErrorKind::Unit { unit, metric },
+        });
+    }
+    std::str::from_utf8(unit).map_err(|_| {
+        let (unit, metric) = quoted();
+        ParseErrorKind::Unit { unit, metric }
+    })
+}
+
+/// What the labels of a sample are made of.
+#[derive(Debug)]
+pub(super) struct MetricLabels<'p> {
+    family: &'p str,
+    /// The `LabelPair` fields of the metric, one after the other.
+    labels: &'p [u8],
+    point: Point,
+    at: usize,
+}
+
+impl MetricLabels<'_> {
+    pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseError> {
+        self.build(limits).map_err(|kind| ParseError { kind, at: Position::Byte(self.at) })
+    }
+
+    fn build(&self, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseErrorKind> {
+        let mut pairs = pairs(self.labels, 1)?;
+        let name = format!("{}{}", self.family, self.point.suffix());
+        match self.point {
+            Point::Bucket(bound) => pairs.push((Cow::Borrowed(BUCKET_LABEL), Cow::Owned(format_openmetrics(bound)))),
+            Point::Quantile(quantile) => {
+                pairs.push((Cow::Borrowed(QUANTILE_LABEL), Cow::Owned(format_openmetrics(quantile))));
+            }
+            Point::Plain | Point::Count | Point::Sum => {}
+        }
+        pairs.push((Cow::Borrowed(METRIC_NAME), Cow::Owned(name.clone())));
+        series::build(pairs, limits, name.as_bytes())
+    }
+}
+
+/// The label fields of an exemplar.
+#[derive(Debug)]
+pub(super) struct ExemplarLabels<'p> {
+    message: &'p [u8],
+    at: usize,
+}
+
+impl ExemplarLabels<'_> {
+    pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSet, ParseError> {
+        pairs(self.message, 1)
+            .and_then(|mut pairs| series::build_without_name(&mut pairs, limits))
+            .map(|builder| builder.build())
+            .map_err(|kind| ParseError { kind, at: Position::Byte(self.at) })
+    }
+}
+
+impl<'p> ExemplarPlace<'p> {
+    fn open(self, at: usize) -> Exemplar<'p> {
+        Exemplar {
+            value: self.value,
+            ts: self.ts,
+            labels: ExemplarSource::Protobuf(ExemplarLabels { message: self.message, at }),
+        }
+    }
+}
+
+/// The `LabelPair`s that a message has in `field`.
+fn pairs(message: &[u8], field: u32) -> Result<Vec<Pair<'_>>, ParseErrorKind> {
+    let mut pairs = Vec::new();
+    let mut fields = Reader::new(message);
+    while let Some(tag) = fields.tag()? {
+        if tag.field == field {
+            tag.expect(BYTES)?;
+            pairs.push(pair(fields.message(field)?)?);
+        } else {
+            fields.skip(tag)?;
+        }
+    }
+    Ok(pairs)
+}
+
+fn pair(mut fields: Reader<'_>) -> Result<Pair<'_>, ParseErrorKind> {
+    let (mut name, mut value) = (&b""[..], &b""[..]);
+    while let Some(tag) = fields.tag()? {
+        match tag.field {
+            1 | 2 => {
+                tag.expect(BYTES)?;
+                let bytes = fields.bytes(tag.field)?;
+                *(if tag.field == 1 { &mut name } else { &mut value }) = bytes;
+            }
+            _ => fields.skip(tag)?,
+        }
+    }
+    let name = match std::str::from_utf8(name) {
+        Ok(text) if !text.is_empty() => text,
+        _ => return Err(ParseErrorKind::LabelName(lossy(name))),
+    };
+    let value = std::str::from_utf8(value).map_err(|_| ParseErrorKind::LabelValue(lossy(value)))?;
+    Ok((Cow::Borrowed(name), Cow::Borrowed(value)))
+}
+
+impl Kind {
+    fn metric_type(self) -> MetricType {
+        match self {
+            Self::Counter => MetricType::Counter,
+            Self::Gauge => MetricType::Gauge,
+            Self::Summary => MetricType::Summary,
+            Self::Untyped => MetricType::Unknown,
+            Self::Histogram => MetricType::Histogram,
+            Self::GaugeHistogram => MetricType::GaugeHistogram,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The parser of both text formats: the short way for ordinary sample lines, the strict way for everything else.
+
+use std::borrow::Cow;
+
+use pharos_model::labels::METRIC_NAME;
+use pharos_model::{LabelSet, LabelSetBuilder, MetricType};
+
+use super::error::{ParseError, ParseErrorKind, Position};
+use super::lexer::{Dialect, Lexer};
+use super::line::{Entry, LabelSpan, Line};
+use super::series::{self, Pair, unescape, unescape_help};
+use super::{Event, Exemplar, ExemplarSource, LabelSource, Sample, fast};
+use crate::label_limits::LabelLimits;
+
+#[derive(Debug)]
+pub(super) struct Parser<'a> {
+    body: &'a [u8],
+    dialect: Dialect,
+    pos: usize,
+    /// The end of the body was reached, or an error.
+    is_done: bool,
+    /// From the last TYPE line. As in Prometheus it holds until the next one, whatever the family of a sample.
+    metric_type: MetricType,
+    line: Line,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(body: &'a [u8], dialect: Dialect) -> Self {
+        Self { body, dialect, pos: 0, is_done: false, metric_type: MetricType::Unknown, line: Line::default() }
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<Event<'_>>, ParseError> {
+        if let Some(sample) = fast::sample(self.body, self.pos, self.dialect) {
+            let entry = self.pos;
+            self.pos = sample.end;
+            return Ok(Some(Event::Sample(Sample {
+                series: &self.body[sample.series.clone()],
+                ts: sample.ts,
+                value: sample.value,
+                created: None,
+                exemplar: None,
+                labels: LabelSource::Text(self.series_text(entry, sample.series.start)),
+            })));
+        }
+        self.next_strictly()
+    }
+
+    fn next_strictly(&mut self) -> Result<Option<Event<'_>>, ParseError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let start = self.pos;
+        let mut lexer = Lexer::new(self.body, self.dialect, start);
+        let entry = self.line.read(&mut lexer);
+        self.pos = lexer.pos;
+        match entry {
+            Ok(Some(entry)) => Ok(Some(self.event(entry))),
+            Ok(None) => {
+                self.is_done = true;
+                Ok(None)
+            }
+            Err(kind) => {
+                self.is_done = true;
+                self.pos = self.body.len();
+                Err(at_line(self.body, lexer.pos, kind))
+            }
+        }
+    }
+
+    fn event(&mut self, entry: Entry) -> Event<'_> {
+        let line = &self.line;
+        let text = || String::from_utf8_lossy(&self.body[line.text.clone()]);
+        let family = || plain(&self.body[line.family.clone()], unescape);
+        match entry {
+            Entry::Help => Event::Help {
+                family: family(),
+                text: match self.dialect {
+                    Dialect::Text => plain(&self.body[line.text.clone()], unescape_help),
+                    Dialect::OpenMetrics => plain(&self.body[line.text.clone()], unescape),
+                },
+            },
+            Entry::Type => {
+                self.metric_type = line.metric_type;
+                Event::Type { family: family(), metric_type: line.metric_type }
+            }
+            Entry::Unit => Event::Unit { family: family(), unit: text() },
+            Entry::Comment => Event::Comment(&self.body[line.text.clone()]),
+            Entry::Series => Event::Sample(self.sample()),
+        }
+    }
+
+    /// The sample that was just read strictly.
+    fn sample(&self) -> Sample<'_> {
+        let line = &self.line;
+        Sample {
+            series: &self.body[line.series.clone()],
+            ts: line.ts,
+            value: line.value,
+            created: None,
+            exemplar: line.exemplar.map(|exemplar| Exemplar {
+                value: exemplar.value,
+                ts: exemplar.ts,
+                labels: ExemplarSource::Text(ExemplarText {
+                    body: self.body,
+                    labels: &line.exemplar_labels,
+                    end: line.series.end,
+                }),
+            }),
+            labels: LabelSource::Text(self.series_text(line.series.start, line.series.start)),
+        }
+    }
+
+    fn series_text(&self, entry: usize, start: usize) -> SeriesText<'a> {
+        SeriesText { body: self.body, dialect: self.dialect, entry, start, metric_type: self.metric_type }
+    }
+}
+
+/// Where the labels of a sample stand.
+#[derive(Debug)]
+pub(super) struct SeriesText<'p> {
+    body: &'p [u8],
+    dialect: Dialect,
+    entry: usize,
+    start: usize,
+    metric_type: MetricType,
+}
+
+impl SeriesText<'_> {
+    pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseError> {
+        let mut lexer = Lexer::new(self.body, self.dialect, self.start);
+        let mut line = Line::default();
+        line.read_series(&mut lexer, self.entry)
+            .and_then(|()| self.build(&line, limits))
+            .map_err(|kind| at_line(self.body, self.start, kind))
+    }
+
+    fn build(&self, line: &Line, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseErrorKind> {
+        let text = &self.body[line.series.clone()];
+        let mut pairs = pairs(self.body, &line.labels, text)?;
+        for (name, value) in &mut pairs {
+            *value = series::normalize_bound(self.metric_type, name, std::mem::take(value));
+        }
+        let name = line.name.clone().expect("a series without a name is refused when it is read");
+        pairs.push((Cow::Borrowed(METRIC_NAME), utf8(&self.body[name], text)?));
+        series::build(pairs, limits, text)
+    }
+}
+
+/// Where the labels of an exemplar stand.
+#[derive(Debug)]
+pub(super) struct ExemplarText<'p> {
+    body: &'p [u8],
+    labels: &'p [LabelSpan],
+    /// A place in the exemplar's line.
+    end: usize,
+}
+
+impl ExemplarText<'_> {
+    pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSet, ParseError> {
+        pairs(self.body, self.labels, &[])
+            .and_then(|mut pairs| series::build_without_name(&mut pairs, limits))
+            .map(|builder| builder.build())
+            .map_err(|kind| at_line(self.body, self.end, kind))
+    }
+}
+
+fn pairs<'p>(body: &'p [u8], labels: &[LabelSpan], text: &[u8]) -> Result<Vec<Pair<'p>>, ParseErrorKind> {
+    let pair = |span: &LabelSpan| Ok((utf8(&body[span.name.clone()], text)?, utf8(&body[span.value.clone()], text)?));
+    labels.iter().map(pair).collect()
+}
+
+/// A name or value without its escapes. Values were checked when they were read; names of any bytes come this far.
+fn utf8<'p>(bytes: &'p [u8], text: &[u8]) -> Result<Cow<'p, str>, ParseErrorKind> {
+    match std::str::from_utf8(bytes) {
+        Ok(bytes) => Ok(unescape(bytes)),
+        Err(_) => Err(ParseErrorKind::Names(super::error::lossy(text))),
+    }
+}
+
+fn plain(bytes: &[u8], unescape: impl for<'b> Fn(&'b str) -> Cow<'b, str>) -> Cow<'_, str> {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => unescape(text),
+        Cow::Owned(text) => Cow::Owned(unescape(&text).into_owned()),
+    }
+}
+
+fn at_line(body: &[u8], pos: usize, kind: ParseErrorKind) -> ParseError {
+    let before = &body[..pos.min(body.len())];
+    ParseError { kind, at: Position::Line(1 + before.iter().filter(|byte| **byte == b'\n').count()) }
+}

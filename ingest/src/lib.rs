@@ -2,6 +2,10 @@
 //!
 //! Leaves storing to a [`sink::Sink`].
 
+pub mod config;
+pub mod relabel;
+
+pub mod fs;
 pub mod sink;
 
 pub mod exposition;
@@ -9,3 +13,4 @@ pub mod exposition;
 pub mod label_limits;
 pub mod series_hash;
 mod wire;
+

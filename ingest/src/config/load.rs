@@ -1,0 +1,127 @@
+//! Loading: reads the file and those it names, expands, checks, and makes every path absolute to its file's folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pharos_model::labels::quote;
+
+use super::block::{Check, block};
+use super::environment::{self, Lookup};
+use super::error::{ConfigError, ParseError, in_file};
+use super::scrape::ScrapeConfig;
+use super::{Config, error::Invalid};
+use crate::fs::{FileSystem, read_text};
+
+/// A configuration that holds, and what the node shows of it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// All jobs: those of the file, then those of `scrape_config_files`, complete and checked.
+    pub scrape_configs: Vec<Arc<ScrapeConfig>>,
+    /// The files that `rule_files` matches now, sorted within each pattern.
+    pub rule_files: Vec<PathBuf>,
+    /// The file as written.
+    pub text: String,
+    /// The file as Prometheus prints it at `/api/v1/status/config`: defaults filled in, secrets masked.
+    pub yaml: String,
+    /// What is accepted but does nothing here, and variables that are not set. One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Loads `path`. A failure names the file and, where it lies in its text, the line; nothing has been changed then.
+pub fn load(path: &Path, fs: &dyn FileSystem, environment: &Lookup<'_>) -> Result<Loaded, ConfigError> {
+    let text = read_text(fs, path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let invalid = |invalid| ConfigError::Invalid { path: path.to_owned(), invalid };
+    let mut config: Config =
+        parse(&text).map_err(|at| ConfigError::Parse { path: path.to_owned(), at })?.unwrap_or_default();
+    let mut warnings = Vec::new();
+    expand_external_labels(&mut config, environment, &mut warnings);
+    config.complete().map_err(invalid)?;
+    config.set_directory(path.parent().unwrap_or(Path::new("")));
+    let scrape_configs = all_scrape_configs(&config, fs)?;
+    let rule_files = all_matches("rule files", &config.rule_files, fs)?;
+    unused(&config, &mut warnings);
+    let yaml = print(&config).map_err(invalid)?;
+    Ok(Loaded { config, scrape_configs, rule_files, text, yaml, warnings })
+}
+
+/// Reads one YAML document; `None` when it is empty.
+pub(crate) fn parse<T: for<'de> serde::Deserialize<'de>>(text: &str) -> Result<Option<T>, ParseError> {
+    serde_saphyr::from_str::<Option<T>>(text).map_err(|error| ParseError::of(&error, text))
+}
+
+/// Prints as Prometheus does: lists at the column of their key.
+fn print(config: &Config) -> Result<String, Invalid> {
+    let options = serde_saphyr::ser_options! { compact_list_indent: true, folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(config, options).map_err(|e| Invalid::new(format!("print configuration: {e}")))
+}
+
+fn expand_external_labels(config: &mut Config, environment: &Lookup<'_>, warnings: &mut Vec<String>) {
+    for value in config.global.external_labels.values_mut() {
+        *value = environment::expand(value, environment, |name| {
+            warnings.push(format!("environment variable {} in external_labels is empty", quote(name)));
+        });
+    }
+    config.global.external_labels.retain(|_, value| !value.is_empty());
+}
+
+block! {
+    /// A file of `scrape_config_files`.
+    #[derive(Default)]
+    pub struct ScrapeConfigFile {
+        keys { scrape_configs: Vec<ScrapeConfig>, }
+    }
+}
+
+impl Check for ScrapeConfigFile {}
+
+fn all_scrape_configs(config: &Config, fs: &dyn FileSystem) -> Result<Vec<Arc<ScrapeConfig>>, ConfigError> {
+    let mut jobs: Vec<Arc<ScrapeConfig>> = config.scrape_configs.iter().cloned().map(Arc::new).collect();
+    let mut origins = vec!["main config file".to_owned(); jobs.len()];
+    for path in all_matches("scrape config files", &config.scrape_config_files, fs)? {
+        let text = read_text(fs, &path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        let file: Option<ScrapeConfigFile> =
+            parse(&text).map_err(|at| ConfigError::Parse { path: path.clone(), at })?;
+        for mut job in file.unwrap_or_default().scrape_configs {
+            let invalid = |e: Invalid| ConfigError::Invalid { path: path.clone(), invalid: in_file(&path, e) };
+            job.complete(&config.global).map_err(invalid)?;
+            if let Some(first) = jobs.iter().position(|other| other.job_name == job.job_name) {
+                let name = quote(&job.job_name);
+                let text =
+                    format!("found multiple scrape configs with job name {name}, first found in {}", origins[first]);
+                return Err(invalid(Invalid::new(text)));
+            }
+            job.set_directory(path.parent().unwrap_or(Path::new("")));
+            jobs.push(Arc::new(job));
+            origins.push(quote(&path.to_string_lossy()));
+        }
+    }
+    Ok(jobs)
+}
+
+fn all_matches(what: &'static str, patterns: &[String], fs: &dyn FileSystem) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut paths = Vec::new();
+    for pattern in patterns {
+        let found = fs.glob(pattern).map_err(|source| ConfigError::Glob { what, pattern: pattern.clone(), source })?;
+        paths.extend(found);
+    }
+    Ok(paths)
+}
+
+/// Says which sections are accepted but have no effect.
+fn unused(config: &Config, warnings: &mut Vec<String>) {
+    let default = Config::default();
+    for (section, used) in [
+        ("rule_files", !config.rule_files.is_empty()),
+        ("alerting", config.alerting != default.alerting),
+        ("remote_write", !config.remote_write.is_empty()),
+        ("remote_read", !config.remote_read.is_empty()),
+        ("tracing", config.tracing.is_some()),
+        ("otlp", config.otlp != default.otlp),
+        ("runtime", config.runtime != default.runtime),
+    ] {
+        if used {
+            warnings.push(format!("section {section} is accepted but has no effect yet"));
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Leaves storing to a [`sink::Sink`].
 
 pub mod config;
+pub mod http_client;
 pub mod relabel;
 
 pub mod fs;
@@ -14,3 +15,5 @@ pub mod label_limits;
 pub mod series_hash;
 mod wire;
 
+#[cfg(test)]
+mod test_server;

@@ -1,0 +1,185 @@
+//! What the crate counts. Names that Prometheus uses for its write-ahead log are kept where the meaning is the same.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+/// All metrics of a node's groups and log. Clones share the same counters.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub log: LogMetrics,
+    pub raft: RaftMetrics,
+}
+
+impl Metrics {
+    /// Fails when `registry` has metrics of these names already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self { log: LogMetrics::register(registry)?, raft: RaftMetrics::register(registry)? })
+    }
+}
+
+/// The log store's part.
+#[derive(Clone, Debug)]
+pub struct LogMetrics {
+    pub sync_seconds: Histogram,
+    pub corruptions: IntCounter,
+    pub writes_failed: IntCounter,
+    pub current_segment: IntGauge,
+    pub live_bytes: IntGauge,
+    pub spare_segments: IntGauge,
+    pub written_bytes: IntCounter,
+    pub batches: IntCounter,
+    pub records: IntCounter,
+    pub queued_requests: IntGauge,
+    pub reserved_bytes: IntGauge,
+    pub stalled: IntGauge,
+    pub cached_bytes: IntGauge,
+    pub quarantined_segments: IntCounter,
+    pub lost_entries: IntCounter,
+}
+
+impl LogMetrics {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let sync =
+            HistogramOpts::new("prometheus_tsdb_wal_fsync_duration_seconds", "Duration of write-ahead log fsync.")
+                .buckets(prometheus::exponential_buckets(0.0001, 2.0, 16)?);
+        let sync_seconds = Histogram::with_opts(sync)?;
+        registry.register(Box::new(sync_seconds.clone()))?;
+        Ok(Self {
+            sync_seconds,
+            corruptions: counter(
+                registry,
+                "prometheus_tsdb_wal_corruptions_total",
+                "Total number of damaged places found in the write-ahead log.",
+            )?,
+            writes_failed: counter(
+                registry,
+                "prometheus_tsdb_wal_writes_failed_total",
+                "Total number of write-ahead log writes and syncs that failed.",
+            )?,
+            current_segment: gauge(
+                registry,
+                "prometheus_tsdb_wal_segment_current",
+                "Write-ahead log segment that is being written to.",
+            )?,
+            live_bytes: gauge(
+                registry,
+                "prometheus_tsdb_wal_storage_size_bytes",
+                "Size of the write-ahead log segments in use, spare ones not counted.",
+            )?,
+            spare_segments: gauge(registry, "pharos_log_spare_segments", "Pre-written segments that wait to be used.")?,
+            written_bytes: counter(registry, "pharos_log_written_bytes_total", "Bytes of records written.")?,
+            batches: counter(registry, "pharos_log_batches_total", "Writes with one sync for all waiting records.")?,
+            records: counter(registry, "pharos_log_records_total", "Records written.")?,
+            queued_requests: gauge(
+                registry,
+                "pharos_log_queue_requests",
+                "Requests that wait for the writer; each group has one at most.",
+            )?,
+            reserved_bytes: gauge(
+                registry,
+                "pharos_log_reserved_bytes",
+                "Room in segments set aside for proposals in flight.",
+            )?,
+            stalled: gauge(registry, "pharos_log_stalled", "1 while the log cannot write and refuses proposals.")?,
+            cached_bytes: gauge(registry, "pharos_log_cached_bytes", "Entries kept in memory until they are applied.")?,
+            quarantined_segments: counter(
+                registry,
+                "pharos_log_quarantined_segments_total",
+                "Damaged segments copied aside.",
+            )?,
+            lost_entries: counter(
+                registry,
+                "pharos_log_lost_entries_total",
+                "Entries given up because of damage before them.",
+            )?,
+        })
+    }
+}
+
+/// The groups' part; sums over all groups of the node.
+#[derive(Clone, Debug)]
+pub struct RaftMetrics {
+    pub groups: IntGauge,
+    pub proposals: IntCounter,
+    pub proposals_refused: IntCounter,
+    pub proposals_unknown: IntCounter,
+    pub entries: IntCounter,
+    pub queued_proposals: IntGauge,
+    pub queued_bytes: IntGauge,
+    pub proposal_seconds: Histogram,
+    pub apply_seconds: Histogram,
+    pub replayed_entries: IntCounter,
+    pub checkpoints: IntCounter,
+    pub checkpoints_failed: IntCounter,
+    pub checkpoint_seconds: Histogram,
+}
+
+impl RaftMetrics {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            groups: gauge(registry, "pharos_raft_groups", "Groups that this node is a member of.")?,
+            proposals: counter(registry, "pharos_raft_proposals_total", "Commands accepted for proposal.")?,
+            proposals_refused: counter(
+                registry,
+                "pharos_raft_proposals_refused_total",
+                "Commands that were certainly not written: overload, full disk, timeout in the queue.",
+            )?,
+            proposals_unknown: counter(
+                registry,
+                "pharos_raft_proposals_unknown_total",
+                "Commands whose outcome was unknown when the caller was answered.",
+            )?,
+            entries: counter(registry, "pharos_raft_entries_total", "Entries proposed, each of one or more commands.")?,
+            queued_proposals: gauge(
+                registry,
+                "pharos_raft_proposal_queue_length",
+                "Commands that wait to join an entry.",
+            )?,
+            queued_bytes: gauge(registry, "pharos_raft_proposal_queue_bytes", "Bytes of waiting commands.")?,
+            proposal_seconds: histogram(
+                registry,
+                "pharos_raft_entry_duration_seconds",
+                "From an entry's proposal to its answers.",
+            )?,
+            apply_seconds: histogram(
+                registry,
+                "pharos_raft_apply_duration_seconds",
+                "Applying the entries committed together.",
+            )?,
+            replayed_entries: counter(
+                registry,
+                "pharos_raft_replayed_entries_total",
+                "Entries applied again when the node started.",
+            )?,
+            checkpoints: counter(registry, "pharos_raft_checkpoints_total", "Checkpoints of state machines.")?,
+            checkpoints_failed: counter(
+                registry,
+                "pharos_raft_checkpoints_failed_total",
+                "Checkpoints that failed; the log is kept.",
+            )?,
+            checkpoint_seconds: histogram(
+                registry,
+                "pharos_raft_checkpoint_duration_seconds",
+                "Duration of checkpoints.",
+            )?,
+        })
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Histogram> {
+    let buckets = prometheus::exponential_buckets(0.0001, 4.0, 10)?;
+    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}

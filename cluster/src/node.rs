@@ -1,0 +1,348 @@
+//! This node's groups: opens them in order, makes their checkpoints, stops them.
+//!
+//! ```text
+//! NodeDir::lock -> Node::open: log -> metadata group -> cluster and partition count agreed -> partition groups
+//! ```
+//! The caller locks the directory before it opens anything in it, and opens a partition's store when it is asked to.
+
+mod dir;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join_all, select_all};
+use parking_lot::Mutex;
+use pharos_model::{Clock, PartitionId};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::checkpoint::{CheckpointPolicy, GroupLoad, next_due};
+use crate::group::{Group, GroupContext, GroupError, Restored};
+use crate::log::entry::GroupId;
+use crate::log::{Log, LogOptions, OpenError, RecoveryReport};
+use crate::meta::{Cluster, MetaClient, MetaError, MetaMachine};
+use crate::metrics::Metrics;
+use crate::proposer::{Proposer, ProposerOptions};
+use crate::state_machine::CheckpointError;
+
+pub use dir::{DirError, NodeDir};
+
+/// The metadata group; partitions follow it.
+const META_GROUP: GroupId = GroupId(0);
+
+/// How a node is opened.
+#[derive(Debug)]
+pub struct NodeOptions {
+    /// Partitions of the cluster, fixed when it is first started.
+    pub partitions: u16,
+    /// Names for a first start, drawn by the caller.
+    pub fresh: FreshIds,
+    pub log: LogOptions,
+    pub proposer: ProposerOptions,
+    pub checkpoints: CheckpointPolicy,
+    /// Longest wait for a group's leader at the start.
+    pub leader_wait_max: Duration,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+}
+
+/// Random numbers that name a node and a cluster if this is the first start.
+#[derive(Clone, Copy, Debug)]
+pub struct FreshIds {
+    /// Never used again by another node, nor by this one once its directory is gone.
+    pub node: u64,
+    pub cluster: u128,
+}
+
+/// What opening a partition's store may fail with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens the store of a partition. Called on blocking threads, for several partitions at once.
+pub type OpenPartition = Arc<dyn Fn(PartitionId) -> Result<Restored, BoxError> + Send + Sync>;
+
+/// Why a node could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    #[error("opening the log")]
+    Log(#[from] OpenError),
+    #[error(
+        "the log in {dir} is gone, but its node {node_id} took part before: a node that lost its log must not come back under its name"
+    )]
+    LogMissing { dir: String, node_id: u64 },
+    #[error("opening the metadata")]
+    Metadata(#[source] CheckpointError),
+    #[error("agreeing on the cluster")]
+    Cluster(#[from] MetaError),
+    #[error(
+        "the cluster has {stored} partitions since it was first started, {asked} were asked for: the number cannot be changed"
+    )]
+    Partitions { stored: u16, asked: u16 },
+    #[error("opening the store of partition {partition}")]
+    Store { partition: PartitionId, source: BoxError },
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("a task of the start ended early: {reason}")]
+    Task { reason: String },
+}
+
+/// A running node.
+pub struct Node {
+    node_id: u64,
+    cluster: Cluster,
+    meta: MetaClient,
+    /// The metadata group, then the partitions'.
+    groups: Arc<Vec<Arc<Group>>>,
+    log: Arc<Log>,
+    recovery: RecoveryReport,
+    checkpointer: Mutex<Option<JoinHandle<()>>>,
+    stopping: watch::Sender<bool>,
+    /// Held to the end: the lock goes last.
+    _dir: NodeDir,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("node_id", &self.node_id).field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Opens the node in a locked directory. When this returns, the node leads all its groups and everything in the log is
+    /// applied. On an error everything is stopped again.
+    pub async fn open(mut dir: NodeDir, options: NodeOptions, open: OpenPartition) -> Result<Self, NodeError> {
+        let node_id = dir.node_id(options.fresh.node)?;
+        let (log, recovery) = open_log(&dir, &options).await?;
+        if dir.is_initialized() && recovery.segments == 0 {
+            return Err(NodeError::LogMissing { dir: dir.log_dir().display().to_string(), node_id });
+        }
+        let log = Arc::new(log);
+        let context = GroupContext {
+            log: Arc::clone(&log),
+            node_id,
+            proposer: options.proposer,
+            leader_wait_max: options.leader_wait_max,
+            metrics: options.metrics.raft.clone(),
+            clock: Arc::clone(&options.clock),
+            replays: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+        };
+        let (meta_group, meta) = open_meta(&dir, &context).await?;
+        let opened = open_partitions(&context, &options, &meta, open).await;
+        let (cluster, partitions) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                meta_group.shutdown().await;
+                return Err(error);
+            }
+        };
+        dir.set_initialized()?;
+
+        let groups: Arc<Vec<Arc<Group>>> = Arc::new(std::iter::once(meta_group).chain(partitions).collect());
+        let stopping = watch::Sender::new(false);
+        let checkpointer = Checkpointer {
+            groups: Arc::clone(&groups),
+            log: Arc::clone(&log),
+            policy: options.checkpoints,
+            clock: Arc::clone(&options.clock),
+        };
+        let checkpointer = Mutex::new(Some(tokio::spawn(checkpointer.run(stopping.subscribe()))));
+        info!(node_id, cluster = cluster.id, partitions = cluster.partitions, "node open");
+        Ok(Self { node_id, cluster, meta, groups, log, recovery, checkpointer, stopping, _dir: dir })
+    }
+
+    pub fn node_id(&self) -> u64 {
+        self.node_id
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub fn meta(&self) -> &MetaClient {
+        &self.meta
+    }
+
+    /// What opening the log found: damage is for the operator to know.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// The group of a partition. Panics when the cluster has no such partition.
+    pub fn partition(&self, partition: PartitionId) -> &Group {
+        assert!(partition.0 < self.cluster.partitions, "partition {partition} of {}", self.cluster.partitions);
+        &self.groups[1 + usize::from(partition.0)]
+    }
+
+    /// Takes commands for a partition. Panics when the cluster has no such partition.
+    pub fn proposer(&self, partition: PartitionId) -> &Proposer {
+        self.partition(partition).proposer()
+    }
+
+    /// Bytes of all log segments in use.
+    pub fn log_bytes(&self) -> u64 {
+        self.log.live_bytes()
+    }
+
+    /// Returns the reason when the log or a group has ended by a failure: no write can succeed there until the process is
+    /// started again.
+    pub async fn failed(&self) -> String {
+        let mut log = self.log.failed();
+        let log_failed = async {
+            match log.wait_for(Option::is_some).await {
+                Ok(reason) => reason.clone().unwrap_or_default(),
+                Err(_) => "the log is closed".to_owned(),
+            }
+        };
+        let groups = self.groups.iter().map(|group| {
+            Box::pin(async move {
+                let reason = group.ended().await;
+                format!("group {} ended: {reason}", group.id())
+            })
+        });
+        tokio::select! {
+            reason = log_failed => reason,
+            (reason, ..) = select_all(groups) => reason,
+        }
+    }
+
+    /// Finishes what was proposed, stops all groups and closes the log.
+    pub async fn shutdown(&self) {
+        self.stopping.send_replace(true);
+        let checkpointer = self.checkpointer.lock().take();
+        if let Some(task) = checkpointer
+            && task.await.is_err()
+        {
+            warn!("the checkpoint task panicked");
+        }
+        join_all(self.groups.iter().map(|group| group.shutdown())).await;
+        let log = Arc::clone(&self.log);
+        if tokio::task::spawn_blocking(move || log.stop()).await.is_err() {
+            warn!("closing the log panicked");
+        }
+    }
+}
+
+async fn open_log(dir: &NodeDir, options: &NodeOptions) -> Result<(Log, RecoveryReport), NodeError> {
+    let (fs, path) = (dir.fs(), dir.log_dir());
+    let (log_options, clock, metrics) = (options.log, Arc::clone(&options.clock), options.metrics.log.clone());
+    blocking(move || Log::open(fs, &path, log_options, clock, metrics)).await?.map_err(NodeError::Log)
+}
+
+async fn open_meta(dir: &NodeDir, context: &GroupContext) -> Result<(Arc<Group>, MetaClient), NodeError> {
+    let (fs, path) = (dir.fs(), dir.meta_dir());
+    let (machine, raft_state) = blocking(move || MetaMachine::open(fs, &path)).await?.map_err(NodeError::Metadata)?;
+    let machine = Arc::new(machine);
+    let restored = Restored { machine: Arc::clone(&machine) as _, raft_state };
+    let group = Arc::new(Group::open(context, META_GROUP, restored).await?);
+    let client = MetaClient::new(Arc::clone(&group), machine);
+    Ok((group, client))
+}
+
+/// Agrees on the partition count, then opens all of them, or none.
+async fn open_partitions(
+    context: &GroupContext,
+    options: &NodeOptions,
+    meta: &MetaClient,
+    open: OpenPartition,
+) -> Result<(Cluster, Vec<Arc<Group>>), NodeError> {
+    let asked = options.partitions;
+    let fresh = Cluster { id: format!("{:032x}", options.fresh.cluster), partitions: asked };
+    let cluster = meta.found(fresh).await?;
+    if cluster.partitions != asked {
+        return Err(NodeError::Partitions { stored: cluster.partitions, asked });
+    }
+    let opening = (0..cluster.partitions).map(|at| open_partition(context, PartitionId(at), Arc::clone(&open)));
+    let mut groups = Vec::new();
+    let mut failed = None;
+    for opened in join_all(opening).await {
+        match opened {
+            Ok(group) => groups.push(Arc::new(group)),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        None => Ok((cluster, groups)),
+        Some(error) => {
+            join_all(groups.iter().map(|group| group.shutdown())).await;
+            Err(error)
+        }
+    }
+}
+
+async fn open_partition(
+    context: &GroupContext,
+    partition: PartitionId,
+    open: OpenPartition,
+) -> Result<Group, NodeError> {
+    let permit = context.replays.acquire().await;
+    let restored = blocking(move || open(partition)).await?;
+    drop(permit);
+    let restored = restored.map_err(|source| NodeError::Store { partition, source })?;
+    let id = GroupId(META_GROUP.0 + 1 + u32::from(partition.0));
+    Ok(Group::open(context, id, restored).await?)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| NodeError::Task { reason: error.to_string() })
+}
+
+/// How often the policy is asked.
+const CHECKPOINT_TICK: Duration = Duration::from_secs(1);
+
+/// Makes checkpoints as the policy says, one at a time.
+struct Checkpointer {
+    groups: Arc<Vec<Arc<Group>>>,
+    log: Arc<Log>,
+    policy: CheckpointPolicy,
+    clock: Arc<dyn Clock>,
+}
+
+impl Checkpointer {
+    async fn run(self, mut stopping: watch::Receiver<bool>) {
+        let started = self.clock.monotonic();
+        let mut last: Vec<LastCheckpoint> = vec![LastCheckpoint { at: started, failed_at: None }; self.groups.len()];
+        let mut tick = tokio::time::interval(CHECKPOINT_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            while let Some(due) = self.due(&last) {
+                let made = tokio::select! {
+                    made = self.groups[due].checkpoint() => made,
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                };
+                let now = self.clock.monotonic();
+                match made {
+                    Ok(()) => last[due] = LastCheckpoint { at: now, failed_at: None },
+                    Err(error) => {
+                        last[due].failed_at = Some(now);
+                        let group = self.groups[due].id();
+                        warn!(%group, error = &error as &dyn std::error::Error, "checkpoint failed, the log is kept");
+                    }
+                }
+            }
+        }
+    }
+
+    fn due(&self, last: &[LastCheckpoint]) -> Option<usize> {
+        let now = self.clock.monotonic();
+        let load = |(group, last): (&Arc<Group>, &LastCheckpoint)| GroupLoad {
+            log_bytes: group.log_bytes(),
+            oldest_segment: group.oldest_segment(),
+            age: now.saturating_sub(last.at),
+            failed_ago: last.failed_at.map(|at| now.saturating_sub(at)),
+        };
+        let loads: Vec<GroupLoad> = self.groups.iter().zip(last).map(load).collect();
+        next_due(&loads, self.log.live_bytes(), &self.policy)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LastCheckpoint {
+    at: Duration,
+    failed_at: Option<Duration>,
+}

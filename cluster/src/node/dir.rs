@@ -1,0 +1,132 @@
+//! The node's directory: one process at a time, and the node's name.
+//!
+//! `lock` is locked while a process runs. `node.json` holds the node id: drawn once, never used again by a node with another
+//! log, so a log that is gone is not replaced in silence.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fs::{Fs, LockGuard, read_all, replace};
+
+/// Why a node's directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    #[error("{dir} is used by another process, which holds the lock file {lock}")]
+    Locked { dir: PathBuf, lock: PathBuf },
+    #[error("node directory, at {path}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} does not name a node: {reason}")]
+    Damaged { path: PathBuf, reason: String },
+    #[error("{path} has version {version}, which this program does not know")]
+    Version { path: PathBuf, version: u32 },
+    #[error("{dir} has a log but no {name}: the log belongs to a node whose name is gone")]
+    NoName { dir: PathBuf, name: &'static str },
+}
+
+const NAME_FILE: &str = "node.json";
+const VERSION: u32 = 1;
+
+/// Who this node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    version: u32,
+    node_id: u64,
+    /// All groups have existed; the log can no longer be empty.
+    initialized: bool,
+}
+
+/// A locked directory. Dropping it unlocks it.
+#[derive(Debug)]
+pub struct NodeDir {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    identity: Option<Identity>,
+    _lock: LockGuard,
+}
+
+impl NodeDir {
+    /// Takes the directory, made if it is missing, for this process.
+    pub fn lock(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, DirError> {
+        let io_error = |path: &Path, source| DirError::Io { path: path.to_owned(), source };
+        fs.create_dir_all(dir).map_err(|error| io_error(dir, error))?;
+        let lock_path = dir.join("lock");
+        let lock = fs.lock(&lock_path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => DirError::Locked { dir: dir.to_owned(), lock: lock_path.clone() },
+            _ => io_error(&lock_path, error),
+        })?;
+        let identity = read_identity(&*fs, &dir.join(NAME_FILE))?;
+        let dir = Self { fs, path: dir.to_owned(), identity, _lock: lock };
+        if dir.identity.is_none() && dir.has_log() {
+            return Err(DirError::NoName { dir: dir.path, name: NAME_FILE });
+        }
+        Ok(dir)
+    }
+
+    fn has_log(&self) -> bool {
+        let names = self.fs.list(&self.log_dir()).unwrap_or_default();
+        names.iter().any(|name| crate::log::segment::parse_name(name).is_some())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn fs(&self) -> Arc<dyn Fs> {
+        Arc::clone(&self.fs)
+    }
+
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(crate) fn meta_dir(&self) -> PathBuf {
+        self.path.join("meta")
+    }
+
+    /// The node's id: `fresh` from now on if it has none.
+    pub(crate) fn node_id(&mut self, fresh: u64) -> Result<u64, DirError> {
+        match self.identity {
+            Some(identity) => Ok(identity.node_id),
+            None => {
+                self.write(Identity { version: VERSION, node_id: fresh, initialized: false })?;
+                Ok(fresh)
+            }
+        }
+    }
+
+    pub(crate) fn is_initialized(&self) -> bool {
+        self.identity.is_some_and(|identity| identity.initialized)
+    }
+
+    pub(crate) fn set_initialized(&mut self) -> Result<(), DirError> {
+        match self.identity {
+            Some(identity) if !identity.initialized => self.write(Identity { initialized: true, ..identity }),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, identity: Identity) -> Result<(), DirError> {
+        let path = self.path.join(NAME_FILE);
+        let json = serde_json::to_vec(&identity).map_err(io::Error::other);
+        json.and_then(|json| replace(&*self.fs, &path, &json)).map_err(|source| DirError::Io { path, source })?;
+        self.identity = Some(identity);
+        Ok(())
+    }
+}
+
+fn read_identity(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, DirError> {
+    let bytes = match fs.open(path).and_then(|file| read_all(&*file)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(DirError::Io { path: path.to_owned(), source }),
+    };
+    let damaged = |error: serde_json::Error| DirError::Damaged { path: path.to_owned(), reason: error.to_string() };
+    let identity: Identity = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if identity.version != VERSION {
+        return Err(DirError::Version { path: path.to_owned(), version: identity.version });
+    }
+    Ok(Some(identity))
+}

@@ -1,0 +1,238 @@
+//! Joins the commands that wait for a group into few entries.
+//!
+//! The library writes one entry for each flush of the log, and takes any number in without a word. So at most
+//! [`ProposerOptions::depth`] entries are in flight; whatever arrives meanwhile joins the next one. What waits is bounded by
+//! count and by bytes, and refused beyond that. Room on disk is reserved before an entry is proposed.
+
+mod queue;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use openraft::Raft;
+use openraft::error::ClientWriteError;
+use pharos_model::Clock;
+use tokio::sync::oneshot;
+
+use crate::log::record::record_len;
+use crate::log::{NoRoom, Room, commands_len};
+use crate::metrics::RaftMetrics;
+use crate::raft::{Answers, Commands, TypeConfig};
+use queue::{Queue, Waiting};
+
+/// Limits of one group's proposer.
+#[derive(Clone, Copy, Debug)]
+pub struct ProposerOptions {
+    /// Most commands that wait. Default 8192.
+    pub queue_commands_max: usize,
+    /// Most bytes of commands that wait. Default 4 MiB.
+    pub queue_bytes_max: usize,
+    /// Most bytes of one entry; a command is no larger. Default 1 MiB.
+    pub entry_bytes_max: usize,
+    /// Most entries in flight. Default 2: one is written while the next is put together.
+    pub depth: usize,
+    /// How long a command may take, waiting included. Default 30 s.
+    pub timeout: Duration,
+}
+
+impl Default for ProposerOptions {
+    fn default() -> Self {
+        Self {
+            queue_commands_max: 8192,
+            queue_bytes_max: 4 << 20,
+            entry_bytes_max: 1 << 20,
+            depth: 2,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a command has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    #[error("the group has {commands} commands of {bytes} bytes waiting, no more are taken")]
+    Overloaded { commands: usize, bytes: usize },
+    #[error("a command of {bytes} bytes is larger than an entry may be ({max})")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("no room on disk: {reason}")]
+    DiskFull { reason: String },
+    #[error("this node does not lead the group, {}", leader.map_or("nobody does".to_owned(), |id| format!("node {id} does")))]
+    NotLeader { leader: Option<u64> },
+    #[error("the command waited {waited:?} and was taken back")]
+    TimedOut { waited: Duration },
+    #[error("the command may or may not have been written: {reason}")]
+    OutcomeUnknown { reason: String },
+    #[error("the group is stopped: {reason}")]
+    Stopped { reason: String },
+}
+
+/// What a caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It will never succeed.
+    Never,
+    /// Certainly not written; the same command may be sent again, here or to the leader.
+    Later,
+    /// Perhaps written; sending it again is right only if doing it twice does no harm.
+    IfRepeatable,
+}
+
+impl ProposeError {
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::TooLarge { .. } => Retry::Never,
+            Self::OutcomeUnknown { .. } => Retry::IfRepeatable,
+            Self::Overloaded { .. }
+            | Self::DiskFull { .. }
+            | Self::NotLeader { .. }
+            | Self::TimedOut { .. }
+            | Self::Stopped { .. } => Retry::Later,
+        }
+    }
+}
+
+impl From<NoRoom> for ProposeError {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::DiskFull { reason } => Self::DiskFull { reason },
+            NoRoom::Failed { reason } => Self::Stopped { reason },
+        }
+    }
+}
+
+/// Takes commands for one group. Clones share its queue.
+#[derive(Clone, Debug)]
+pub struct Proposer {
+    queue: Arc<Queue>,
+    room: Arc<Room>,
+    options: ProposerOptions,
+    metrics: RaftMetrics,
+}
+
+impl Proposer {
+    /// A proposer, and the work of it: a future that ends after [`Proposer::close`].
+    pub(crate) fn new(
+        raft: Raft<TypeConfig>,
+        room: Arc<Room>,
+        options: ProposerOptions,
+        metrics: RaftMetrics,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, impl Future<Output = ()>) {
+        let queue = Arc::new(Queue::new(options, metrics.clone()));
+        let proposer = Self { queue, room, options, metrics };
+        let worker = Worker { proposer: proposer.clone(), raft, clock };
+        (proposer, worker.run())
+    }
+
+    /// Proposes a command and waits for its answer: by then it is durable and applied. Fails by the configured timeout.
+    pub async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+        self.propose_within(command, self.options.timeout).await
+    }
+
+    /// As [`Proposer::propose`] with a timeout of its own. A dropped call takes its command back if it still waits.
+    pub async fn propose_within(&self, command: Bytes, timeout: Duration) -> Result<Bytes, ProposeError> {
+        let outcome = self.wait_for(command, timeout).await;
+        match &outcome {
+            Ok(_) => {}
+            Err(ProposeError::OutcomeUnknown { .. }) => self.metrics.proposals_unknown.inc(),
+            Err(_) => self.metrics.proposals_refused.inc(),
+        }
+        outcome
+    }
+
+    async fn wait_for(&self, command: Bytes, timeout: Duration) -> Result<Bytes, ProposeError> {
+        self.room.check()?;
+        let (ticket, answer) = self.queue.push(command)?;
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(unknown("the group ended")),
+            Err(_) if self.queue.take_back(ticket) => Err(ProposeError::TimedOut { waited: timeout }),
+            Err(_) => Err(unknown(&format!("no answer within {timeout:?}"))),
+        }
+    }
+
+    /// Takes no more commands; those that wait are still proposed.
+    pub(crate) fn close(&self) {
+        self.queue.close();
+    }
+}
+
+fn unknown(reason: &str) -> ProposeError {
+    ProposeError::OutcomeUnknown { reason: reason.to_owned() }
+}
+
+/// The task behind a proposer.
+struct Worker {
+    proposer: Proposer,
+    raft: Raft<TypeConfig>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Worker {
+    async fn run(self) {
+        let queue = &self.proposer.queue;
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while in_flight.len() < self.proposer.options.depth
+                && let Some(batch) = queue.next_batch()
+            {
+                in_flight.push(self.submit(batch));
+            }
+            if in_flight.is_empty() && queue.is_done() {
+                return;
+            }
+            tokio::select! {
+                Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
+                () = queue.pushed(), if in_flight.len() < self.proposer.options.depth => {}
+            }
+        }
+    }
+
+    /// Proposes one entry and hands its answers out.
+    async fn submit(&self, batch: Vec<Waiting>) {
+        let mut commands = Vec::with_capacity(batch.len());
+        let mut callers = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            commands.push(waiting.command);
+            callers.push(waiting.answer);
+        }
+        let started = self.clock.monotonic();
+        match self.write(commands).await {
+            Ok(Answers(answers)) => {
+                for (caller, answer) in callers.into_iter().zip(answers) {
+                    // Whoever stopped waiting does not want it.
+                    drop(caller.send(Ok(answer)));
+                }
+            }
+            Err(error) => refuse(callers, &error),
+        }
+        let took = self.clock.monotonic().saturating_sub(started);
+        self.proposer.metrics.proposal_seconds.observe(took.as_secs_f64());
+    }
+
+    async fn write(&self, commands: Vec<Bytes>) -> Result<Answers, ProposeError> {
+        let bytes = record_len(ENTRY_HEAD_BYTES + commands_len(commands.iter().map(Bytes::len)));
+        let _room = self.proposer.room.reserve(bytes as u64).await?;
+        let sent = self.raft.client_write_ff(Commands(commands)).await;
+        self.proposer.metrics.entries.inc();
+        let outcome = sent.map_err(|fatal| ProposeError::Stopped { reason: fatal.to_string() })?;
+        match outcome.await {
+            Ok(Ok(written)) => Ok(written.data),
+            Ok(Err(ClientWriteError::ForwardToLeader(to))) => Err(ProposeError::NotLeader { leader: to.leader_id }),
+            Ok(Err(ClientWriteError::ChangeMembershipError(error))) => Err(unknown(&error.to_string())),
+            Err(_) => Err(unknown("the group's core ended")),
+        }
+    }
+}
+
+/// What an entry's record has before its commands.
+const ENTRY_HEAD_BYTES: usize = 25;
+
+fn refuse(callers: Vec<oneshot::Sender<Result<Bytes, ProposeError>>>, error: &ProposeError) {
+    for caller in callers {
+        drop(caller.send(Err(error.clone())));
+    }
+}

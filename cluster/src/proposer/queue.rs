@@ -1,0 +1,122 @@
+//! The commands that wait for a group: first in, first out, bounded by count and bytes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::{ProposeError, ProposerOptions};
+use crate::metrics::RaftMetrics;
+
+/// A command and who waits for its answer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    ticket: u64,
+    pub command: Bytes,
+    pub answer: oneshot::Sender<Result<Bytes, ProposeError>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    options: ProposerOptions,
+    state: Mutex<State>,
+    pushed: Notify,
+    metrics: RaftMetrics,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Tickets ascend.
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    next_ticket: u64,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(options: ProposerOptions, metrics: RaftMetrics) -> Self {
+        Self { options, state: Mutex::default(), pushed: Notify::new(), metrics }
+    }
+
+    /// Adds a command. Returns its ticket, and where its answer comes.
+    pub(super) fn push(
+        &self,
+        command: Bytes,
+    ) -> Result<(u64, oneshot::Receiver<Result<Bytes, ProposeError>>), ProposeError> {
+        let (bytes, max) = (command.len(), self.options.entry_bytes_max);
+        if bytes > max {
+            return Err(ProposeError::TooLarge { bytes, max });
+        }
+        let (answer, answered) = oneshot::channel();
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(ProposeError::Stopped { reason: "the node is shutting down".to_owned() });
+        }
+        let commands = state.waiting.len();
+        if commands >= self.options.queue_commands_max || state.bytes + bytes > self.options.queue_bytes_max {
+            return Err(ProposeError::Overloaded { commands, bytes: state.bytes });
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.bytes += bytes;
+        state.waiting.push_back(Waiting { ticket, command, answer });
+        drop(state);
+        self.metrics.proposals.inc();
+        self.metrics.queued_proposals.inc();
+        self.metrics.queued_bytes.add(bytes as i64);
+        self.pushed.notify_one();
+        Ok((ticket, answered))
+    }
+
+    /// Takes a command out again; `false` when it has left already.
+    pub(super) fn take_back(&self, ticket: u64) -> bool {
+        let mut state = self.state.lock();
+        let Ok(at) = state.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) else { return false };
+        let removed = state.waiting.remove(at);
+        removed.into_iter().for_each(|waiting| self.removed(&mut state, &waiting));
+        true
+    }
+
+    /// The commands of the next entry; `None` when nothing waits.
+    pub(super) fn next_batch(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.state.lock();
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        while let Some(next) = state.waiting.front() {
+            if !batch.is_empty() && bytes + next.command.len() > self.options.entry_bytes_max {
+                break;
+            }
+            let Some(waiting) = state.waiting.pop_front() else { break };
+            self.removed(&mut state, &waiting);
+            if waiting.answer.is_closed() {
+                continue;
+            }
+            bytes += waiting.command.len();
+            batch.push(waiting);
+        }
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn removed(&self, state: &mut State, waiting: &Waiting) {
+        state.bytes -= waiting.command.len();
+        self.metrics.queued_proposals.dec();
+        self.metrics.queued_bytes.sub(waiting.command.len() as i64);
+    }
+
+    /// Waits for a push or the close.
+    pub(super) async fn pushed(&self) {
+        self.pushed.notified().await;
+    }
+
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.pushed.notify_one();
+    }
+
+    /// Closed and empty.
+    pub(super) fn is_done(&self) -> bool {
+        let state = self.state.lock();
+        state.closed && state.waiting.is_empty()
+    }
+}

@@ -1,0 +1,19 @@
+//! openraft 0.9 behind our own types: one module for everything that its traits ask for.
+//!
+//! Nothing outside of this module and [`crate::group`] names the library, so that its next major version, which merges
+//! appends and moves leaders by itself, replaces this module only.
+
+#![expect(clippy::result_large_err, reason = "the library's storage errors are what its traits return")]
+
+mod codec;
+mod config;
+mod machine;
+mod network;
+mod snapshot;
+mod store;
+
+pub(crate) use codec::AppliedState;
+pub(crate) use config::{Answers, Commands, TypeConfig, library_config};
+pub(crate) use machine::{Adaptor, Machine};
+pub(crate) use network::NoPeers;
+pub(crate) use store::{LogStore, from_entry, vote_none};

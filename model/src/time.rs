@@ -54,7 +54,7 @@ impl BlockSpan {
 
     /// The slot of width `width_ms` on the absolute axis that holds `ts`.
     pub fn aligned(ts: TimestampMs, width_ms: i64) -> Self {
-        let start_ms = ts.div_euclid(width_ms) * width_ms;
+        let start_ms = ts.div_euclid(width_ms).saturating_mul(width_ms);
         Self { start_ms, end_ms: start_ms.saturating_add(width_ms) }
     }
 

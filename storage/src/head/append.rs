@@ -1,0 +1,234 @@
+//! Applying an append record: the verdict on each sample, and where an accepted one goes.
+//!
+//! The verdict is a function of the head and the record alone. Bounds come from the head as it was before the record, so that a
+//! batch of history is not refused because of its own newest samples.
+
+use pharos_model::TimestampMs;
+
+use super::{CELL_MS, Head, Series, Shared};
+use crate::chunk::codec::OpenChunk;
+use crate::chunk::files::ChunkFiles;
+use crate::chunk::segment::ChunkPtr;
+use crate::index::{Slot, push_tight};
+use crate::record::{AppendAnswer, AppendLimits, AppendRecord, Place, Refusal, Refused, SeriesRef};
+
+/// A sample that is in order for its series may be this far behind the head's newest one even where late samples are not taken.
+const IN_ORDER_SLACK_MS: i64 = 3_600_000;
+
+/// What a record did, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AppendCounts {
+    /// Late ones included.
+    pub(crate) samples: u64,
+    pub(crate) late_samples: u64,
+    pub(crate) series_created: u64,
+    pub(crate) exemplars: u64,
+    pub(crate) exemplars_refused: u64,
+    /// Chunks that could not be read while looking for a late sample.
+    pub(crate) damaged_chunks: u64,
+}
+
+/// From when on samples are taken while one record is applied.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    in_order_from: TimestampMs,
+    /// Late samples too; `None` takes none.
+    late_from: Option<TimestampMs>,
+    newest_allowed: TimestampMs,
+}
+
+/// One record on its way in.
+#[derive(Debug)]
+struct Round<'a, 'b> {
+    bounds: Bounds,
+    series_max: usize,
+    counts: AppendCounts,
+    shared: &'a mut Shared<'b>,
+}
+
+/// Where a sample belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    InOrder,
+    /// At the time of the newest sample.
+    Newest,
+    Late,
+}
+
+/// What became of a sample that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    InOrder,
+    Late,
+    Duplicate,
+}
+
+impl Bounds {
+    fn new(head: &Head, limits: &AppendLimits) -> Self {
+        let floor = head.sealed_until_ms.max(head.dropped_until_ms);
+        let window = limits.out_of_order_window_ms.max(0);
+        let behind = |ms: i64| head.max_ts.map_or(TimestampMs::MIN, |max_ts| max_ts.saturating_sub(ms)).max(floor);
+        Self {
+            in_order_from: behind(window.max(IN_ORDER_SLACK_MS)),
+            late_from: (window > 0).then(|| behind(window)),
+            newest_allowed: limits.newest_allowed_ms,
+        }
+    }
+
+    fn route(&self, ts: TimestampMs, newest: Option<TimestampMs>) -> Result<Route, Refusal> {
+        // The smallest time stands for "no sample" in an open chunk.
+        if ts > self.newest_allowed || ts == TimestampMs::MIN {
+            return Err(Refusal::OutOfBounds);
+        }
+        if newest == Some(ts) {
+            return Ok(Route::Newest);
+        }
+        if ts >= self.in_order_from && newest.is_none_or(|newest| ts > newest) {
+            return Ok(Route::InOrder);
+        }
+        match self.late_from {
+            Some(late_from) if ts >= late_from => Ok(Route::Late),
+            Some(_) => Err(Refusal::TooOld),
+            None if ts < self.in_order_from => Err(Refusal::OutOfBounds),
+            None => Err(Refusal::OutOfOrder),
+        }
+    }
+}
+
+impl Head {
+    /// Applies a record of this tenant.
+    pub(crate) fn append(&mut self, record: &AppendRecord, shared: &mut Shared<'_>) -> (AppendAnswer, AppendCounts) {
+        let bounds = Bounds::new(self, &record.limits);
+        let series_max = record.limits.series_max as usize;
+        let mut round = Round { bounds, series_max, counts: AppendCounts::default(), shared };
+        let mut answer = AppendAnswer::default();
+        for (at, &series) in record.known_refs.iter().enumerate() {
+            let Some(slot) = round.shared.refs.resolve(self.place, series) else {
+                answer.stale.push(at as u32);
+                continue;
+            };
+            let (ts, value_bits) = (record.known_ts[at], record.known_value_bits[at]);
+            let taken = self.take(slot, ts, value_bits, &mut round);
+            note(taken, Place::Known(at as u32), &mut answer, &mut round.counts);
+        }
+        for (at, fresh) in record.fresh.iter().enumerate() {
+            let taken = match self.find_or_create(fresh.labels.as_bytes(), fresh.ts, &mut round) {
+                Ok(slot) => {
+                    answer.fresh.push(Some(self.series[slot.0 as usize].series));
+                    self.take(slot, fresh.ts, fresh.value_bits, &mut round)
+                }
+                Err(refusal) => {
+                    answer.fresh.push(None);
+                    Err(refusal)
+                }
+            };
+            note(taken, Place::Fresh(at as u32), &mut answer, &mut round.counts);
+        }
+        for exemplar in &record.exemplars {
+            match self.append_exemplar(exemplar) {
+                true => round.counts.exemplars += 1,
+                false => round.counts.exemplars_refused += 1,
+            }
+        }
+        (answer, round.counts)
+    }
+
+    /// The series of a fresh sample. It is not created for a sample that would be refused.
+    fn find_or_create(&mut self, labels: &[u8], ts: TimestampMs, round: &mut Round<'_, '_>) -> Result<Slot, Refusal> {
+        if let Some(slot) = self.index.find(labels) {
+            return Ok(slot);
+        }
+        round.bounds.route(ts, None)?;
+        if self.index.len() >= round.series_max || !self.index.has_room_for(labels) {
+            return Err(Refusal::SeriesLimit);
+        }
+        let slot = self.index.insert(labels);
+        let Some(series) = round.shared.refs.assign(self.place, slot) else {
+            self.index.remove(slot);
+            return Err(Refusal::SeriesLimit);
+        };
+        self.place_series(slot, Series { chunk: OpenChunk::EMPTY, last_chunk: ChunkPtr::NONE, series });
+        round.counts.series_created += 1;
+        Ok(slot)
+    }
+
+    pub(super) fn place_series(&mut self, slot: Slot, series: Series) {
+        if slot.0 as usize == self.series.len() {
+            push_tight(&mut self.series, series);
+        } else {
+            self.series[slot.0 as usize] = series;
+        }
+    }
+
+    #[inline]
+    fn take(
+        &mut self,
+        slot: Slot,
+        ts: TimestampMs,
+        value_bits: u64,
+        round: &mut Round<'_, '_>,
+    ) -> Result<Taken, Refusal> {
+        let chunk = &self.series[slot.0 as usize].chunk;
+        let newest = Some(chunk.newest_ts()).filter(|&newest| newest != TimestampMs::MIN);
+        match round.bounds.route(ts, newest)? {
+            Route::InOrder => {
+                self.append_in_order(slot, ts, value_bits, round.shared.files);
+                self.widen(ts);
+                Ok(Taken::InOrder)
+            }
+            Route::Newest if chunk.newest_bits() == value_bits => Ok(Taken::Duplicate),
+            Route::Newest => Err(Refusal::DuplicateTimestamp),
+            Route::Late => {
+                match self.find_sample(slot, ts, round.shared.files.list(), &mut round.counts.damaged_chunks) {
+                    Some(found) if found == value_bits => Ok(Taken::Duplicate),
+                    Some(_) => Err(Refusal::DuplicateTimestamp),
+                    None => {
+                        self.append_late(slot, ts, value_bits, round.shared.files);
+                        self.widen(ts);
+                        Ok(Taken::Late)
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn append_in_order(&mut self, slot: Slot, ts: TimestampMs, value_bits: u64, files: &mut ChunkFiles) {
+        let at = slot.0 as usize;
+        if !self.series[at].chunk.try_append(&mut self.pool, ts, value_bits) {
+            self.cut(slot, files);
+            let stored = self.series[at].chunk.try_append(&mut self.pool, ts, value_bits);
+            assert!(stored, "an empty chunk takes any sample");
+        }
+        self.open_chunks += usize::from(self.series[at].chunk.count() == 1);
+    }
+
+    #[inline]
+    fn widen(&mut self, ts: TimestampMs) {
+        self.min_ts = Some(self.min_ts.map_or(ts, |min_ts| min_ts.min(ts)));
+        self.max_ts = Some(self.max_ts.map_or(ts, |max_ts| max_ts.max(ts)));
+        let cell = ts.div_euclid(CELL_MS);
+        if self.last_cell != Some(cell) {
+            self.last_cell = Some(cell);
+            self.occupied.insert(cell);
+        }
+    }
+
+    /// The live series of a reference.
+    pub(super) fn series_at(&self, slot: Slot) -> SeriesRef {
+        self.series[slot.0 as usize].series
+    }
+}
+
+#[inline]
+fn note(taken: Result<Taken, Refusal>, place: Place, answer: &mut AppendAnswer, counts: &mut AppendCounts) {
+    match taken {
+        Ok(Taken::InOrder) => counts.samples += 1,
+        Ok(Taken::Late) => {
+            counts.samples += 1;
+            counts.late_samples += 1;
+        }
+        Ok(Taken::Duplicate) => answer.duplicates = answer.duplicates.saturating_add(1),
+        Err(refusal) => answer.refused.push(Refused { place, refusal }),
+    }
+}

@@ -1,0 +1,99 @@
+//! Where a head stands in time, and which of its slices can take no more samples.
+
+use pharos_model::{BlockSpan, TimestampMs};
+
+/// Most slices that one call of [`sealable`] names. The rest comes with the next call.
+const SLICES_MAX: usize = 64;
+
+/// Where a head stands in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadExtent {
+    /// No sample is older; `None` when the head has no series.
+    pub min_ts: Option<TimestampMs>,
+    /// The newest sample ever taken.
+    pub max_ts: Option<TimestampMs>,
+    /// Samples before are refused.
+    pub sealed_until_ms: TimestampMs,
+    /// Samples before are gone from the head: data files have them.
+    pub dropped_until_ms: TimestampMs,
+    pub series: usize,
+    /// Full and open ones.
+    pub chunks: usize,
+}
+
+/// What decides when a slice is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealRule {
+    /// Width of a slice; slices are aligned to the epoch. Default 2 h.
+    pub slice_ms: i64,
+    /// How late samples may be. Default 1 h.
+    pub out_of_order_window_ms: i64,
+    /// Patience beyond the window with senders whose clocks or queues lag. Default 5 min.
+    pub grace_ms: i64,
+}
+
+impl Default for SealRule {
+    fn default() -> Self {
+        Self { slice_ms: 7_200_000, out_of_order_window_ms: 3_600_000, grace_ms: 300_000 }
+    }
+}
+
+/// The slices that can be sealed now, oldest first. A slice is ready when the head's newest sample is so far beyond its end
+/// that what is missing would be refused, or when the wall clock is: a source that has gone silent must be sealed as well.
+/// Empty slices between full ones are named too: whoever seals skips them, but raises the floor over them.
+pub fn sealable(extent: &HeadExtent, rule: &SealRule, now_ms: TimestampMs) -> Vec<BlockSpan> {
+    let (Some(min_ts), Some(max_ts)) = (extent.min_ts, extent.max_ts) else { return Vec::new() };
+    let patience = rule.out_of_order_window_ms.saturating_add(rule.grace_ms);
+    let closed_until =
+        max_ts.saturating_sub(patience).max(now_ms.saturating_sub(patience).min(max_ts.saturating_add(rule.slice_ms)));
+    let mut slices = Vec::new();
+    let mut slice = BlockSpan::aligned(min_ts.max(extent.dropped_until_ms), rule.slice_ms);
+    while slice.end_ms <= closed_until && slice.start_ms <= max_ts && slices.len() < SLICES_MAX {
+        slices.push(slice);
+        slice = BlockSpan::aligned(slice.end_ms, rule.slice_ms);
+    }
+    slices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(min_ts: i64, max_ts: i64, dropped_until_ms: i64) -> HeadExtent {
+        HeadExtent {
+            min_ts: Some(min_ts),
+            max_ts: Some(max_ts),
+            sealed_until_ms: i64::MIN,
+            dropped_until_ms,
+            series: 1,
+            chunks: 1,
+        }
+    }
+
+    #[test]
+    fn slices_close_by_the_newest_sample_or_by_the_clock() {
+        let rule = SealRule { slice_ms: 100, out_of_order_window_ms: 50, grace_ms: 10 };
+        for (min, max, dropped, now, expected) in [
+            (10, 159, i64::MIN, 0, vec![]),
+            (10, 160, i64::MIN, 0, vec![0]),
+            (10, 365, i64::MIN, 0, vec![0, 100, 200]),
+            (10, 365, 200, 0, vec![200]),
+            (10, 40, i64::MIN, 159, vec![]),
+            (10, 40, i64::MIN, 160, vec![0]),
+            (10, 40, i64::MIN, 1_000_000, vec![0]),
+            (-10, 160, i64::MIN, 0, vec![-100, 0]),
+            (10, 100, i64::MIN, 1_000, vec![0, 100]),
+        ] {
+            let starts: Vec<_> = sealable(&extent(min, max, dropped), &rule, now).iter().map(|s| s.start_ms).collect();
+            assert_eq!(starts, expected, "min {min} max {max} dropped {dropped} now {now}");
+        }
+    }
+
+    #[test]
+    fn an_empty_head_has_nothing_to_seal_and_the_ends_of_time_do_no_harm() {
+        let rule = SealRule::default();
+        let empty = HeadExtent { min_ts: None, ..extent(0, 0, i64::MIN) };
+        assert_eq!(sealable(&empty, &rule, i64::MAX), []);
+        assert!(sealable(&extent(i64::MIN + 1, i64::MAX, i64::MIN), &rule, i64::MAX).len() <= SLICES_MAX);
+    }
+}

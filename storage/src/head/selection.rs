@@ -1,0 +1,248 @@
+//! Reading a head: series that were selected together, and their samples.
+//!
+//! A selection copies under the partition's lock what can still change (labels, open chunks, late samples), which is a few
+//! hundred bytes a series. Full chunks never change, so it only notes where they are. Decoding happens later, without a lock.
+
+use std::collections::HashMap;
+
+use pharos_model::{LabelSet, Matcher, TimeRange, TimestampMs};
+
+use super::lookup::{ChunkWalk, first_ts};
+use super::{Head, Series};
+use crate::chunk::codec::decode;
+use crate::chunk::files::SegmentList;
+use crate::chunk::segment::{ChunkDamage, ChunkPtr};
+use crate::index::Slot;
+use crate::record::SeriesRef;
+use crate::select::{ReadError, SampleColumns};
+
+/// Series of one head that were selected together: labels, open samples and where the full chunks are, taken at one
+/// moment. Owns all it needs: later appends, drops and checkpoints do not change what it reads. `Send + Sync`.
+#[derive(Debug)]
+pub struct HeadSelection {
+    segments: SegmentList,
+    range: TimeRange,
+    complete_from_ms: TimestampMs,
+    series: Vec<SelectedSeries>,
+    /// Canonical label bytes, open streams and waiting late samples, of all series.
+    labels: Vec<u8>,
+    streams: Vec<u8>,
+    late: Vec<(TimestampMs, u64)>,
+    tombstones: HashMap<SeriesRef, Vec<TimeRange>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SelectedSeries {
+    series: SeriesRef,
+    last_chunk: ChunkPtr,
+    labels_at: usize,
+    stream_at: usize,
+    late_at: usize,
+    labels_len: u32,
+    late_len: u16,
+    stream_len: u16,
+    open_count: u8,
+}
+
+impl HeadSelection {
+    /// A selection of nothing from a head that has nothing.
+    pub(crate) fn empty(range: TimeRange) -> Self {
+        Self {
+            segments: SegmentList::default(),
+            range,
+            complete_from_ms: TimestampMs::MIN,
+            series: Vec::new(),
+            labels: Vec::new(),
+            streams: Vec::new(),
+            late: Vec::new(),
+            tombstones: HashMap::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// Canonical label bytes of series `i`.
+    pub fn label_bytes(&self, i: usize) -> &[u8] {
+        let series = &self.series[i];
+        &self.labels[series.labels_at..][..series.labels_len as usize]
+    }
+
+    pub fn labels(&self, i: usize) -> LabelSet {
+        LabelSet::from_canonical_trusted(self.label_bytes(i))
+    }
+
+    /// The head holds every sample at or after this time; below it data files are the only source.
+    pub fn complete_from_ms(&self) -> TimestampMs {
+        self.complete_from_ms
+    }
+
+    /// Orders the series as label sets are ordered, which is what a data file wants.
+    pub fn sort_by_labels(&mut self) {
+        let labels = &self.labels;
+        let of = |series: &SelectedSeries| {
+            pharos_model::labels::iter_canonical(&labels[series.labels_at..][..series.labels_len as usize])
+        };
+        self.series.sort_unstable_by(|a, b| of(a).cmp(of(b)));
+    }
+
+    /// Bytes that the selection holds in memory, for the query's memory limit.
+    pub fn memory_bytes(&self) -> usize {
+        self.series.len() * size_of::<SelectedSeries>()
+            + self.labels.len()
+            + self.streams.len()
+            + self.late.len() * size_of::<(TimestampMs, u64)>()
+    }
+
+    /// Replaces `out` by the samples of series `i` within `range` and the range that was selected: ascending, one for each
+    /// timestamp, deleted ones left out. A damaged chunk is an error, and `out` is not to be used then.
+    pub fn read(&self, i: usize, range: TimeRange, out: &mut SampleColumns) -> Result<(), ReadError> {
+        out.clear();
+        let start_ms = range.start_ms.max(self.range.start_ms).max(self.complete_from_ms);
+        let range = TimeRange::new(start_ms, range.end_ms.min(self.range.end_ms));
+        let series = &self.series[i];
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut out_of_order = self.read_full_chunks(series, range, out).map_err(|damage| self.damaged(i, damage))?;
+        let stream = &self.streams[series.stream_at..][..usize::from(series.stream_len)];
+        decode_into(stream, series.open_count, range, out)
+            .map_err(|reason| self.damaged(i, ChunkDamage { at: ChunkPtr::NONE, reason }))?;
+        for &(ts, bits) in &self.late[series.late_at..][..usize::from(series.late_len)] {
+            if range.contains(ts) {
+                push(out, ts, bits);
+                out_of_order = true;
+            }
+        }
+        if out_of_order {
+            sort_columns(out);
+        }
+        if let Some(deleted) = self.tombstones.get(&series.series) {
+            remove_deleted(out, deleted);
+        }
+        Ok(())
+    }
+
+    /// Decodes the full chunks, oldest first. Whether any of them was late.
+    fn read_full_chunks(
+        &self,
+        series: &SelectedSeries,
+        range: TimeRange,
+        out: &mut SampleColumns,
+    ) -> Result<bool, ChunkDamage> {
+        let mut late = false;
+        let mut streams = Vec::new();
+        let mut chunks = Vec::new();
+        let mut stream = Vec::new();
+        let mut walk = ChunkWalk::new(&self.segments, series.series, series.last_chunk, range.start_ms);
+        while let Some(header) = walk.next(&mut stream) {
+            let header = header?;
+            if first_ts(&stream).is_some_and(|first| first <= range.end_ms) {
+                late |= header.late;
+                chunks.push((streams.len(), stream.len(), header.count));
+                streams.extend_from_slice(&stream);
+            }
+        }
+        for &(at, len, count) in chunks.iter().rev() {
+            decode_into(&streams[at..at + len], count, range, out)
+                .map_err(|reason| ChunkDamage { at: series.last_chunk, reason })?;
+        }
+        Ok(late)
+    }
+
+    fn damaged(&self, i: usize, ChunkDamage { at, reason }: ChunkDamage) -> ReadError {
+        let file = match self.segments.get(at.segment()) {
+            Some(segment) => segment.path().display().to_string(),
+            None if at == ChunkPtr::NONE => "memory".to_owned(),
+            None => format!("chunk segment {}", at.segment()),
+        };
+        ReadError::DamagedChunk { series: self.labels(i).to_string(), file, offset: at.offset() as u64, reason }
+    }
+}
+
+fn decode_into(stream: &[u8], count: u8, range: TimeRange, out: &mut SampleColumns) -> Result<(), &'static str> {
+    let mut add = |ts, bits| {
+        if range.contains(ts) {
+            push(out, ts, bits);
+        }
+    };
+    decode(stream, count, &mut add).map_err(|malformed| malformed.0)
+}
+
+#[inline]
+fn push(out: &mut SampleColumns, ts: TimestampMs, bits: u64) {
+    out.ts.push(ts);
+    out.values.push(f64::from_bits(bits));
+}
+
+/// Orders by time. Of samples at one time the one that was stored first stays: there are none unless a chunk was damaged while a
+/// late sample came.
+fn sort_columns(out: &mut SampleColumns) {
+    let mut samples: Vec<_> = out.ts.drain(..).zip(out.values.drain(..)).collect();
+    samples.sort_by_key(|&(ts, _)| ts);
+    samples.dedup_by_key(|&mut (ts, _)| ts);
+    (out.ts, out.values) = samples.into_iter().unzip();
+}
+
+fn remove_deleted(out: &mut SampleColumns, deleted: &[TimeRange]) {
+    let mut kept = 0;
+    for at in 0..out.len() {
+        let ts = out.ts[at];
+        let next = deleted.partition_point(|range| range.end_ms < ts);
+        if deleted.get(next).is_none_or(|range| !range.contains(ts)) {
+            out.ts[kept] = ts;
+            out.values[kept] = out.values[at];
+            kept += 1;
+        }
+    }
+    out.ts.truncate(kept);
+    out.values.truncate(kept);
+}
+
+impl Head {
+    /// Series that satisfy the matchers, without those that have ended before the range.
+    pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange, segments: &SegmentList) -> HeadSelection {
+        let mut selection = HeadSelection {
+            segments: segments.clone(),
+            complete_from_ms: self.dropped_until_ms,
+            ..HeadSelection::empty(range)
+        };
+        for slot in self.index.select(matchers) {
+            let series = &self.series[slot as usize];
+            if series.chunk.newest_ts() >= range.start_ms {
+                self.copy_series(Slot(slot), series, &mut selection);
+            }
+        }
+        selection
+    }
+
+    fn copy_series(&self, slot: Slot, series: &Series, selection: &mut HeadSelection) {
+        let labels_at = selection.labels.len();
+        self.index.copy_labels(slot, &mut selection.labels);
+        let stream_at = selection.streams.len();
+        series.chunk.copy_to(&self.pool, &mut selection.streams);
+        let late_at = selection.late.len();
+        if let Some(buffer) = self.late.get(&slot) {
+            selection.late.extend_from_slice(buffer);
+        }
+        if let Some(deleted) = self.tombstones.get(&series.series) {
+            selection.tombstones.insert(series.series, deleted.clone());
+        }
+        selection.series.push(SelectedSeries {
+            series: series.series,
+            last_chunk: series.last_chunk,
+            labels_at,
+            stream_at,
+            late_at,
+            labels_len: (selection.labels.len() - labels_at) as u32,
+            late_len: (selection.late.len() - late_at) as u16,
+            stream_len: (selection.streams.len() - stream_at) as u16,
+            open_count: series.chunk.count(),
+        });
+    }
+}

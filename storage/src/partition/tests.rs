@@ -1,0 +1,80 @@
+//! The partition against a naive model, and what happens to its files when disks fail.
+
+mod disk;
+mod model;
+mod reading;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pharos_model::{LabelSet, Matcher, TenantId, TimeRange};
+use prometheus::Registry;
+
+use super::*;
+use crate::fs::OsFileSystem;
+use crate::record::{AppendAnswer, AppendLimits, AppendRecordBuilder, Refusal, SeriesRef};
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn limits(out_of_order_window_ms: i64) -> AppendLimits {
+    AppendLimits { out_of_order_window_ms, newest_allowed_ms: 1_000 * HOUR_MS, series_max: 1_000 }
+}
+
+fn metrics() -> Metrics {
+    Metrics::register(&Registry::new()).unwrap()
+}
+
+fn tenant() -> TenantId {
+    TenantId::anonymous()
+}
+
+fn labels(i: usize) -> LabelSet {
+    LabelSet::from_pairs([("__name__", format!("m{}", i % 3)), ("job", "test".to_owned()), ("i", i.to_string())])
+}
+
+/// Small segments, so that a few hundred samples fill several.
+fn small() -> PartitionOptions {
+    PartitionOptions { segment_bytes_max: 2_000, unwritten_bytes_max: 4_000, ..PartitionOptions::default() }
+}
+
+fn open_with(dir: &Path, files: Arc<dyn FileSystem>) -> Opened {
+    Partition::open(dir, files, small(), &metrics()).unwrap()
+}
+
+fn open(dir: &Path) -> Opened {
+    open_with(dir, Arc::new(OsFileSystem))
+}
+
+/// Appends with labels; the answer must be about these samples alone.
+fn append(partition: &Partition, window_ms: i64, samples: &[(usize, i64, f64)]) -> AppendAnswer {
+    let mut builder = AppendRecordBuilder::new(tenant(), limits(window_ms));
+    for &(series, ts, value) in samples {
+        builder.push_fresh(&labels(series), ts, value);
+    }
+    AppendAnswer::decode(&partition.apply(&builder.finish())).unwrap()
+}
+
+/// `count` samples of one series, 15 s apart.
+fn append_run(partition: &Partition, series: usize, from_ts: i64, count: i64) {
+    let samples: Vec<_> = (0..count).map(|i| (series, from_ts + i * 15_000, i as f64 * 1.1)).collect();
+    let answer = append(partition, HOUR_MS, &samples);
+    assert!(answer.refused.is_empty(), "{answer:?}");
+}
+
+fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest {
+    SelectRequest { tenant: tenant(), matchers, range }
+}
+
+/// All samples of every series, by labels, as bits.
+fn dump(partition: &Partition) -> Vec<(LabelSet, Vec<(i64, u64)>)> {
+    let mut selection = partition.select(&request(Vec::new(), TimeRange::ALL));
+    selection.sort_by_labels();
+    let mut samples = SampleColumns::default();
+    (0..selection.len())
+        .map(|i| {
+            selection.read(i, TimeRange::ALL, &mut samples).unwrap();
+            let bits = samples.ts.iter().copied().zip(samples.values.iter().map(|v| v.to_bits())).collect();
+            (selection.labels(i), bits)
+        })
+        .collect()
+}

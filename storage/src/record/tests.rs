@@ -1,0 +1,158 @@
+use pharos_model::{Exemplar, LabelSet, MatchOp, Matcher, TenantId, TimeRange};
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: AppendLimits =
+    AppendLimits { out_of_order_window_ms: 3_600_000, newest_allowed_ms: 1_700_000_600_000, series_max: 1_000 };
+
+fn labels(i: usize) -> LabelSet {
+    LabelSet::from_pairs([("__name__", format!("m{}", i % 7)), ("instance", format!("host{i}"))])
+}
+
+fn decode_append(bytes: &[u8]) -> AppendRecord {
+    match Command::decode(bytes) {
+        Ok(Command::Append(record)) => record,
+        other => panic!("not an append record: {other:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn append_records_round_trip(
+        known in prop::collection::vec((any::<u32>(), any::<i64>(), any::<u64>()), 0..50),
+        fresh in prop::collection::vec((0..40_usize, any::<i64>(), any::<u64>()), 0..20),
+        exemplars in prop::collection::vec((0..40_usize, any::<i64>(), -1e9..1e9_f64), 0..5),
+    ) {
+        let tenant = TenantId::new("team-a").unwrap();
+        let mut builder = AppendRecordBuilder::new(tenant.clone(), LIMITS);
+        for &(series, ts, bits) in &known {
+            builder.push_known(SeriesRef(series), ts, f64::from_bits(bits));
+        }
+        for &(i, ts, bits) in &fresh {
+            builder.push_fresh(&labels(i), ts, f64::from_bits(bits));
+        }
+        let exemplars: Vec<_> = exemplars
+            .into_iter()
+            .map(|(i, ts, value)| {
+                let exemplar = Exemplar { labels: LabelSet::from_pairs([("trace_id", "abc")]), value, ts };
+                SeriesExemplar { series: labels(i), exemplar }
+            })
+            .collect();
+        for SeriesExemplar { series, exemplar } in &exemplars {
+            builder.push_exemplar(series, exemplar);
+        }
+        let record = decode_append(&builder.finish());
+        prop_assert_eq!(&record.tenant, &tenant);
+        prop_assert_eq!(record.limits, LIMITS);
+        let back: Vec<_> = (0..record.known_refs.len())
+            .map(|i| (record.known_refs[i].0, record.known_ts[i], record.known_value_bits[i]))
+            .collect();
+        prop_assert_eq!(back, known);
+        let back: Vec<_> = record.fresh.iter().map(|f| (f.labels.clone(), f.ts, f.value_bits)).collect();
+        let sent: Vec<_> = fresh.iter().map(|&(i, ts, bits)| (labels(i), ts, bits)).collect();
+        prop_assert_eq!(back, sent);
+        prop_assert_eq!(record.exemplars, exemplars);
+    }
+
+    #[test]
+    fn answers_round_trip(
+        fresh in prop::collection::vec(prop::option::of(any::<u32>().prop_map(SeriesRef)), 0..20),
+        stale in prop::collection::btree_set(any::<u32>(), 0..20),
+        refused in prop::collection::vec((any::<u32>(), any::<bool>(), 0..5_usize), 0..20),
+        duplicates in any::<u32>(),
+    ) {
+        let refused = refused
+            .into_iter()
+            .map(|(at, known, code)| Refused {
+                place: if known { Place::Known(at) } else { Place::Fresh(at) },
+                refusal: [
+                    Refusal::OutOfOrder,
+                    Refusal::TooOld,
+                    Refusal::OutOfBounds,
+                    Refusal::DuplicateTimestamp,
+                    Refusal::SeriesLimit,
+                ][code],
+            })
+            .collect();
+        let answer = AppendAnswer { fresh, stale: stale.into_iter().collect(), refused, duplicates };
+        prop_assert_eq!(AppendAnswer::decode(&answer.encode()), Ok(answer));
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..6_u8) {
+        let mut command = begin(kind, &TenantId::anonymous());
+        command.extend_from_slice(&bytes);
+        let _ = Command::decode(&bytes);
+        let _ = Command::decode(&command);
+        let _ = AppendAnswer::decode(&bytes);
+        let _ = decode_delete_answer(&bytes);
+    }
+
+    #[test]
+    fn a_flipped_bit_never_panics_the_decoder(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
+        for i in 0..50 {
+            builder.push_known(SeriesRef(i), 1_000, f64::from(i));
+            builder.push_fresh(&labels(i as usize), 1_000, f64::from(i));
+        }
+        let mut bytes = builder.finish().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let _ = Command::decode(&bytes);
+    }
+}
+
+#[test]
+fn every_cut_of_a_record_is_refused() {
+    let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
+    builder.push_known(SeriesRef(3), 1_000, 1.5);
+    builder.push_fresh(&labels(1), 1_000, 2.5);
+    let bytes = builder.finish();
+    for cut in 0..bytes.len() {
+        assert!(Command::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_small_record_cannot_claim_a_large_body() {
+    let mut bytes = begin(KIND_APPEND, &TenantId::anonymous());
+    bytes.extend_from_slice(&[0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0]);
+    let mut huge = bytes.clone();
+    crate::wire::put_varint(&mut huge, RECORD_BODY_BYTES_MAX + 1);
+    assert!(matches!(Command::decode(&huge), Err(RecordError::BodyTooLarge { .. })));
+    crate::wire::put_varint(&mut bytes, RECORD_BODY_BYTES_MAX);
+    assert!(matches!(Command::decode(&bytes), Err(RecordError::Malformed(_))));
+}
+
+#[test]
+fn a_steady_scrape_takes_few_bytes_a_sample() {
+    let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
+    for i in 0..800_u32 {
+        let value = if i % 10 < 3 { 0.0 } else { f64::from(i.wrapping_mul(2_654_435_761) >> 12) };
+        builder.push_known(SeriesRef(1_000 + i), 1_700_000_000_000, value);
+    }
+    let bytes = builder.finish().len();
+    assert!(bytes < 800 * 5, "{bytes} bytes for 800 samples");
+}
+
+#[test]
+fn a_fully_stored_record_answers_nothing() {
+    assert!(AppendAnswer::default().encode().is_empty());
+    assert_eq!(AppendAnswer::decode(&[]), Ok(AppendAnswer::default()));
+    assert_eq!(AppendAnswer::decode(&encode_malformed_answer()), Err(RecordError::RefusedAsMalformed));
+}
+
+#[test]
+fn control_commands_round_trip() {
+    let tenant = TenantId::anonymous();
+    let matchers = vec![Matcher::equal("job", "a"), Matcher::new(MatchOp::NotRegex, "pod", "x.*").unwrap()];
+    let range = TimeRange::new(-5, i64::MAX);
+    match Command::decode(&delete_series(&tenant, &matchers, range)).unwrap() {
+        Command::DeleteSeries(delete) => assert_eq!(delete, DeleteCommand { tenant: tenant.clone(), matchers, range }),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(Command::decode(&seal_floor(&tenant, -7)), Ok(Command::SealFloor { until_ms: -7, .. })));
+    assert!(matches!(Command::decode(&drop_covered(&tenant, 9)), Ok(Command::DropCovered { until_ms: 9, .. })));
+    assert_eq!(decode_delete_answer(&encode_delete_answer(300)), Ok(300));
+}

@@ -79,6 +79,14 @@ pub struct NumberLiteral {
     pub is_duration: bool,
 }
 
+impl NumberLiteral {
+    /// The literal behind a minus. A NaN keeps its bits, since it has no sign to print.
+    pub(crate) fn negated(self) -> Self {
+        let value = if self.value.is_nan() { self.value } else { -self.value };
+        Self { value, ..self }
+    }
+}
+
 /// The string between quotes, with escapes resolved.
 ///
 /// Bytes rather than text: `"\xff"` is the single byte 0xff, as in Go. Where a string becomes a label name or a

@@ -33,6 +33,7 @@ pub enum DurationExprKind {
     Step,
     /// `range()`: end minus start of the query.
     Range,
+    /// What is inside, unchanged: carries the parentheses around a literal. A plus that is written is dropped.
     Plus(Box<DurationExpr>),
     Minus(Box<DurationExpr>),
     Binary {
@@ -55,6 +56,21 @@ pub enum DurationOp {
     MinOf,
     /// `max_of(a, b)`
     MaxOf,
+}
+
+impl DurationOp {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::MinOf => "min_of",
+            Self::MaxOf => "max_of",
+        }
+    }
 }
 
 impl PartialEq for DurationExpr {

@@ -158,6 +158,7 @@ functions! {
     SortDesc "sort_desc" (Vector) Exact -> Vector, stable;
     Sqrt "sqrt" (Vector) Exact -> Vector, stable;
     Start "start" () Exact -> Scalar, experimental;
+    StartTimestamp "start_timestamp" (Vector) Exact -> Vector, stable;
     StddevOverTime "stddev_over_time" (Matrix) Exact -> Vector, stable;
     StdvarOverTime "stdvar_over_time" (Matrix) Exact -> Vector, stable;
     Step "step" () Exact -> Scalar, experimental;

@@ -6,10 +6,22 @@ pub mod ast;
 pub mod duration;
 pub mod functions;
 pub mod operators;
+pub mod series;
 pub mod span;
 
+mod check;
+mod error;
+mod lexer;
+mod literal;
+mod parser;
+mod token;
+
+use pharos_model::Matcher;
+
 pub use ast::{Expr, ExprKind, ValueType};
+pub use error::{ParseError, ParseErrors};
 pub use functions::{Function, FunctionId};
+pub use series::parse_series_description;
 pub use span::Span;
 
 /// Longest path from the root of an expression to a leaf, in nodes. Deeper ones are refused, so that whoever walks
@@ -19,8 +31,9 @@ pub const DEPTH_MAX: usize = 256;
 /// Longest text that is parsed, in bytes.
 pub const TEXT_BYTES_MAX: usize = 512 * 1024;
 
-/// Parts of the language that are off unless asked for, each with the feature flag that Prometheus has for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Parts of the language that can be switched, each with the feature flag that Prometheus has for it.
+/// The default is that of Prometheus 3.14: only duration expressions are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParserOptions {
     /// `promql-experimental-functions`: functions marked so, `limitk` and `limit_ratio`.
     pub experimental_functions: bool,
@@ -40,4 +53,43 @@ impl ParserOptions {
         extended_range_selectors: true,
         binop_fill_modifiers: true,
     };
+    /// Everything off.
+    pub const NONE: Self = Self {
+        experimental_functions: false,
+        duration_expressions: false,
+        extended_range_selectors: false,
+        binop_fill_modifiers: false,
+    };
+}
+
+impl Default for ParserOptions {
+    fn default() -> Self {
+        Self { duration_expressions: true, ..Self::NONE }
+    }
+}
+
+/// Parses an expression and checks its types.
+///
+/// Errors read as Prometheus': `1:5: parse error: unexpected identifier "b" in aggregation`. A text longer than
+/// [`TEXT_BYTES_MAX`] or deeper than [`DEPTH_MAX`] is refused.
+pub fn parse_expr(text: &str, options: &ParserOptions) -> Result<Expr, ParseErrors> {
+    parser::parse(text, options)
+}
+
+/// Why the text of a `match[]` parameter selects nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetricSelectorError {
+    #[error(transparent)]
+    Parse(#[from] ParseErrors),
+    #[error("match[] must contain at least one non-empty matcher")]
+    MatchesEverything,
+}
+
+/// Parses a selector such as `up{job="x"}`, as the `match[]` parameters of the API have it.
+pub fn parse_metric_selector(text: &str, options: &ParserOptions) -> Result<Vec<Matcher>, MetricSelectorError> {
+    let matchers = parser::parse_selector(text, options)?;
+    if matchers.iter().all(Matcher::matches_empty) {
+        return Err(MetricSelectorError::MatchesEverything);
+    }
+    Ok(matchers)
 }

@@ -1,0 +1,3 @@
+//! Tests of the public interface: what parses, what does not and why, what is printed, and the test-script language.
+
+mod invalid;

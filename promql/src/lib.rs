@@ -11,9 +11,12 @@ pub mod span;
 
 mod check;
 mod error;
+mod json;
 mod lexer;
 mod literal;
 mod parser;
+mod pretty;
+mod printer;
 mod token;
 
 use pharos_model::Matcher;

@@ -6,6 +6,7 @@ pub mod ast;
 pub mod duration;
 pub mod functions;
 pub mod operators;
+pub mod script;
 pub mod series;
 pub mod span;
 
@@ -24,6 +25,7 @@ use pharos_model::Matcher;
 pub use ast::{Expr, ExprKind, ValueType};
 pub use error::{ParseError, ParseErrors};
 pub use functions::{Function, FunctionId};
+pub use script::Script;
 pub use series::parse_series_description;
 pub use span::Span;
 

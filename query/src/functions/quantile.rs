@@ -27,8 +27,12 @@ pub fn quantile(phi: f64, values: &mut [f64]) -> f64 {
     lower * (1.0 - weight) + upper * weight
 }
 
-/// Median of the distances from the median. Reorders and replaces the values.
+/// Median of the distances from the median, NaN if any value is. Reorders and replaces the values.
 pub fn median_absolute_deviation(values: &mut [f64]) -> f64 {
+    // Quantiles sort NaN away to the front, where it would only shift the median.
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
     let median = quantile(0.5, values);
     values.iter_mut().for_each(|value| *value = (*value - median).abs());
     quantile(0.5, values)
@@ -62,6 +66,9 @@ mod tests {
 
     #[test]
     fn deviations_are_from_the_median() {
-        assert_eq!(median_absolute_deviation(&mut [4.0, 6.0, 2.0, 1.0, 999.0, 1.0, 2.0]), 1.0);
+        for (values, result) in [(&[4.0, 6.0, 2.0, 1.0, 999.0, 1.0, 2.0][..], 1.0), (&[7.0, 7.0], 0.0), (&[5.0], 0.0)] {
+            assert_eq!(median_absolute_deviation(&mut values.to_vec()), result, "{values:?}");
+        }
+        assert!(median_absolute_deviation(&mut [1.0, 2.0, f64::NAN, 4.0]).is_nan());
     }
 }

@@ -26,12 +26,12 @@ pub(super) fn between_ends(windows: Windows<'_>, samples: Samples<'_>, ends: End
     }
 }
 
-/// The value at the end less the value at the start; `None` when all samples are before the window.
+/// The value at the end less the value at the start; `None` when all samples are before the window, or all behind it.
 fn difference(window: &Window, seen: Samples<'_>, ends: Ends) -> Option<f64> {
     let last = seen.ts.len() - 1;
     let mut first = seen.ts[..last].partition_point(|&at| at <= window.start_ms).saturating_sub(1);
     let mut end = if ends.smoothed { seen.ts[..last].partition_point(|&at| at < window.end_ms) } else { last };
-    if seen.ts[end] <= window.start_ms {
+    if seen.ts[end] <= window.start_ms || seen.ts[first] > window.end_ms {
         return None;
     }
     let left = if ends.smoothed && seen.ts[first] < window.start_ms {

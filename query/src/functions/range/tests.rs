@@ -239,8 +239,11 @@ fn smoothed_windows_are_interpolated_at_both_ends() {
         (F::Increase, 75_000, Some(90.0)),
         (F::Increase, 90_000, Some(90.0)),
         (F::Rate, 90_000, Some(1.5)),
-        // The only samples are behind the window: the first of them at both ends.
-        (F::Delta, -10_000, Some(0.0)),
+        // All samples are behind the window.
+        (F::Delta, -10_000, None),
+        // The first sample stands for the start.
+        (F::Delta, 15_000, Some(15.0)),
+        (F::Delta, 0, Some(0.0)),
         (F::Delta, 200_000, None),
     ] {
         assert_near(at(function, time_ms, smoothed, &[], &samples), value, &format!("{function:?} at {time_ms}"));
@@ -592,6 +595,7 @@ mod reference {
             F::StdvarOverTime => variance(&seen),
             F::StddevOverTime => variance(&seen).sqrt(),
             F::QuantileOverTime => quantile(parameters[0], values()),
+            F::MadOverTime if values().iter().any(|value| value.is_nan()) => NAN,
             F::MadOverTime => {
                 let median = quantile(0.5, values());
                 quantile(0.5, values().into_iter().map(|value| (value - median).abs()).collect())

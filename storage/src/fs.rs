@@ -41,22 +41,18 @@ pub trait File: fmt::Debug + Send + Sync {
     /// Makes data and length durable.
     fn sync(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// The first `len` bytes, as later writes through this port change them. The file must not be made shorter than what is
-    /// read of it while a map lives.
+    /// The first `len` bytes, as later writes through this port change them; the file may be shorter as yet. Only what was written
+    /// may be read, and the file must not be made shorter than that while a map lives.
     fn map(&self, len: usize) -> io::Result<Map>;
 }
 
-/// Puts `parts` one after the other into a file so that a crash leaves either the old file or the whole new one.
-pub(crate) fn write_atomically(files: &dyn FileSystem, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+/// Puts `bytes` into a file so that a crash leaves either the old file or the whole new one.
+pub(crate) fn write_atomically(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let staged = path.with_extension("tmp");
     let file = files.open(&staged)?;
     file.set_len(0)?;
-    let mut offset = 0;
-    for part in parts {
-        file.write_all_at(part, offset)?;
-        offset += part.len() as u64;
-    }
+    file.write_all_at(bytes, 0)?;
     file.sync()?;
     files.rename(&staged, path)?;
     files.sync_dir(dir)

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use pharos_model::{BlockSpan, LabelSet, Matcher, TenantId, TimeRange};
 
+use crate::chunk::files::SegmentList;
 use crate::fs::FileSystem;
 use crate::head::{Head, HeadExtent, HeadOptions, HeadSelection, SeriesExemplars};
 use crate::index::stats::IndexStats;
@@ -28,7 +29,7 @@ use crate::select::{ReadError, SampleColumns, SelectRequest};
 pub use metrics::Metrics;
 
 use state::State;
-use store::Store;
+use store::{CheckpointName, Store};
 
 /// How a partition is kept. The same on all replicas.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,18 @@ pub enum CheckpointError {
     Write(#[source] io::Error),
     #[error("installing a checkpoint")]
     Install(#[source] io::Error),
+    #[error("the state was replaced after it was captured")]
+    Replaced,
+}
+
+/// The state of a partition at one moment, on its way to the disk.
+#[derive(Debug)]
+pub struct CheckpointCapture {
+    bytes: Vec<u8>,
+    segments: SegmentList,
+    first_segment: u32,
+    chunks_dir: PathBuf,
+    name: CheckpointName,
 }
 
 /// Full chunks cannot be written fast enough, or there is no room for them: no new samples should be proposed.
@@ -208,10 +221,36 @@ impl Partition {
         flushed
     }
 
-    /// Makes everything that was applied durable, together with `raft_state`, which [`Self::open`] gives back. Returns when the log
-    /// before it is not needed any more. The caller applies nothing meanwhile; readers go on.
+    /// Makes everything that was applied durable, together with `raft_state`, which [`Self::open`] gives back: captures and saves.
     pub fn checkpoint(&self, raft_state: &[u8]) -> Result<(), CheckpointError> {
-        let result = self.write_checkpoint(raft_state);
+        self.capture_checkpoint(raft_state).and_then(|capture| self.save_checkpoint(capture))
+    }
+
+    /// The first, short half of a checkpoint: copies the state as it is. The caller applies nothing meanwhile; readers go on.
+    pub fn capture_checkpoint(&self, raft_state: &[u8]) -> Result<CheckpointCapture, CheckpointError> {
+        let name = self.store.lock().next_name();
+        let mut state = self.state.write();
+        let flushed = state.flush(&*self.files);
+        self.note_flush(&state, &flushed);
+        if let Err(error) = flushed {
+            self.metrics.counters().failed_checkpoints.inc();
+            return Err(CheckpointError::Chunks(error));
+        }
+        state.optimize();
+        let state = RwLockWriteGuard::downgrade(state);
+        Ok(CheckpointCapture {
+            bytes: checkpoint::encode(&state, raft_state),
+            segments: state.files.list().clone(),
+            first_segment: store::first_segment(&state),
+            chunks_dir: state.files.dir().to_owned(),
+            name,
+        })
+    }
+
+    /// The second half: brings a capture to the disk, while commands are applied. When this has returned, the log before the capture
+    /// is not needed any more.
+    pub fn save_checkpoint(&self, capture: CheckpointCapture) -> Result<(), CheckpointError> {
+        let result = self.write_checkpoint(&capture);
         let counters = self.metrics.counters();
         if result.is_ok() {
             counters.checkpoints.inc()
@@ -221,47 +260,35 @@ impl Partition {
         result
     }
 
-    fn write_checkpoint(&self, raft_state: &[u8]) -> Result<(), CheckpointError> {
+    fn write_checkpoint(&self, capture: &CheckpointCapture) -> Result<(), CheckpointError> {
         let mut store = self.store.lock();
-        let (bytes, segments, first_segment, chunks_dir) = {
-            let mut state = self.state.write();
-            let flushed = state.flush(&*self.files);
-            self.note_flush(&state, &flushed);
-            flushed.map_err(CheckpointError::Chunks)?;
-            state.optimize();
-            let state = RwLockWriteGuard::downgrade(state);
-            let chunks_dir = state.files.dir().to_owned();
-            (
-                checkpoint::encode(&state, raft_state),
-                state.files.list().clone(),
-                store::first_segment(&state),
-                chunks_dir,
-            )
-        };
-        segments.iter().try_for_each(|segment| segment.sync()).map_err(CheckpointError::Chunks)?;
-        self.files.sync_dir(&chunks_dir).map_err(CheckpointError::Chunks)?;
-        store.save(&bytes, first_segment).map_err(CheckpointError::Write)
+        if !store.is_current(capture.name) {
+            return Err(CheckpointError::Replaced);
+        }
+        capture.segments.iter().try_for_each(|segment| segment.sync()).map_err(CheckpointError::Chunks)?;
+        self.files.sync_dir(&capture.chunks_dir).map_err(CheckpointError::Chunks)?;
+        store.save(capture.name, &capture.bytes, capture.first_segment).map_err(CheckpointError::Write)
     }
 
     /// The whole state in one piece, for another node.
-    pub fn export_checkpoint(&self, raft_state: &[u8]) -> Vec<u8> {
+    pub fn export_checkpoint(&self) -> Vec<u8> {
         let (bytes, segments, lengths) = {
             let state = self.state.read();
             let segments = state.files.list().clone();
             let lengths: Vec<_> = segments.iter().map(|segment| segment.len()).collect();
-            (checkpoint::encode(&state, raft_state), segments, lengths)
+            (checkpoint::encode(&state, &[]), segments, lengths)
         };
         checkpoint::encode_transfer(&bytes, &segments, &lengths)
     }
 
-    /// Replaces the whole state, in memory and on disk, by what another node exported. Returns the `raft_state` that was given there.
-    /// After an error everything is as before.
-    pub fn install_checkpoint(&self, bytes: &[u8]) -> Result<Bytes, CheckpointError> {
+    /// Replaces the whole state, in memory and on disk, by what another node exported, and makes it durable together with `raft_state`. After
+    /// an error everything is as before.
+    pub fn install_checkpoint(&self, exported: &[u8], raft_state: &[u8]) -> Result<(), CheckpointError> {
         let mut store = self.store.lock();
-        let (state, raft_state) = store.install(bytes).map_err(CheckpointError::Install)?;
+        let state = store.install(exported, raft_state).map_err(CheckpointError::Install)?;
         *self.state.write() = state;
         self.unwritten_bytes.store(0, Ordering::Relaxed);
-        Ok(raft_state)
+        Ok(())
     }
 
     /// Tenants that have a head here, in order.

@@ -131,9 +131,8 @@ impl Segment {
         }
         let capacity = capacity.max(len);
         file.set_len(len as u64)?;
-        file.set_len(capacity as u64)?;
         let map = file.map(capacity)?;
-        if !is_segment_header(map.as_slice(), id) {
+        if !is_segment_header(&map.as_slice()[..len], id) {
             let text = format!("{} does not begin like chunk segment {id}", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
@@ -202,7 +201,6 @@ impl Segment {
                 let file = files.open(&self.path)?;
                 // Anything there is left over from before a crash: no checkpoint knows it.
                 file.set_len(0)?;
-                file.set_len(self.capacity as u64)?;
                 let map = file.map(self.capacity)?;
                 self.backing.get_or_init(|| Backing { file, map })
             }

@@ -26,17 +26,18 @@ const CHECKPOINTS_KEPT: usize = 2;
 /// The directory of one partition.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) dir: PathBuf,
-    pub(super) files: Arc<dyn FileSystem>,
-    pub(super) options: PartitionOptions,
-    pub(super) generation: u32,
+    dir: PathBuf,
+    files: Arc<dyn FileSystem>,
+    options: PartitionOptions,
+    generation: u32,
     next_sequence: u64,
     /// Checkpoints that are kept, oldest first.
     kept: VecDeque<Kept>,
 }
 
+/// A later capture has a later name, in whatever order they are saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct CheckpointName {
+pub(super) struct CheckpointName {
     sequence: u64,
     generation: u32,
 }
@@ -107,6 +108,18 @@ pub(super) fn open(dir: &Path, files: Arc<dyn FileSystem>, options: PartitionOpt
 }
 
 impl Store {
+    /// The name of a checkpoint that is captured now.
+    pub(super) fn next_name(&mut self) -> CheckpointName {
+        let name = CheckpointName { sequence: self.next_sequence, generation: self.generation };
+        self.next_sequence += 1;
+        name
+    }
+
+    /// Whether nothing from another node has replaced the state since the name was given.
+    pub(super) fn is_current(&self, name: CheckpointName) -> bool {
+        name.generation == self.generation
+    }
+
     fn load(&self, name: CheckpointName) -> io::Result<(State, Bytes)> {
         let bytes = self.files.read(&name.path(&self.dir))?;
         let decoded = decode(&bytes, &self.options)?;
@@ -144,17 +157,16 @@ impl Store {
     }
 
     /// Makes a checkpoint durable whose chunks are. `first_segment` is the oldest it needs.
-    pub(super) fn save(&mut self, bytes: &[u8], first_segment: u32) -> io::Result<()> {
-        let name = CheckpointName { sequence: self.next_sequence, generation: self.generation };
-        write_atomically(&*self.files, &name.path(&self.dir), &[bytes])?;
-        self.next_sequence += 1;
-        self.kept.push_back(Kept { name, first_segment });
+    pub(super) fn save(&mut self, name: CheckpointName, bytes: &[u8], first_segment: u32) -> io::Result<()> {
+        write_atomically(&*self.files, &name.path(&self.dir), bytes)?;
+        let at = self.kept.partition_point(|kept| kept.name < name);
+        self.kept.insert(at, Kept { name, first_segment });
         self.remove_unused();
         Ok(())
     }
 
     /// Replaces everything by a checkpoint from another node. Until the new one is durable nothing old is touched.
-    pub(super) fn install(&mut self, bytes: &[u8]) -> io::Result<(State, Bytes)> {
+    pub(super) fn install(&mut self, bytes: &[u8], raft_state: &[u8]) -> io::Result<State> {
         let invalid = |malformed: crate::wire::Malformed| io::Error::new(io::ErrorKind::InvalidData, malformed);
         let (checkpoint, segments) = checkpoint::decode_transfer(bytes).map_err(invalid)?;
         let decoded = decode(checkpoint, &self.options)?;
@@ -167,21 +179,20 @@ impl Store {
             ));
         }
         let generation = self.generation + 1;
+        let name = CheckpointName { generation, ..self.next_name() };
         let chunks = chunks_dir(&self.dir, generation);
         let installed = self.write_segments(&chunks, &decoded, &segments).and_then(|()| {
-            let (state, raft_state) = self.restore(decoded, generation)?;
-            let name = CheckpointName { sequence: self.next_sequence, generation };
-            write_atomically(&*self.files, &name.path(&self.dir), &[checkpoint])?;
-            Ok((state, raft_state, name))
+            let (state, _) = self.restore(decoded, generation)?;
+            write_atomically(&*self.files, &name.path(&self.dir), &checkpoint::encode(&state, raft_state))?;
+            Ok(state)
         });
-        let (state, raft_state, name) = match installed {
+        let state = match installed {
             Ok(installed) => installed,
             Err(error) => {
                 self.report(self.files.remove_dir_all(&chunks), &chunks);
                 return Err(error);
             }
         };
-        self.next_sequence += 1;
         self.generation = generation;
         // The log before the new checkpoint is another one: older checkpoints are of no use any more.
         for kept in std::mem::take(&mut self.kept) {
@@ -190,7 +201,7 @@ impl Store {
         }
         self.kept.push_back(Kept { name, first_segment: first_segment(&state) });
         self.remove_unused();
-        Ok((state, raft_state))
+        Ok(state)
     }
 
     fn write_segments(&self, chunks: &Path, decoded: &Decoded, segments: &[&[u8]]) -> io::Result<()> {

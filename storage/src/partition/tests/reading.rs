@@ -155,7 +155,7 @@ fn removed_series_leave_no_memory_behind() {
         partition.apply(&drop_covered(&tenant(), ts));
         let stats = partition.stats(&tenant(), 1).unwrap();
         assert_eq!((stats.extent.series, stats.extent.chunks), (100, 100));
-        let exported = partition.export_checkpoint(b"").len();
+        let exported = partition.export_checkpoint().len();
         assert!(exported < 10_000, "{exported} bytes in round {round}");
     }
 }
@@ -180,10 +180,10 @@ fn bytes_that_are_no_command_change_nothing() {
     let dir = TempDir::new().unwrap();
     let partition = open(dir.path()).partition;
     append(&partition, 0, &[(0, 1, 1.0)]);
-    let before = partition.export_checkpoint(b"");
+    let before = partition.export_checkpoint();
     assert!(AppendAnswer::decode(&partition.apply(b"\x01garbage")).is_err());
     assert!(AppendAnswer::decode(&partition.apply(b"")).is_err());
-    assert_eq!(partition.export_checkpoint(b""), before);
+    assert_eq!(partition.export_checkpoint(), before);
 }
 
 #[test]

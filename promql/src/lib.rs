@@ -30,8 +30,11 @@ pub use series::parse_series_description;
 pub use span::Span;
 
 /// Longest path from the root of an expression to a leaf, in nodes. Deeper ones are refused, so that whoever walks
-/// a tree may recurse.
+/// a tree may recurse. A chain of operators, `a + b + c`, is as deep as it has operands.
 pub const DEPTH_MAX: usize = 256;
+
+/// Most parentheses, calls, brackets and signs around any part of an expression.
+pub const NESTING_MAX: usize = 100;
 
 /// Longest text that is parsed, in bytes.
 pub const TEXT_BYTES_MAX: usize = 512 * 1024;
@@ -76,7 +79,7 @@ impl Default for ParserOptions {
 /// Parses an expression and checks its types.
 ///
 /// Errors read as Prometheus': `1:5: parse error: unexpected identifier "b" in aggregation`. A text longer than
-/// [`TEXT_BYTES_MAX`] or deeper than [`DEPTH_MAX`] is refused.
+/// [`TEXT_BYTES_MAX`], nested deeper than [`NESTING_MAX`] or of a tree deeper than [`DEPTH_MAX`] is refused.
 pub fn parse_expr(text: &str, options: &ParserOptions) -> Result<Expr, ParseErrors> {
     parser::parse(text, options)
 }

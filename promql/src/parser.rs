@@ -20,7 +20,7 @@ use crate::error::{ParseError, ParseErrors};
 use crate::lexer::Lexer;
 use crate::span::Span;
 use crate::token::{Token, TokenKind};
-use crate::{DEPTH_MAX, ParserOptions, TEXT_BYTES_MAX};
+use crate::{DEPTH_MAX, NESTING_MAX, ParserOptions, TEXT_BYTES_MAX};
 
 pub(crate) use series::parse_series;
 
@@ -193,20 +193,23 @@ impl<'a> Parser<'a> {
         result
     }
 
-    /// Runs `parse` one level deeper, unless that is too deep.
-    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
-        if self.nesting == DEPTH_MAX {
+    /// Begins an expression inside another, unless that is too deep; [`Self::leave`] ends it.
+    fn enter(&mut self) -> Parse<()> {
+        if self.nesting == NESTING_MAX {
             let span = self.peek()?.span();
-            return self.too_deep(span);
+            self.error(span, format!("expression is nested more than {NESTING_MAX} levels deep"));
+            return Err(Abort);
         }
         self.nesting += 1;
-        let result = parse(self);
+        Ok(())
+    }
+
+    fn leave(&mut self) {
         self.nesting -= 1;
-        result
     }
 
     fn too_deep<T>(&mut self, span: Span) -> Parse<T> {
-        self.error(span, format!("expression is nested more than {DEPTH_MAX} levels deep"));
+        self.error(span, format!("expression has more than {DEPTH_MAX} levels"));
         Err(Abort)
     }
 

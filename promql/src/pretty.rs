@@ -1,9 +1,9 @@
 //! Expressions over several lines, as the query API's `format_query` lays them out: what fits into a line stays in
 //! one, what does not is split at its operator, parentheses or arguments and indented.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Display, Write};
 
-use crate::ast::{Expr, ExprKind};
+use crate::ast::{Aggregate, Binary, Call, Expr, ExprKind, Subquery, Unary};
 use crate::printer::{Head, Operator, Suffix};
 
 /// Longest text that is left in one line, without its indentation, in bytes.
@@ -13,37 +13,88 @@ const INDENT: &str = "  ";
 impl Expr {
     /// The expression laid out over lines.
     pub fn pretty(&self) -> String {
-        pretty(self, 0)
+        let mut layout = Layout { out: String::new() };
+        layout.expr(self, 0);
+        layout.out
     }
 }
 
-/// One expression, indented unless its parent goes on in the same line (level 0).
-fn pretty(expr: &Expr, level: usize) -> String {
-    let indent = INDENT.repeat(level);
-    let split = !fits(expr);
-    match &expr.kind {
-        ExprKind::Aggregate(aggregate) if split => {
-            let param = match &aggregate.param {
-                Some(param) => format!("{},\n", pretty(param, level + 1)),
-                None => String::new(),
-            };
-            let operand = pretty(&aggregate.expr, level + 1);
-            format!("{indent}{}(\n{param}{operand}\n{indent})", Head(aggregate))
+/// Writes lines into one text. A function for each kind of node keeps the frames of the recursion small.
+struct Layout {
+    out: String,
+}
+
+impl Layout {
+    fn indent(&mut self, level: usize) {
+        self.out.extend(std::iter::repeat_n(INDENT, level));
+    }
+
+    /// One expression, indented unless its parent goes on in the same line (level 0).
+    fn expr(&mut self, expr: &Expr, level: usize) {
+        match &expr.kind {
+            ExprKind::Unary(unary) => self.unary(unary, level),
+            // Prometheus does not indent it either.
+            ExprKind::Subquery(_) if fits(expr) => self.plain(expr, 0),
+            _ if fits(expr) => self.plain(expr, level),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, level),
+            ExprKind::Binary(binary) => self.binary(binary, level),
+            ExprKind::Call(call) => self.call(call, level),
+            ExprKind::Paren(inner) => self.enclosed("(", &[inner], level),
+            ExprKind::Subquery(subquery) => self.subquery(subquery, level),
+            _ => self.plain(expr, level),
         }
-        ExprKind::Binary(binary) if split => {
-            let (lhs, rhs) = (pretty(&binary.lhs, level + 1), pretty(&binary.rhs, level + 1));
-            format!("{lhs}\n{indent}{}\n{rhs}", Operator(binary))
+    }
+
+    fn plain(&mut self, text: impl Display, level: usize) {
+        self.indent(level);
+        self.write(text);
+    }
+
+    fn write(&mut self, text: impl Display) {
+        write!(self.out, "{text}").expect("a string takes all text");
+    }
+
+    /// Parts on lines of their own between `open` and a closing parenthesis.
+    fn enclosed(&mut self, open: impl Display, parts: &[&Expr], level: usize) {
+        self.plain(open, level);
+        for (i, part) in parts.iter().enumerate() {
+            self.out.push_str(if i == 0 { "\n" } else { ",\n" });
+            self.expr(part, level + 1);
         }
-        ExprKind::Call(call) if split => {
-            let args: Vec<String> = call.args.iter().map(|arg| pretty(arg, level + 1)).collect();
-            format!("{indent}{}(\n{}\n{indent})", call.function.name, args.join(",\n"))
-        }
-        ExprKind::Paren(inner) if split => format!("{indent}(\n{}\n{indent})", pretty(inner, level + 1)),
-        ExprKind::Subquery(subquery) if split => format!("{}{}", pretty(&subquery.expr, level), Suffix(subquery)),
-        // Prometheus does not indent it either.
-        ExprKind::Subquery(_) => expr.to_string(),
-        ExprKind::Unary(unary) => format!("{indent}{}{}", unary.op.as_str(), pretty(&unary.expr, level).trim()),
-        _ => format!("{indent}{expr}"),
+        self.out.push('\n');
+        self.plain(")", level);
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate, level: usize) {
+        let parts: Vec<&Expr> = aggregate.param.as_deref().into_iter().chain([&*aggregate.expr]).collect();
+        self.enclosed(format_args!("{}(", Head(aggregate)), &parts, level);
+    }
+
+    fn call(&mut self, call: &Call, level: usize) {
+        let parts: Vec<&Expr> = call.args.iter().collect();
+        self.enclosed(format_args!("{}(", call.function.name), &parts, level);
+    }
+
+    fn binary(&mut self, binary: &Binary, level: usize) {
+        self.expr(&binary.lhs, level + 1);
+        self.out.push('\n');
+        self.plain(Operator(binary), level);
+        self.out.push('\n');
+        self.expr(&binary.rhs, level + 1);
+    }
+
+    fn subquery(&mut self, subquery: &Subquery, level: usize) {
+        self.expr(&subquery.expr, level);
+        self.write(Suffix(subquery));
+    }
+
+    /// The sign goes between the indentation and the text of the operand.
+    fn unary(&mut self, unary: &Unary, level: usize) {
+        let begin = self.out.len();
+        self.expr(&unary.expr, level);
+        let operand = self.out.split_off(begin);
+        self.plain(unary.op.as_str(), level);
+        self.out.push_str(operand.trim());
     }
 }
 

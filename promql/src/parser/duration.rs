@@ -115,16 +115,17 @@ impl Parser<'_> {
 
     /// Arithmetic of operators that bind at least as strongly as `weakest`.
     fn duration(&mut self, weakest: Precedence) -> Parse<Duration> {
-        self.nested(|parser| {
-            let operand = match parser.take_sign()? {
-                Some(sign) => {
-                    let operand = parser.duration(Precedence::Product.of_right_side())?;
-                    parser.signed(sign, operand)?
-                }
-                None => parser.duration_operand()?,
-            };
-            parser.duration_from(operand, weakest)
-        })
+        self.enter()?;
+        let operand = match self.take_sign()? {
+            Some(sign) => {
+                let operand = self.duration(Precedence::Product.of_right_side())?;
+                self.signed(sign, operand)?
+            }
+            None => self.duration_operand()?,
+        };
+        let duration = self.duration_from(operand, weakest)?;
+        self.leave();
+        Ok(duration)
     }
 
     /// As [`Self::duration`], the first operand being parsed.

@@ -55,20 +55,18 @@ impl Parser<'_> {
 
     /// An expression of operators that bind at least as strongly as `weakest`.
     fn binary(&mut self, weakest: Precedence) -> Parse<Tree> {
-        self.nested(|parser| {
-            let mut lhs = parser.operand()?;
-            while let TokenKind::Operator(op) = parser.peek_kind()? {
-                let precedence = Precedence::of(op);
-                if precedence < weakest {
-                    break;
-                }
-                parser.take()?;
-                let modifiers = parser.binary_modifiers()?;
-                let rhs = parser.binary(precedence.of_right_side())?;
-                lhs = parser.binary_node(op, lhs, modifiers, rhs)?;
-            }
-            Ok(lhs)
-        })
+        self.enter()?;
+        let mut lhs = self.operand()?;
+        while let TokenKind::Operator(op) = self.peek_kind()?
+            && Precedence::of(op) >= weakest
+        {
+            self.take()?;
+            let modifiers = self.binary_modifiers()?;
+            let rhs = self.binary(Precedence::of(op).of_right_side())?;
+            lhs = self.binary_node(op, lhs, modifiers, rhs)?;
+        }
+        self.leave();
+        Ok(lhs)
     }
 
     fn binary_node(&mut self, op: BinaryOp, lhs: Tree, modifiers: BinaryModifiers, rhs: Tree) -> Parse<Tree> {
@@ -197,13 +195,7 @@ impl Parser<'_> {
                 let value = literal::unquote(token.text);
                 self.tree(token.span(), ExprKind::String(StringLiteral { value }), 0)
             }
-            TokenKind::LeftParen => {
-                let open = self.take()?;
-                let inner = self.expression()?;
-                let close = self.expect(TokenKind::RightParen)?;
-                let depth = inner.depth;
-                self.tree(open.span().to(close.span()), ExprKind::Paren(inner.expr), depth)
-            }
+            TokenKind::LeftParen => self.parentheses(),
             TokenKind::Identifier | TokenKind::Preprocessor(_) => self.call_or_selector(),
             TokenKind::Aggregate(op) => self.aggregate_or_selector(op),
             kind if kind.is_metric_name() || kind == TokenKind::LeftBrace => {
@@ -212,5 +204,13 @@ impl Parser<'_> {
             }
             _ => self.unexpected(),
         }
+    }
+
+    fn parentheses(&mut self) -> Parse<Tree> {
+        let open = self.take()?;
+        let inner = self.expression()?;
+        let close = self.expect(TokenKind::RightParen)?;
+        let depth = inner.depth;
+        self.tree(open.span().to(close.span()), ExprKind::Paren(inner.expr), depth)
     }
 }

@@ -35,6 +35,12 @@ struct Literal {
     hint_given: bool,
 }
 
+/// How often a value is repeated, and where that was written.
+struct Repetition {
+    count: usize,
+    span: Span,
+}
+
 impl Literal {
     fn value(self) -> SequenceValue {
         SequenceValue::Histogram { histogram: Arc::new(self.histogram), hint_given: self.hint_given }
@@ -107,7 +113,7 @@ impl Parser<'_> {
         match self.peek_kind()? {
             TokenKind::Blank => {
                 self.take()?;
-                let count = self.repetition(values.len(), 0)?.unwrap_or(1);
+                let count = self.repetition_or_once(values.len(), 0)?;
                 values.resize(values.len() + count, SequenceValue::Omitted);
                 Ok(())
             }
@@ -126,7 +132,7 @@ impl Parser<'_> {
         if step.is_some() && repeated.is_none() {
             return self.unexpected();
         }
-        for _ in 0..repeated.unwrap_or(1) {
+        for _ in 0..repeated.map_or(1, |repetition| repetition.count) {
             values.push(SequenceValue::Float(value));
             value += step.unwrap_or(0.0);
         }
@@ -144,24 +150,30 @@ impl Parser<'_> {
         self.signed_number()
     }
 
-    /// `xN`: N and `more` values; `None` when nothing is repeated. `already` are there.
-    fn repetition(&mut self, already: usize, more: usize) -> Parse<Option<usize>> {
+    /// `xN`: N and `more` values; `None` when nothing is repeated. `already` values are there.
+    fn repetition(&mut self, already: usize, more: usize) -> Parse<Option<Repetition>> {
         if self.take_if(TokenKind::Times)?.is_none() {
             return Ok(None);
         }
         let token = self.expect(TokenKind::Number)?;
+        let span = token.span();
         let count = match parse_uint(token.text) {
             Ok(count) => usize::try_from(count).unwrap_or(usize::MAX).saturating_add(more),
             Err(error) => {
-                self.error(token.span(), format!("invalid repetition in series values: {error}"));
-                return Ok(Some(0));
+                self.error(span, format!("invalid repetition in series values: {error}"));
+                0
             }
         };
         if already.saturating_add(count) > SEQUENCE_VALUES_MAX {
-            self.error(token.span(), format!("series has more than {SEQUENCE_VALUES_MAX} values"));
-            return Ok(Some(0));
+            self.error(span, format!("series has more than {SEQUENCE_VALUES_MAX} values"));
+            return Ok(Some(Repetition { count: 0, span }));
         }
-        Ok(Some(count))
+        Ok(Some(Repetition { count, span }))
+    }
+
+    /// As [`Self::repetition`]; one value when nothing is repeated.
+    fn repetition_or_once(&mut self, already: usize, more: usize) -> Parse<usize> {
+        Ok(self.repetition(already, more)?.map_or(1, |repetition| repetition.count))
     }
 
     fn histogram_item(&mut self, values: &mut Vec<SequenceValue>) -> Parse<()> {
@@ -170,15 +182,14 @@ impl Parser<'_> {
             TokenKind::Operator(BinaryOp::Add) => Combine::Add,
             TokenKind::Operator(BinaryOp::Sub) => Combine::Subtract,
             _ => {
-                let count = self.repetition(values.len(), 1)?.unwrap_or(1);
+                let count = self.repetition_or_once(values.len(), 1)?;
                 values.resize(values.len() + count, base.value());
                 return Ok(());
             }
         };
         self.take()?;
         let step = self.histogram()?;
-        let end = self.peek()?.span();
-        let Some(count) = self.repetition(values.len(), 1)? else {
+        let Some(Repetition { count, span }) = self.repetition(values.len(), 1)? else {
             return self.unexpected();
         };
         let (mut current, hint_given) = (base.histogram, step.hint_given);
@@ -187,7 +198,7 @@ impl Parser<'_> {
                 current = match combine(&current, &step.histogram, operation) {
                     Ok(next) => next,
                     Err(error) => {
-                        self.error(end, error);
+                        self.error(span, error);
                         return Ok(());
                     }
                 };

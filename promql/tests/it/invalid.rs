@@ -1,6 +1,6 @@
 //! Texts that are no PromQL, and the error shown for each: text and position are Prometheus'.
 
-use pharos_promql::{DEPTH_MAX, ParserOptions, TEXT_BYTES_MAX, parse_expr, parse_metric_selector};
+use pharos_promql::{DEPTH_MAX, NESTING_MAX, ParserOptions, TEXT_BYTES_MAX, parse_expr, parse_metric_selector};
 
 fn check_with(options: ParserOptions, cases: &[(&str, &str)]) {
     for (text, error) in cases {
@@ -182,6 +182,7 @@ fn brackets_hold_durations_only() {
         ("foo[", "1:5: parse error: unexpected end of input in duration expression"),
         ("foo[:5m]", "1:6: parse error: unexpected colon before duration in duration expression"),
         ("foo[5m:5m:5m]", "1:10: parse error: unexpected colon ':'"),
+        ("foo[5s s 5s]", "1:8: parse error: unexpected character: 's', expected ':'"),
         ("foo[5s x 5s]", "1:8: parse error: unexpected character: 'x', expected ':'"),
         ("foo[]", &format!("1:5: parse error: unexpected \"]\" in subquery or range selector, {expected}")),
         ("foo[step]", &format!("1:9: parse error: unexpected \"]\" in subquery or range selector, {expected}")),
@@ -248,6 +249,7 @@ fn modifiers_need_a_selector_and_come_once() {
         ("(foo + bar)[5m]", "1:12: parse error: ranges only allowed for vector selectors"),
         ("rate(food[1m])[1h] offset 1h", "1:15: parse error: ranges only allowed for vector selectors"),
         ("rate(food[1m])[1h] @ 100", "1:15: parse error: ranges only allowed for vector selectors"),
+        ("1[5m] smoothed", "1:2: parse error: ranges only allowed for vector selectors"),
         ("1[5m]", "1:2: parse error: ranges only allowed for vector selectors"),
         ("foo anchored smoothed", "1:1: parse error: anchored and smoothed modifiers cannot be used together"),
         ("foo[5m:1m] anchored", "1:1: parse error: anchored modifier is not supported for subqueries"),
@@ -445,7 +447,8 @@ fn type_errors_are_all_reported_and_the_first_is_shown() {
 
 #[test]
 fn depth_and_length_are_bounded() {
-    let too_deep = format!("expression is nested more than {DEPTH_MAX} levels deep");
+    let nested = format!("expression is nested more than {NESTING_MAX} levels deep");
+    let deep = format!("expression has more than {DEPTH_MAX} levels");
     let many = 10_000;
     for text in [
         format!("{}1{}", "(".repeat(many), ")".repeat(many)),
@@ -460,13 +463,44 @@ fn depth_and_length_are_bounded() {
         "(".repeat(many),
     ] {
         let error = parse_expr(&text, &ParserOptions::ALL).unwrap_err().to_string();
-        assert!(error.ends_with(&too_deep), "{:.20}: {error}", text);
+        assert!(error.ends_with(&nested) || error.ends_with(&deep), "{text:.20}: {error}");
     }
     let wide = format!("foo{{a=\"{}\"}}", "x".repeat(TEXT_BYTES_MAX));
     let error = parse_expr(&wide, &ParserOptions::ALL).unwrap_err().to_string();
     assert_eq!(error, format!("1:1: parse error: text is {} bytes long, the limit is {TEXT_BYTES_MAX}", wide.len()));
-    let deep_enough = format!("{}1{}", "(".repeat(DEPTH_MAX - 1), ")".repeat(DEPTH_MAX - 1));
-    assert!(parse_expr(&deep_enough, &ParserOptions::ALL).is_ok());
+}
+
+#[test]
+fn the_deepest_expressions_fit_half_the_stack_of_a_thread() {
+    let repeat = |open: &str, inner: &str, close: &str, levels: usize| {
+        format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
+    };
+    // What is innermost nests a few levels more.
+    let inner = NESTING_MAX - 3;
+    let texts = [
+        repeat("(", "1", ")", inner),
+        repeat("-", "foo", "", inner),
+        repeat("sum by (a) (", "foo", ")", inner),
+        repeat("clamp(", "foo", ", 1, (2))", inner),
+        repeat("avg_over_time(", "foo", "[5m:])", inner),
+        repeat("topk(min_of(1, scalar(", "foo", ")), foo)", inner / 3),
+        repeat("", "foo", " + on (a) foo", DEPTH_MAX - 1),
+        repeat("foo ^ ", "foo", "", inner),
+        format!("foo[{}]", repeat("(", "1", ")", inner)),
+        format!("foo[{}]", repeat("", "1", " + 1", DEPTH_MAX - 1)),
+        format!("foo offset {}", repeat("-", "step()", "", inner)),
+    ];
+    let half = 1 << 20;
+    let walk = move || {
+        for text in texts {
+            let expr = parse_expr(&text, &ParserOptions::ALL).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let printed = expr.to_string();
+            assert_eq!(parse_expr(&printed, &ParserOptions::ALL).as_ref(), Ok(&expr));
+            assert!(!expr.clone().pretty().is_empty() && !expr.to_json().is_null());
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(half).spawn(walk).expect("a thread can be started");
+    thread.join().expect("nothing overflows");
 }
 
 #[test]

@@ -100,6 +100,11 @@ fn sequences_stand_for_their_values() {
         ("a -3-3x2", "-3 -6 -9"),
         ("a stale 1e3 .5 Inf -Inf NaN", "stale 1000 0.5 inf -inf NaN"),
         ("{} 1", "1"),
+        ("", ""),
+        ("a 1 2 3-10x4", "1 2 3 -7 -17 -27 -37"),
+        ("a 1x0 1+1x0", "1 1"),
+        ("a 1 -1 -3-10x4 7 9 +5", "1 -1 -3 -13 -23 -33 -43 7 9 5"),
+        ("a {{ }} {{buckets:[5 10  7  ]  schema:1  }}x0", "{0} {0}"),
         ("sum{by=\"x\"} 1", "1"),
         ("a {{}} {{sum:2}}x1 _", "{0} {2} {2} _"),
         ("a {{sum:1}}+{{sum:2}}x2 {{sum:9}}-{{sum:4}}x1", "{1} {3} {5} {9} {5}"),
@@ -170,6 +175,27 @@ fn series_descriptions_are_refused_with_position() {
         ("a{b=\"c\"}1", "1:9: parse error: unexpected number \"1\" in series values"),
         ("a 1 2foo", "1:5: parse error: bad number syntax: \"2\""),
         ("a foo", "1:3: parse error: unexpected identifier \"foo\" in series values, expected number or \"stale\""),
+        ("{} -3-3 -3", "1:8: parse error: unexpected \" \" in series values"),
+        ("{} -3 3+3x4-4", "1:12: parse error: unexpected <op:-> in series values"),
+        ("{} -3 _-2", "1:8: parse error: unexpected <op:-> in series values"),
+        (
+            "{\"http.requests\"xx} 1",
+            "1:17: parse error: unexpected identifier \"xx\" in label set, expected \",\" or \"}\"",
+        ),
+        ("{\"a\"=, x=\"y\"} 1", "1:6: parse error: unexpected \",\" in label set, expected string"),
+        (
+            "{} {{buckets:[5 10 7] schema:1}}+{{buckets:[1 2 3] schema:0}}x2",
+            "1:63: parse error: error combining histograms: cannot merge from schema 0 to 1",
+        ),
+        ("{} {{schema :1}}", "1:6: parse error: missing `:` for histogram descriptor"),
+        ("{} {{schema: 1}}", "1:13: parse error: unexpected \" \" in series values"),
+        ("{} {{buckets:[ 1]}}", "1:15: parse error: unexpected \" \" in series values"),
+        ("{} {{ schema:1}}", "1:7: parse error: unexpected \"schema\" in series values"),
+        (
+            "{} {{sum:1 count: 1}}",
+            "1:18: parse error: unexpected \" \" in histogram description, expected histogram description key, e.g. buckets:[5 10 7]",
+        ),
+        ("{} {{counter_reset_hint:foo}}", "1:25: parse error: bad histogram descriptor found: \"foo\""),
         ("a 1+2", "1:6: parse error: unexpected end of input in series values"),
         ("a 1xx", "1:5: parse error: unexpected \"x\" in series values"),
         (
@@ -187,7 +213,7 @@ fn series_descriptions_are_refused_with_position() {
         ("a {{sum:1", "1:10: parse error: histogram description incomplete unexpected: '\u{fffd}'"),
         (
             "a {{schema:1}}+{{schema:0}}x2",
-            "1:28: parse error: error combining histograms: cannot merge from schema 0 to 1",
+            "1:29: parse error: error combining histograms: cannot merge from schema 0 to 1",
         ),
         (&format!("a _x{too_many}"), &format!("1:5: parse error: series has more than {SEQUENCE_VALUES_MAX} values")),
     ] {

@@ -1,5 +1,5 @@
-//! All file access of this crate's head goes through the two ports here, so that a full disk or a torn write can be put in its
-//! way. Implementations: [`OsFileSystem`], and `faults::FaultyFileSystem` in tests.
+//! All file access of this crate's head goes through the two ports here, so that a full disk or a torn write can be
+//! put in its way. Implementations: [`OsFileSystem`], and `faults::FaultyFileSystem` in tests.
 
 mod map;
 
@@ -41,8 +41,8 @@ pub trait File: fmt::Debug + Send + Sync {
     /// Makes data and length durable.
     fn sync(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// The first `len` bytes, as later writes through this port change them; the file may be shorter as yet. Only what was written
-    /// may be read, and the file must not be made shorter than that while a map lives.
+    /// The first `len` bytes, as later writes through this port change them; the file may be shorter as yet. Only what
+    /// was written may be read, and the file must not be made shorter than that while a map lives.
     fn map(&self, len: usize) -> io::Result<Map>;
 }
 

@@ -1,9 +1,10 @@
 //! One tenant's newest samples in one partition.
 //!
-//! [`append`] judges and stores samples, [`expiry`] seals, drops and deletes, [`selection`] reads, [`snapshot`] turns a head into
-//! bytes and back. The files that full chunks go to and the numbers of series belong to the partition, because its tenants share them.
-//! Invariant: a head changes only by commands, and as a function of itself and the command, so that all replicas stay equal.
-//! Which chunk a sample sits in is no part of that: it may differ between replicas, what is read may not.
+//! [`append`] judges and stores samples, [`expiry`] seals, drops and deletes, [`selection`] reads, [`snapshot`] turns
+//! a head into bytes and back. The files that full chunks go to and the numbers of series belong to the partition,
+//! because its tenants share them.
+//! Invariant: a head changes only by commands, and as a function of itself and the command, so that all replicas stay
+//! equal. Which chunk a sample sits in is no part of that: it may differ between replicas, what is read may not.
 
 mod append;
 pub mod exemplars;

@@ -1,8 +1,9 @@
 //! The series index of one head: from labels to series, from matchers to series, from series to labels.
 //!
-//! Every label pair is stored once, as the canonical bytes it has in a label set, so a series' label set is the
-//! pieces of its pairs joined. A series is a list of pair numbers; a pair has the bitmap of its series. There is no heap object
-//! for a series. Removing a series leaves its pieces behind; the head rebuilds the index when too much of it is dead.
+//! Every label pair is stored once, as the canonical bytes it has in a label set, so a series' label set is the pieces
+//! of its pairs joined. A series is a list of pair numbers; a pair has the bitmap of its series. There is no heap
+//! object for a series. Removing a series leaves its pieces behind; the head rebuilds the index when too much of it is
+//! dead.
 
 mod labels;
 mod pairs;

@@ -1,7 +1,9 @@
-//! What one Raft group keeps: a head for each tenant, their chunk files, and checkpoints that bound how much log is replayed.
+//! What one Raft group keeps: a head for each tenant, their chunk files, and checkpoints that bound how much log is
+//! replayed.
 //!
-//! [`Partition::apply`] is the only way to change a head; see `docs/adr/0001-apply-decides.md`. One caller applies, checkpoints
-//! and installs; any number reads beside it. Getting commands agreed on and kept until a checkpoint covers them is the log's business.
+//! [`Partition::apply`] is the only way to change a head; see `docs/adr/0001-apply-decides.md`. One caller applies,
+//! checkpoints and installs; any number reads beside it. Getting commands agreed on and kept until a checkpoint covers
+//! them is the log's business.
 //! Invariant: a checkpoint and the commands after it give the same answers as all commands did.
 
 mod checkpoint;
@@ -105,7 +107,8 @@ pub struct Quarantined {
 #[derive(Debug)]
 pub struct Opened {
     pub partition: Partition,
-    /// What the caller gave with the checkpoint that was loaded; `None` when there was none. Commands after it are to be applied again.
+    /// What the caller gave with the checkpoint that was loaded; `None` when there was none. Commands after it are to
+    /// be applied again.
     pub raft_state: Option<Bytes>,
     /// Checkpoints that were passed over. The caller has to check that the log reaches back to what was loaded.
     pub quarantined: Vec<Quarantined>,
@@ -131,7 +134,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Opens the directory of a partition, or begins one. Loads the newest checkpoint that is whole; what is damaged is set aside.
+    /// Opens the directory of a partition, or begins one. Loads the newest checkpoint that is whole; what is damaged
+    /// is set aside.
     pub fn open(
         dir: &Path,
         files: Arc<dyn FileSystem>,
@@ -156,8 +160,8 @@ impl Partition {
         Ok(Opened { partition, raft_state: opened.raft_state, quarantined: opened.quarantined })
     }
 
-    /// Applies one committed command (see [`crate::record`]) and returns the encoded answer. Deterministic, and never fails: chunks
-    /// that cannot be written wait in memory.
+    /// Applies one committed command (see [`crate::record`]) and returns the encoded answer. Deterministic, and never
+    /// fails: chunks that cannot be written wait in memory.
     pub fn apply(&self, command: &[u8]) -> Vec<u8> {
         let command = match Command::decode(command) {
             Ok(command) => command,
@@ -221,12 +225,14 @@ impl Partition {
         flushed
     }
 
-    /// Makes everything that was applied durable, together with `raft_state`, which [`Self::open`] gives back: captures and saves.
+    /// Makes everything that was applied durable, together with `raft_state`, which [`Self::open`] gives back:
+    /// captures and saves.
     pub fn checkpoint(&self, raft_state: &[u8]) -> Result<(), CheckpointError> {
         self.capture_checkpoint(raft_state).and_then(|capture| self.save_checkpoint(capture))
     }
 
-    /// The first, short half of a checkpoint: copies the state as it is. The caller applies nothing meanwhile; readers go on.
+    /// The first, short half of a checkpoint: copies the state as it is. The caller applies nothing meanwhile; readers
+    /// go on.
     pub fn capture_checkpoint(&self, raft_state: &[u8]) -> Result<CheckpointCapture, CheckpointError> {
         let name = self.store.lock().next_name();
         let mut state = self.state.write();
@@ -247,8 +253,8 @@ impl Partition {
         })
     }
 
-    /// The second half: brings a capture to the disk, while commands are applied. When this has returned, the log before the capture
-    /// is not needed any more.
+    /// The second half: brings a capture to the disk, while commands are applied. When this has returned, the log
+    /// before the capture is not needed any more.
     pub fn save_checkpoint(&self, capture: CheckpointCapture) -> Result<(), CheckpointError> {
         let result = self.write_checkpoint(&capture);
         let counters = self.metrics.counters();
@@ -281,8 +287,8 @@ impl Partition {
         checkpoint::encode_transfer(&bytes, &segments, &lengths)
     }
 
-    /// Replaces the whole state, in memory and on disk, by what another node exported, and makes it durable together with `raft_state`. After
-    /// an error everything is as before.
+    /// Replaces the whole state, in memory and on disk, by what another node exported, and makes it durable together
+    /// with `raft_state`. After an error everything is as before.
     pub fn install_checkpoint(&self, exported: &[u8], raft_state: &[u8]) -> Result<(), CheckpointError> {
         let mut store = self.store.lock();
         let state = store.install(exported, raft_state).map_err(CheckpointError::Install)?;
@@ -338,7 +344,8 @@ impl Partition {
         })
     }
 
-    /// Label queries look at a head as a whole: either all of its series count or, when it lies outside the range, none.
+    /// Label queries look at a head as a whole: either all of its series count or, when it lies outside the range,
+    /// none.
     fn with_head_in_range<T: Default>(&self, request: &SelectRequest, answer: impl FnOnce(&Head) -> T) -> T {
         let state = self.state.read();
         let Some(head) = state.head(&request.tenant) else { return T::default() };

@@ -1,8 +1,8 @@
 //! The commands that change a partition, as they travel through its log, and the answers that applying them gives.
 //!
-//! A command is one opaque byte string to the log. The first byte is its kind; a new layout gets a new kind, so that a log
-//! that was written by an older version stays readable. Layout: `docs/format/append-record.md`.
-//! Decoding takes bytes from a disk or a peer: it is bounded, and refuses rather than panics.
+//! A command is one opaque byte string to the log. The first byte is its kind; a new layout gets a new kind, so that a
+//! log that was written by an older version stays readable. Layout: `docs/format/append-record.md`. Decoding takes
+//! bytes from a disk or a peer: it is bounded, and refuses rather than panics.
 
 mod answer;
 mod append;

@@ -1,7 +1,8 @@
 //! The memory that open chunks grow in: 32-byte blocks, chained.
 //!
-//! Blocks of one size rather than buffers of several: series that are scraped together grow together, so with size classes a
-//! whole generation of small buffers would lie empty while the next size is in use. A chain wastes half a block on average.
+//! Blocks of one size rather than buffers of several: series that are scraped together grow together, so with size
+//! classes a whole generation of small buffers would lie empty while the next size is in use. A chain wastes half a
+//! block on average.
 //! Invariant: the last block of a chain points to its first, so that one number finds both ends.
 
 use std::fmt;

@@ -1,8 +1,9 @@
 //! The bit stream of a chunk.
 //!
-//! The first sample is raw: time, then the bits of the value. Each further one says how its step in time differs from the step
-//! before, and how its value differs (XOR) from the value before. One bit says "same step, same value", which is what
-//! most samples of most series are. Bits are filled from the highest of each byte; `docs/format/chunk.md` has the table.
+//! The first sample is raw: time, then the bits of the value. Each further one says how its step in time differs from
+//! the step before, and how its value differs (XOR) from the value before. One bit says "same step, same value", which
+//! is what most samples of most series are. Bits are filled from the highest of each byte; `docs/format/chunk.md` has
+//! the table.
 
 use pharos_model::TimestampMs;
 
@@ -69,8 +70,8 @@ impl OpenChunk {
         self.newest_bits
     }
 
-    /// Appends a sample that is newer than all before. `false` when it does not fit: the caller cuts the chunk and tries again,
-    /// an empty chunk takes any sample.
+    /// Appends a sample that is newer than all before. `false` when it does not fit: the caller cuts the chunk and
+    /// tries again, an empty chunk takes any sample.
     #[inline]
     pub fn try_append(&mut self, pool: &mut BlockPool, ts: TimestampMs, value_bits: u64) -> bool {
         if self.count == 0 {
@@ -250,8 +251,8 @@ impl Code {
     }
 }
 
-/// Hands every sample of a stream to `sample`, oldest first. The stream may come from a damaged disk: an error says that it
-/// ended early or is no stream, samples that were handed out before are not to be used then.
+/// Hands every sample of a stream to `sample`, oldest first. The stream may come from a damaged disk: an error says
+/// that it ended early or is no stream, samples that were handed out before are not to be used then.
 #[inline]
 pub fn decode(stream: &[u8], count: u8, mut sample: impl FnMut(TimestampMs, u64)) -> Result<(), Malformed> {
     if count == 0 {

@@ -1,7 +1,7 @@
 //! The segments of one partition's full chunks: appending, rotating, forgetting.
 //!
-//! Segments are forgotten oldest first only. A chunk points to the one of its series that was cut before it, so a reader that
-//! meets a pointer into a forgotten segment knows that nothing that is still needed lies beyond.
+//! Segments are forgotten oldest first only. A chunk points to the one of its series that was cut before it, so a
+//! reader that meets a pointer into a forgotten segment knows that nothing that is still needed lies beyond.
 
 use std::io;
 use std::path::{Path, PathBuf};

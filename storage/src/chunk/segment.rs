@@ -1,8 +1,8 @@
 //! One append-only file of full chunks.
 //!
-//! Chunks are first kept in a tail in memory, then written behind one another; what is written is read through a map. So a full
-//! disk never fails an append: the tail grows until there is room again, and whoever proposes samples is told to wait.
-//! Layout: `docs/format/chunk.md`.
+//! Chunks are first kept in a tail in memory, then written behind one another; what is written is read through a map.
+//! So a full disk never fails an append: the tail grows until there is room again, and whoever proposes samples is
+//! told to wait. Layout: `docs/format/chunk.md`.
 
 use std::fmt;
 use std::io;

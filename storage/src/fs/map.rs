@@ -12,9 +12,10 @@ pub struct Map(Mmap);
 
 impl Map {
     pub(super) fn new(file: &File, len: usize) -> io::Result<Self> {
-        // SAFETY: the map is read-only, and the files that are mapped live in a data directory that one process has locked.
-        // This process changes a file only by appending to it, and never makes it shorter while it is mapped. The map may reach
-        // beyond the end of the file, where a read would fault: `as_slice` says that readers stay below what was written.
+        // SAFETY: the map is read-only, and the files that are mapped live in a data directory that one process has
+        // locked. This process changes a file only by appending to it, and never makes it shorter while it is mapped.
+        // The map may reach beyond the end of the file, where a read would fault: `as_slice` says that readers stay
+        // below what was written.
         unsafe { MmapOptions::new().len(len).map(file) }.map(Self)
     }
 

@@ -1,7 +1,7 @@
 //! Applying an append record: the verdict on each sample, and where an accepted one goes.
 //!
-//! The verdict is a function of the head and the record alone. Bounds come from the head as it was before the record, so that a
-//! batch of history is not refused because of its own newest samples.
+//! The verdict is a function of the head and the record alone. Bounds come from the head as it was before the record,
+//! so that a batch of history is not refused because of its own newest samples.
 
 use pharos_model::TimestampMs;
 
@@ -12,7 +12,8 @@ use crate::chunk::segment::ChunkPtr;
 use crate::index::{Slot, push_tight};
 use crate::record::{AppendAnswer, AppendLimits, AppendRecord, Place, Refusal, Refused, SeriesRef};
 
-/// A sample that is in order for its series may be this far behind the head's newest one even where late samples are not taken.
+/// A sample that is in order for its series may be this far behind the head's newest one even where late samples are
+/// not taken.
 const IN_ORDER_SLACK_MS: i64 = 3_600_000;
 
 /// What a record did, for the metrics.

@@ -12,8 +12,8 @@ impl Head {
         self.sealed_until_ms = self.sealed_until_ms.max(until_ms);
     }
 
-    /// Forgets samples before `until_ms`, and series without later ones. Returns how many series went. Full chunks go with their
-    /// segments, which the partition forgets; until then reading leaves out what is too old.
+    /// Forgets samples before `until_ms`, and series without later ones. Returns how many series went. Full chunks go
+    /// with their segments, which the partition forgets; until then reading leaves out what is too old.
     pub(crate) fn drop_covered(&mut self, until_ms: TimestampMs, shared: &mut Shared<'_>) -> u64 {
         if until_ms <= self.dropped_until_ms {
             return 0;

@@ -11,7 +11,8 @@ use crate::record::SeriesRef;
 
 /// The full chunks of one series that can have samples at or after a time, from the one that was cut last on.
 ///
-/// A late chunk lies among the ones that were cut before it. So once a chunk in order ends before that time, all before it do too.
+/// A late chunk lies among the ones that were cut before it. So once a chunk in order ends before that time, all
+/// before it do too.
 #[derive(Debug)]
 pub(super) struct ChunkWalk<'a> {
     segments: &'a SegmentList,
@@ -61,8 +62,8 @@ pub(super) fn first_ts(stream: &[u8]) -> Option<TimestampMs> {
 }
 
 impl Head {
-    /// The value of a series at a time before its newest sample. A chunk that cannot be read counts as damaged and as not
-    /// having it: a committed record must be applied, and readers get the error.
+    /// The value of a series at a time before its newest sample. A chunk that cannot be read counts as damaged and as
+    /// not having it: a committed record must be applied, and readers get the error.
     pub(super) fn find_sample(
         &self,
         slot: Slot,

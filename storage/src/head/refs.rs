@@ -1,7 +1,7 @@
 //! Series references of a partition: numbers that are never used twice.
 //!
-//! References are given out in pages of 256, each page to one head, so that a reference of another tenant's series is stale
-//! rather than wrong. A page is freed when all of its series are gone.
+//! References are given out in pages of 256, each page to one head, so that a reference of another tenant's series is
+//! stale rather than wrong. A page is freed when all of its series are gone.
 
 use crate::index::Slot;
 use crate::record::SeriesRef;
@@ -86,7 +86,8 @@ impl RefTable {
         }
     }
 
-    /// The series has moved within its head, or was read back from a checkpoint. `false` when no such reference was given out.
+    /// The series has moved within its head, or was read back from a checkpoint. `false` when no such reference was
+    /// given out.
     pub(crate) fn place(&mut self, head: u32, series: SeriesRef, slot: Slot) -> bool {
         let number = series.0 as usize / PAGE_REFS;
         let Some(place) = self.pages.get_mut(number) else { return false };

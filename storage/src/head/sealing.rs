@@ -38,9 +38,10 @@ impl Default for SealRule {
     }
 }
 
-/// The slices that can be sealed now, oldest first. A slice is ready when the head's newest sample is so far beyond its end
-/// that what is missing would be refused, or when the wall clock is: a source that has gone silent must be sealed as well.
-/// Empty slices between full ones are named too: whoever seals skips them, but raises the floor over them.
+/// The slices that can be sealed now, oldest first. A slice is ready when the head's newest sample is so far beyond
+/// its end that what is missing would be refused, or when the wall clock is: a source that has gone silent must be
+/// sealed as well. Empty slices between full ones are named too: whoever seals skips them, but raises the floor over
+/// them.
 pub fn sealable(extent: &HeadExtent, rule: &SealRule, now_ms: TimestampMs) -> Vec<BlockSpan> {
     let (Some(min_ts), Some(max_ts)) = (extent.min_ts, extent.max_ts) else { return Vec::new() };
     let patience = rule.out_of_order_window_ms.saturating_add(rule.grace_ms);

@@ -1,7 +1,8 @@
 //! Reading a head: series that were selected together, and their samples.
 //!
-//! A selection copies under the partition's lock what can still change (labels, open chunks, late samples), which is a few
-//! hundred bytes a series. Full chunks never change, so it only notes where they are. Decoding happens later, without a lock.
+//! A selection copies under the partition's lock what can still change (labels, open chunks, late samples), which is a
+//! few hundred bytes a series. Full chunks never change, so it only notes where they are. Decoding happens later,
+//! without a lock.
 
 use std::collections::HashMap;
 
@@ -99,8 +100,8 @@ impl HeadSelection {
             + self.late.len() * size_of::<(TimestampMs, u64)>()
     }
 
-    /// Replaces `out` by the samples of series `i` within `range` and the range that was selected: ascending, one for each
-    /// timestamp, deleted ones left out. A damaged chunk is an error, and `out` is not to be used then.
+    /// Replaces `out` by the samples of series `i` within `range` and the range that was selected: ascending, one for
+    /// each timestamp, deleted ones left out. A damaged chunk is an error, and `out` is not to be used then.
     pub fn read(&self, i: usize, range: TimeRange, out: &mut SampleColumns) -> Result<(), ReadError> {
         out.clear();
         let start_ms = range.start_ms.max(self.range.start_ms).max(self.complete_from_ms);
@@ -180,8 +181,8 @@ fn push(out: &mut SampleColumns, ts: TimestampMs, bits: u64) {
     out.values.push(f64::from_bits(bits));
 }
 
-/// Orders by time. Of samples at one time the one that was stored first stays: there are none unless a chunk was damaged while a
-/// late sample came.
+/// Orders by time. Of samples at one time the one that was stored first stays: there are none unless a chunk was
+/// damaged while a late sample came.
 fn sort_columns(out: &mut SampleColumns) {
     let mut samples: Vec<_> = out.ts.drain(..).zip(out.values.drain(..)).collect();
     samples.sort_by_key(|&(ts, _)| ts);

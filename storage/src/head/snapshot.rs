@@ -1,7 +1,7 @@
 //! A head as bytes: its part of a checkpoint. Layout: `docs/format/head-snapshot.md`.
 //!
-//! Series are written in the order of their references and pairs in the order in which series use them, so that reading back
-//! fills every table front to back. Reading back is also how a head sheds the remains of removed series.
+//! Series are written in the order of their references and pairs in the order in which series use them, so that
+//! reading back fills every table front to back. Reading back is also how a head sheds the remains of removed series.
 
 use pharos_model::{Exemplar, LabelSet, TenantId, TimeRange, TimestampMs};
 

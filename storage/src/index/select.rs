@@ -1,7 +1,8 @@
 //! From matchers to series: algebra on the postings.
 //!
-//! A matcher that an absent label cannot satisfy keeps the series of the pairs that satisfy it. One that an absent label
-//! satisfies takes away the series of the pairs that do not. The first kind goes first, the cheapest of it before the rest.
+//! A matcher that an absent label cannot satisfy keeps the series of the pairs that satisfy it. One that an absent
+//! label satisfies takes away the series of the pairs that do not. The first kind goes first, the cheapest of it
+//! before the rest.
 
 use std::collections::{BTreeSet, HashMap};
 

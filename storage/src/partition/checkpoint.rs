@@ -1,4 +1,5 @@
-//! The bytes of a checkpoint, and of the form of it that travels to other nodes. Layout: `docs/format/head-snapshot.md`.
+//! The bytes of a checkpoint, and of the form of it that travels to other nodes. Layout:
+//! `docs/format/head-snapshot.md`.
 
 use bytes::Bytes;
 

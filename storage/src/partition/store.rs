@@ -1,8 +1,9 @@
 //! Checkpoints on disk: which file is the newest whole one, which chunk files belong to it, what can be removed.
 //!
-//! A partition's directory has `<sequence>-<generation>.checkpoint` files and one `chunks-<generation>` directory. The generation
-//! changes only when a checkpoint from another node replaces everything. The two newest checkpoints are kept; a chunk file is removed when
-//! neither needs it. A file that cannot be read is renamed to `.damaged` and reported, never deleted.
+//! A partition's directory has `<sequence>-<generation>.checkpoint` files and one `chunks-<generation>` directory. The
+//! generation changes only when a checkpoint from another node replaces everything. The two newest checkpoints are
+//! kept; a chunk file is removed when neither needs it. A file that cannot be read is renamed to `.damaged` and
+//! reported, never deleted.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -216,8 +217,8 @@ impl Store {
         self.files.sync_dir(&self.dir)
     }
 
-    /// Removes checkpoints beyond those that are kept, and chunk files that none of those needs. What cannot be removed costs
-    /// room, no more: it is reported and tried again next time.
+    /// Removes checkpoints beyond those that are kept, and chunk files that none of those needs. What cannot be
+    /// removed costs room, no more: it is reported and tried again next time.
     fn remove_unused(&mut self) {
         while self.kept.len() > CHECKPOINTS_KEPT {
             let oldest = self.kept.pop_front().expect("more than none are kept");

@@ -131,7 +131,8 @@ impl AppendRecordBuilder {
         self.known == 0 && self.fresh_ts.is_empty() && self.exemplars == 0
     }
 
-    /// Whether the record has its size (768 KiB before compression, so that it fits into a log entry) and the next sample belongs in another one.
+    /// Whether the record has its size (768 KiB before compression, so that it fits into a log entry) and the next
+    /// sample belongs in another one.
     pub fn is_full(&self) -> bool {
         self.body_bytes() >= RECORD_BODY_BYTES_FULL
     }

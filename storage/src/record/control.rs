@@ -22,8 +22,8 @@ pub fn seal_floor(tenant: &TenantId, until_ms: TimestampMs) -> Bytes {
     floor(KIND_SEAL_FLOOR, tenant, until_ms)
 }
 
-/// Data files hold the tenant's samples before `until_ms`: the head drops them, and series without any left. Raises the seal
-/// floor as well. The answer is empty.
+/// Data files hold the tenant's samples before `until_ms`: the head drops them, and series without any left. Raises
+/// the seal floor as well. The answer is empty.
 pub fn drop_covered(tenant: &TenantId, until_ms: TimestampMs) -> Bytes {
     floor(KIND_DROP_COVERED, tenant, until_ms)
 }
@@ -34,10 +34,10 @@ fn floor(kind: u8, tenant: &TenantId, until_ms: TimestampMs) -> Bytes {
     out.into()
 }
 
-/// Deletes the samples in `range` of the series that satisfy all matchers. The answer is read by [`super::decode_delete_answer`].
+/// Deletes the samples in `range` of the series that satisfy all matchers. The answer is read by
+/// [`super::decode_delete_answer`].
 ///
-/// # Panics
-/// With more than [`MATCHERS_MAX`] matchers: the API refuses those before.
+/// # Panics With more than [`MATCHERS_MAX`] matchers: the API refuses those before.
 pub fn delete_series(tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Bytes {
     assert!(matchers.len() <= MATCHERS_MAX, "more than {MATCHERS_MAX} matchers");
     let mut out = begin(KIND_DELETE_SERIES, tenant);

@@ -6,13 +6,13 @@ pub mod config;
 pub mod discovery;
 pub mod http_client;
 pub mod relabel;
+pub mod scrape;
 
 pub mod fs;
 pub mod sink;
 pub mod summary;
 
 pub mod exposition;
-pub mod remote_write;
 
 pub mod label_limits;
 pub mod series_hash;

@@ -1,0 +1,96 @@
+//! Scraping: one task for each target reads it at its interval and hands what it exposes to the [`Sink`].
+//!
+//! [`ScrapeManager`] turns discovered groups into targets ([`target`]), keeps one loop for each ([`target_loop`]) and
+//! tells what became of them ([`status`]). A loop fetches ([`fetch`]), reads the body against the series it knows
+//! ([`reading`]) and appends ([`append`]) together with the target's own series ([`report`]).
+//!
+//! Invariants: a target whose labels and configuration did not change keeps its loop, its phase and its series through
+//! every reload and every discovery; a loop has one scrape under way at most; when a target ends, its series get
+//! staleness markers, but not when the process ends, because it will scrape on.
+
+pub mod manager;
+pub mod metadata;
+pub mod metrics;
+pub mod status;
+pub mod target;
+
+mod append;
+mod failure_log;
+mod fetch;
+mod pool;
+mod reading;
+mod report;
+mod target_loop;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::TenantId;
+
+pub use manager::ScrapeManager;
+pub use metrics::ScrapeMetrics;
+pub use status::{Health, ScrapeStatus, TargetStatus};
+pub use target::Target;
+
+use crate::exposition::ParseError;
+use crate::exposition::negotiation::FormatError;
+use crate::http_client::{RequestError, Surroundings};
+use crate::label_limits::LabelLimitError;
+use crate::series_hash::SeriesHasher;
+use crate::sink::Sink;
+
+/// Uncompressed bytes of a body where no `body_size_limit` is configured. No honest target comes near it.
+pub const BODY_BYTES_MAX_DEFAULT: u64 = 256 << 20;
+/// A scrape's time may be corrected to the exact interval by this much, so that timestamps compress well.
+pub const TIMESTAMP_TOLERANCE: Duration = Duration::from_millis(2);
+/// A sample may be this far ahead of the clock; later ones are refused.
+pub const AHEAD_MAX: Duration = Duration::from_secs(600);
+/// Least time between two looks at what discovery has found.
+pub const SYNC_PAUSE_DEFAULT: Duration = Duration::from_secs(5);
+
+/// What scraping takes from its surroundings.
+#[derive(Clone, Debug)]
+pub struct ScrapeOptions {
+    pub surroundings: Surroundings,
+    pub sink: Arc<dyn Sink>,
+    /// The tenant that all targets belong to.
+    pub tenant: TenantId,
+    /// Shifts the phase of all targets, so that two clusters do not scrape a target at the same moment. Keep it stable
+    /// over restarts, and targets are scraped in the same phase as before.
+    pub offset_seed: u64,
+    pub hasher: SeriesHasher,
+    pub metrics: ScrapeMetrics,
+    /// [`SYNC_PAUSE_DEFAULT`] unless a test is in a hurry.
+    pub sync_pause: Duration,
+}
+
+/// Why a scrape failed. Texts are Prometheus' and become the target's `lastError`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ScrapeError {
+    #[error("target_limit exceeded (number of targets: {targets}, limit: {limit})")]
+    TargetLimit { targets: usize, limit: u64 },
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("server returned HTTP status {0}")]
+    Status(http::StatusCode),
+    #[error("body size limit exceeded")]
+    BodySizeLimit,
+    #[error("context deadline exceeded")]
+    BodyTimeout,
+    #[error("{0}")]
+    Body(String),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    #[error("sample limit exceeded")]
+    SampleLimit,
+    #[error(transparent)]
+    LabelLimit(#[from] LabelLimitError),
+    #[error("missing metric name (__name__ label)")]
+    NoName,
+    #[error("invalid metric name or label names: {0}")]
+    Names(String),
+}

@@ -1,0 +1,257 @@
+//! Reads a body against the series that the target is known to expose.
+//! Pure work on bytes: no clock, no store. A line whose series is known costs a hash and a number; only the others have
+//! their labels parsed, joined with the target's and relabelled.
+
+use pharos_model::labels::METRIC_NAME;
+use pharos_model::{Exemplar, LabelSet, LabelSetBuilder, Sample as Point, TimestampMs};
+
+use super::metadata::MetadataCache;
+use super::target::Target;
+use super::{AHEAD_MAX, ScrapeError};
+use crate::config::ScrapeConfig;
+use crate::exposition::cache::{LineCache, Lookup, Slot};
+use crate::exposition::negotiation::Format;
+use crate::exposition::{Event, Parser, Sample};
+use crate::label_limits::LabelLimits;
+use crate::relabel;
+use crate::sink::{FreshSample, KnownSample, SeriesExemplar};
+
+const EXPORTED_PREFIX: &str = "exported_";
+
+/// How a job's configuration turns exposed lines into samples.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) target: &'a Target,
+    pub(super) config: &'a ScrapeConfig,
+}
+
+/// What a body holds. Places in `known` and `slots`, and in `fresh` and `fresh_slots`, belong together.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) known: Vec<KnownSample>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) fresh: Vec<FreshSample>,
+    pub(super) fresh_slots: Vec<Slot>,
+    pub(super) exemplars: Vec<SeriesExemplar>,
+    /// Samples in the body.
+    pub(super) scraped: usize,
+    /// Samples that relabelling kept.
+    pub(super) kept: usize,
+    /// Samples too far ahead of the clock, which are left out.
+    pub(super) ahead: usize,
+}
+
+/// What one reading is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) format: Format,
+    /// The time of samples that bring none.
+    pub(super) scraped_at: TimestampMs,
+    pub(super) now: TimestampMs,
+}
+
+impl Rules<'_> {
+    /// Reads the whole body. After an error the numbers of samples are those up to it, and the cache wants
+    /// [`LineCache::abort`].
+    pub(super) fn read(
+        self,
+        body: Body<'_>,
+        cache: &mut LineCache,
+        metadata: &mut MetadataCache,
+    ) -> (Reading, Result<(), ScrapeError>) {
+        let mut reading = Reading::default();
+        let outcome = self.read_events(body, cache, metadata, &mut reading);
+        let limit = self.config.sample_limit;
+        let outcome = match outcome {
+            Ok(()) if limit > 0 && reading.kept as u64 > limit => Err(ScrapeError::SampleLimit),
+            other => other,
+        };
+        (reading, outcome)
+    }
+
+    fn read_events(
+        self,
+        body: Body<'_>,
+        cache: &mut LineCache,
+        metadata: &mut MetadataCache,
+        reading: &mut Reading,
+    ) -> Result<(), ScrapeError> {
+        let mut parser = Parser::new(body.bytes, body.format);
+        while let Some(event) = parser.next()? {
+            match event {
+                Event::Sample(sample) => self.read_sample(&sample, body, cache, reading)?,
+                Event::Type { family, metric_type } => metadata.set_type(&family, metric_type),
+                Event::Help { family, text } => metadata.set_help(&family, &text),
+                Event::Unit { family, unit } => metadata.set_unit(&family, &unit),
+                Event::Comment(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_sample(
+        self,
+        sample: &Sample<'_>,
+        body: Body<'_>,
+        cache: &mut LineCache,
+        reading: &mut Reading,
+    ) -> Result<(), ScrapeError> {
+        reading.scraped += 1;
+        let exposed_at = sample.ts.filter(|_| self.config.honor_timestamps);
+        let tracked = exposed_at.is_none() || self.config.track_timestamps_staleness;
+        let point = Point { ts: exposed_at.unwrap_or(body.scraped_at), value: sample.value };
+        let found = cache.look_up(sample.series, tracked);
+        let fresh = match found {
+            Lookup::Dropped => return Ok(()),
+            Lookup::Known { .. } => None,
+            Lookup::Fresh(slot) => match self.labels(sample)? {
+                Some(labels) => Some((slot, labels)),
+                None => {
+                    cache.drop_series(slot);
+                    return Ok(());
+                }
+            },
+        };
+        reading.kept += 1;
+        let limit = self.config.sample_limit;
+        if limit > 0 && reading.kept as u64 > limit {
+            // The rest is only counted; nothing of this scrape will be stored.
+            return Ok(());
+        }
+        if point.ts > body.now.saturating_add(AHEAD_MAX.as_millis() as i64) {
+            reading.ahead += 1;
+            return Ok(());
+        }
+        self.read_exemplar(sample, fresh.as_ref().map(|(_, labels)| labels), point.ts, reading)?;
+        match (found, fresh) {
+            (Lookup::Known { handle, slot }, _) => {
+                reading.known.push(KnownSample { series: handle, ts: point.ts, value: point.value });
+                reading.slots.push(slot);
+            }
+            (_, Some((slot, labels))) => {
+                reading.fresh.push(FreshSample { labels, sample: point });
+                reading.fresh_slots.push(slot);
+            }
+            (Lookup::Fresh(_) | Lookup::Dropped, None) => {
+                unreachable!("fresh lines have labels, dropped ones returned")
+            }
+        }
+        Ok(())
+    }
+
+    /// Exemplars are rare, so a known series parses its labels again for one.
+    fn read_exemplar(
+        self,
+        sample: &Sample<'_>,
+        labels: Option<&LabelSet>,
+        ts: TimestampMs,
+        reading: &mut Reading,
+    ) -> Result<(), ScrapeError> {
+        let Some(exemplar) = &sample.exemplar else { return Ok(()) };
+        let series = match labels {
+            Some(labels) => Some(labels.clone()),
+            None => self.labels(sample)?,
+        };
+        if let Some(series) = series {
+            let labels = exemplar.labels(&LabelLimits::CEILING)?;
+            let exemplar = Exemplar { labels, value: exemplar.value, ts: exemplar.ts.unwrap_or(ts) };
+            reading.exemplars.push(SeriesExemplar { series, exemplar });
+        }
+        Ok(())
+    }
+
+    /// Goes over a body once more for lines whose series the store no longer knew by handle.
+    pub(super) fn read_forgotten(self, body: Body<'_>, cache: &mut LineCache) -> Reading {
+        let mut reading = Reading::default();
+        let mut parser = Parser::new(body.bytes, body.format);
+        // The first pass found neither a parse error nor a label that is refused.
+        while let Ok(Some(event)) = parser.next() {
+            let Event::Sample(sample) = event else { continue };
+            let exposed_at = sample.ts.filter(|_| self.config.honor_timestamps);
+            let tracked = exposed_at.is_none() || self.config.track_timestamps_staleness;
+            if let Lookup::Fresh(slot) = cache.look_up(sample.series, tracked)
+                && let Ok(Some(labels)) = self.labels(&sample)
+            {
+                let sample = Point { ts: exposed_at.unwrap_or(body.scraped_at), value: sample.value };
+                reading.fresh.push(FreshSample { labels, sample });
+                reading.fresh_slots.push(slot);
+            }
+        }
+        reading
+    }
+
+    /// The labels of a line's series as stored; `None` when relabelling drops it.
+    fn labels(self, sample: &Sample<'_>) -> Result<Option<LabelSet>, ScrapeError> {
+        let mut labels = sample.labels(&LabelLimits::CEILING)?;
+        add_target_labels(&mut labels, &self.target.labels, self.config.honor_labels);
+        let validation = self.config.validation();
+        if !relabel::process(&mut labels, &self.config.metric_relabel_configs, validation) || labels.is_empty() {
+            return Ok(None);
+        }
+        let name = labels.get(METRIC_NAME).ok_or(ScrapeError::NoName)?;
+        let valid = validation.is_metric_name(name)
+            && labels.iter().all(|label| label.name == METRIC_NAME || validation.is_label_name(label.name));
+        if !valid {
+            return Err(ScrapeError::Names(labels.build().to_string()));
+        }
+        let bound = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        let limits = LabelLimits {
+            labels_max: bound(self.config.label_limit),
+            name_bytes_max: bound(self.config.label_name_length_limit),
+            value_bytes_max: bound(self.config.label_value_length_limit),
+        };
+        let labels = labels.build();
+        limits.check(labels.iter().map(|label| (label.name, label.value)))?;
+        Ok(Some(labels))
+    }
+}
+
+/// Joins the target's labels with those of a line. Where both have one, `honor` decides which stays; the line's is
+/// renamed to `exported_…` otherwise.
+fn add_target_labels(labels: &mut LabelSetBuilder, target: &LabelSet, honor: bool) {
+    let mut conflicts = Vec::new();
+    for label in target {
+        match labels.get(label.name) {
+            Some(_) if honor => continue,
+            Some(exposed) => conflicts.push((label.name, exposed.to_owned())),
+            None => {}
+        }
+        labels.set(label.name, label.value);
+    }
+    // Shorter names first, so that `exported_a` that was exposed beside `a` does not depend on the order of labels.
+    conflicts.sort_by_key(|(name, _)| name.len());
+    for (name, exposed) in conflicts {
+        let mut renamed = format!("{EXPORTED_PREFIX}{name}");
+        while labels.get(&renamed).is_some() {
+            renamed.insert_str(0, EXPORTED_PREFIX);
+        }
+        labels.set(&renamed, &exposed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_labels_win_or_yield() {
+        for (exposed, target, honor, expected) in [
+            ("a=1", "b=2", false, "a=1 b=2"),
+            ("a=1", "a=2", false, "a=2 exported_a=1"),
+            ("a=1", "a=2", true, "a=1"),
+            ("a=1 exported_a=x", "a=2", false, "a=2 exported_a=x exported_exported_a=1"),
+            (
+                "a=1 exported_a=x",
+                "a=2 exported_a=y",
+                false,
+                "a=2 exported_a=y exported_exported_a=1 exported_exported_exported_a=x",
+            ),
+        ] {
+            let set = |text: &str| LabelSet::from_pairs(text.split(' ').filter_map(|pair| pair.split_once('=')));
+            let mut labels = set(exposed).to_builder();
+            add_target_labels(&mut labels, &set(target), honor);
+            assert_eq!(labels.build(), set(expected), "{exposed} on {target}");
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The life of one target: waits for its moment, scrapes, and ends its series when it is gone.
+//!
+//! The task owns everything about the target. It is told what to do through a channel that holds the newest
+//! instruction; between two scrapes it takes it. A target that is gone waits a little over two intervals before its series end,
+//! because it may come back: then the loop simply goes on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pharos_model::TimestampMs;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tracing::{debug, warn};
+
+use super::append::{Appender, Scrape};
+use super::failure_log::{self, Failure};
+use super::fetch::{Fetched, Request};
+use super::metadata::MetadataCache;
+use super::reading::{Body, Reading, Rules};
+use super::report::Report;
+use super::status::{Health, Live};
+use super::target::Target;
+use super::{ScrapeError, ScrapeOptions, TIMESTAMP_TOLERANCE};
+use crate::config::ScrapeConfig;
+use crate::exposition::cache::LineCache;
+use crate::exposition::negotiation::Format;
+use crate::http_client::HttpClient;
+
+/// Bodies longer than this are read on a thread of their own, so that no other task waits for them.
+const READ_INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// What a loop is to do.
+#[derive(Clone, Debug)]
+pub(super) enum Instruction {
+    Scrape(Arc<Spec>),
+    /// The target is gone.
+    End,
+}
+
+/// A target and how it is scraped.
+#[derive(Debug)]
+pub(super) struct Spec {
+    pub(super) target: Arc<Target>,
+    pub(super) config: Arc<ScrapeConfig>,
+    pub(super) client: HttpClient,
+    pub(super) request: Request,
+    /// Fails every scrape without asking the target.
+    pub(super) forced: Option<ScrapeError>,
+}
+
+impl Spec {
+    pub(super) fn rules(&self) -> Rules<'_> {
+        Rules { target: &self.target, config: &self.config }
+    }
+
+    /// Whether both make the same series of the same lines.
+    fn makes_series_of(&self, other: &Self) -> bool {
+        let (a, b) = (&self.config, &other.config);
+        self.target.labels == other.target.labels
+            && a.honor_labels == b.honor_labels
+            && a.metric_relabel_configs == b.metric_relabel_configs
+            && a.validation() == b.validation()
+            && (a.label_limit, a.label_name_length_limit, a.label_value_length_limit)
+                == (b.label_limit, b.label_name_length_limit, b.label_value_length_limit)
+    }
+}
+
+/// What ended a wait or a run of scrapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// The interval changed.
+    Reschedule,
+    End,
+    /// The manager is gone: the process ends.
+    Leave,
+}
+
+#[derive(Debug)]
+pub(super) struct TargetLoop {
+    options: ScrapeOptions,
+    spec: Arc<Spec>,
+    instructions: watch::Receiver<Instruction>,
+    /// Set when the loop will take no more instructions.
+    left: Arc<AtomicBool>,
+    live: Arc<Live>,
+    appender: Appender,
+    /// Size of the last body that was not empty.
+    body_bytes: usize,
+    /// On the monotonic clock; `None` before the first scrape.
+    last_started: Option<Duration>,
+    next_tick: Instant,
+}
+
+impl TargetLoop {
+    pub(super) fn new(
+        options: ScrapeOptions,
+        spec: Arc<Spec>,
+        (instructions, left): (watch::Receiver<Instruction>, Arc<AtomicBool>),
+        live: Arc<Live>,
+    ) -> Self {
+        let appender = Appender {
+            sink: options.sink.clone(),
+            tenant: options.tenant.clone(),
+            metrics: options.metrics.clone(),
+            cache: LineCache::new(options.hasher.clone()),
+            report: Report::new(&spec.target.labels),
+            inherited: Vec::new(),
+        };
+        let next_tick = Instant::now();
+        Self { options, spec, instructions, left, live, appender, body_bytes: 0, last_started: None, next_tick }
+    }
+
+    /// Runs until the target's series have ended or the manager is gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.scrape_at_interval().await {
+                Told::Reschedule => {}
+                Told::End if self.end().await => return,
+                Told::End => {}
+                Told::Leave => return,
+            }
+        }
+    }
+
+    /// Scrapes in the target's phase until told otherwise.
+    async fn scrape_at_interval(&mut self) -> Told {
+        let every = self.spec.target.interval;
+        let offset = self.spec.target.offset(self.options.surroundings.clock.now_ms(), self.options.offset_seed);
+        if let Some(told) = self.wait(Instant::now() + offset).await {
+            return told;
+        }
+        let mut ticker = interval_at(Instant::now(), every);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut aligned = self.options.surroundings.clock.now_ms();
+        loop {
+            tokio::select! {
+                biased;
+                told = self.instructed() => if let Some(told) = told { return told },
+                tick = ticker.tick() => {
+                    self.next_tick = tick + every;
+                    let at = align(&mut aligned, self.options.surroundings.clock.now_ms(), every);
+                    self.scrape(at).await;
+                }
+            }
+        }
+    }
+
+    /// Waits while taking instructions; answers what ended the wait early.
+    async fn wait(&mut self, until: Instant) -> Option<Told> {
+        loop {
+            tokio::select! {
+                biased;
+                told = self.instructed() => if told.is_some() { return told },
+                () = sleep_until(until) => return None,
+            }
+        }
+    }
+
+    /// Waits for an instruction and takes it; `None` when it changes nothing about when to scrape.
+    async fn instructed(&mut self) -> Option<Told> {
+        if self.instructions.changed().await.is_err() {
+            return Some(Told::Leave);
+        }
+        let instruction = self.instructions.borrow_and_update().clone();
+        match instruction {
+            Instruction::End => Some(Told::End),
+            Instruction::Scrape(spec) => self.adopt(spec),
+        }
+    }
+
+    /// Goes on with another specification; the new interval may need another phase.
+    fn adopt(&mut self, spec: Arc<Spec>) -> Option<Told> {
+        let old = std::mem::replace(&mut self.spec, spec);
+        if !self.spec.makes_series_of(&old) {
+            self.appender.inherit(Report::new(&self.spec.target.labels));
+        }
+        (self.spec.target.interval != old.target.interval).then_some(Told::Reschedule)
+    }
+
+    /// Ends the target's series once it is certain that it does not come back. `false` when it came back.
+    async fn end(&mut self) -> bool {
+        if self.last_started.is_none() {
+            return self.leave();
+        }
+        let every = self.spec.target.interval;
+        // Were the target back, it would have been scraped at the next tick, and again at the one after it.
+        let waits = [self.next_tick, self.next_tick + every, self.next_tick + every + every / 10];
+        let mut stale_at = None;
+        for until in waits {
+            if let Some(stays_gone) = self.wait_while_gone(until).await {
+                return stays_gone;
+            }
+            stale_at.get_or_insert_with(|| self.options.surroundings.clock.now_ms());
+        }
+        let stale_at = stale_at.unwrap_or_else(|| self.options.surroundings.clock.now_ms());
+        if let Err(error) = self.appender.end_all(stale_at, Instant::now() + every).await {
+            warn!(target = self.spec.target.url_text, %error, "stale append failed");
+        }
+        self.leave()
+    }
+
+    /// Leaves, unless the target came back at the last moment. The channel's lock makes that moment exact: the pool
+    /// looks at `left` while it holds it too.
+    fn leave(&mut self) -> bool {
+        let newest = self.instructions.borrow_and_update();
+        let back = match &*newest {
+            Instruction::Scrape(spec) => Some(spec.clone()),
+            Instruction::End => {
+                self.left.store(true, Ordering::Release);
+                None
+            }
+        };
+        drop(newest);
+        let stays = back.is_some();
+        if let Some(spec) = back {
+            self.adopt(spec);
+        }
+        !stays
+    }
+
+    /// Waits; answers early with `false` when the target is back and with `true` when the process ends.
+    async fn wait_while_gone(&mut self, until: Instant) -> Option<bool> {
+        loop {
+            tokio::select! {
+                biased;
+                told = self.instructed() => match told {
+                    Some(Told::End) => {}
+                    Some(Told::Leave) => return Some(true),
+                    Some(Told::Reschedule) | None => return Some(false),
+                },
+                () = sleep_until(until) => return None,
+            }
+        }
+    }
+
+    /// One scrape, from the request to the store.
+    async fn scrape(&mut self, at: TimestampMs) {
+        let clock = self.options.surroundings.clock.clone();
+        let started = clock.monotonic();
+        let deadline = self.next_tick;
+        self.observe_interval(started);
+        let spec = self.spec.clone();
+        let fetched = match &spec.forced {
+            Some(error) => Err(error.clone()),
+            None => spec.request.send(&spec.client, &spec.target.url, self.body_bytes).await,
+        };
+        let bytes = match &fetched {
+            Ok(fetched) => fetched.body.len() as f64,
+            Err(ScrapeError::BodySizeLimit) => -1.0,
+            Err(_) => 0.0,
+        };
+        let (mut reading, read) = match fetched {
+            Ok(fetched) => self.read(fetched, at).await,
+            Err(error) => (Reading::default(), Err(error)),
+        };
+        let took = clock.monotonic().saturating_sub(started);
+        let counts = (reading.scraped, reading.kept, new_series(&reading));
+        let (error, body) = match read {
+            Ok(body) => (None, Some(body)),
+            Err(error) => (Some(error), None),
+        };
+        if body.is_none() {
+            reading = Reading::default();
+        }
+        self.note(at, took, error.as_ref());
+        let values = [
+            f64::from(u8::from(error.is_none())),
+            took.as_secs_f64(),
+            counts.0 as f64,
+            counts.1 as f64,
+            counts.2 as f64,
+            spec.target.timeout.as_secs_f64(),
+            spec.config.sample_limit as f64,
+            bytes,
+        ];
+        let now = clock.now_ms();
+        let body =
+            body.as_ref().map(|(bytes, format)| (spec.rules(), Body { bytes, format: *format, scraped_at: at, now }));
+        let with_extra = spec.config.extra_scrape_metrics.unwrap_or_default();
+        let scrape = Scrape { reading, body, report: values, with_extra, at, deadline };
+        if let Err(error) = self.appender.append(scrape).await {
+            warn!(target = spec.target.url_text, %error, "scrape commit failed");
+        }
+    }
+
+    /// Reads a body; hands it back with its format, because stale handles make it read again.
+    async fn read(&mut self, fetched: Fetched, at: TimestampMs) -> (Reading, Result<(Vec<u8>, Format), ScrapeError>) {
+        let config = &self.spec.config;
+        let negotiated = Format::from_content_type(fetched.content_type.as_deref(), config.fallback_scrape_protocol);
+        let format = match negotiated {
+            // As in Prometheus, an empty body is a success whatever it calls itself.
+            _ if fetched.body.is_empty() => Format::Text,
+            Ok(negotiated) => negotiated.format,
+            Err(error) => return (Reading::default(), Err(error.into())),
+        };
+        if !fetched.body.is_empty() {
+            self.body_bytes = fetched.body.len();
+        }
+        let now = self.options.surroundings.clock.now_ms();
+        let (reading, read) = if fetched.body.len() <= READ_INLINE_BYTES_MAX {
+            let body = Body { bytes: &fetched.body, format, scraped_at: at, now };
+            let mut metadata = self.live.metadata.lock();
+            let (reading, read) = self.spec.rules().read(body, &mut self.appender.cache, &mut metadata);
+            end_metadata(&mut metadata, read.is_ok());
+            (reading, read.map(|()| fetched.body))
+        } else {
+            self.read_aside(fetched.body, format, (at, now)).await
+        };
+        self.options.metrics.out_of_bounds.inc_by(reading.ahead as u64);
+        (reading, read.map(|body| (body, format)))
+    }
+
+    /// Reads a long body off the async threads; the cache travels with it.
+    async fn read_aside(
+        &mut self,
+        bytes: Vec<u8>,
+        format: Format,
+        (scraped_at, now): (TimestampMs, TimestampMs),
+    ) -> (Reading, Result<Vec<u8>, ScrapeError>) {
+        let empty = LineCache::new(self.options.hasher.clone());
+        let mut cache = std::mem::replace(&mut self.appender.cache, empty);
+        let (spec, live) = (self.spec.clone(), self.live.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let body = Body { bytes: &bytes, format, scraped_at, now };
+            let mut metadata = live.metadata.lock();
+            let (reading, read) = spec.rules().read(body, &mut cache, &mut metadata);
+            end_metadata(&mut metadata, read.is_ok());
+            (cache, reading, read.map(|()| bytes))
+        });
+        let (cache, reading, read) = work.await.expect("reading a body does not panic, and is not cancelled");
+        self.appender.cache = cache;
+        (reading, read)
+    }
+
+    fn observe_interval(&mut self, started: Duration) {
+        if let Some(last) = self.last_started.replace(started) {
+            let seconds = started.saturating_sub(last).as_secs_f64();
+            let interval = go_duration(self.spec.target.interval);
+            self.options.metrics.interval_length.observe(&interval, seconds);
+            self.options.metrics.interval_length_histogram.with_label_values(&[&interval]).observe(seconds);
+        }
+    }
+
+    /// Tells API, metrics and logs how the scrape went.
+    fn note(&self, at: TimestampMs, took: Duration, error: Option<&ScrapeError>) {
+        let text = error.map(ToString::to_string).unwrap_or_default();
+        let metrics = &self.options.metrics;
+        match error {
+            Some(ScrapeError::SampleLimit) => metrics.exceeded_sample_limit.inc(),
+            Some(ScrapeError::BodySizeLimit) => metrics.exceeded_body_size_limit.inc(),
+            Some(ScrapeError::LabelLimit(_)) => metrics.exceeded_label_limits.inc(),
+            _ => {}
+        }
+        if error.is_some() {
+            let (config, target) = (&self.spec.config, &self.spec.target);
+            debug!(target = target.url_text, error = text, "scrape failed");
+            if !config.scrape_failure_log_file.is_empty() {
+                let failure = Failure { at, error: &text, job: &config.job_name, target: &target.url_text };
+                failure_log::write(&*self.options.surroundings.fs, &config.scrape_failure_log_file, &failure);
+            }
+        }
+        let mut last = self.live.last.lock();
+        last.health = if error.is_none() { Health::Up } else { Health::Down };
+        (last.error, last.at, last.took) = (text, Some(at), took);
+    }
+}
+
+fn end_metadata(metadata: &mut MetadataCache, succeeded: bool) {
+    if succeeded {
+        metadata.end_scrape();
+    }
+}
+
+/// Series that the body has and the cache did not; a body may name one twice.
+fn new_series(reading: &Reading) -> usize {
+    reading.fresh_slots.iter().collect::<HashSet<_>>().len()
+}
+
+/// The time of a scrape, moved to the exact interval when it is only a little late.
+fn align(aligned: &mut TimestampMs, now: TimestampMs, every: Duration) -> TimestampMs {
+    let interval = every.as_millis() as i64;
+    let tolerance = (interval / 100).min(TIMESTAMP_TOLERANCE.as_millis() as i64);
+    if now - *aligned >= interval {
+        *aligned += (now - *aligned) / interval * interval;
+    }
+    if (0..=tolerance).contains(&(now - *aligned)) { *aligned } else { now }
+}
+
+/// A duration as Go prints it (`15s`, `1m0s`, `1h0m0s`, `500ms`), which the label `interval` of the metrics holds.
+fn go_duration(duration: Duration) -> String {
+    let ms = duration.as_millis() as u64;
+    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, (ms % 60_000) as f64 / 1000.0);
+    match (hours, minutes) {
+        (0, 0) if ms < 1000 => format!("{ms}ms"),
+        (0, 0) => format!("{seconds}s"),
+        (0, minutes) => format!("{minutes}m{seconds}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrape_times_are_moved_to_the_interval_within_the_tolerance() {
+        let every = Duration::from_secs(1);
+        let mut aligned = 1000;
+        for (now, at) in
+            [(1000, 1000), (2001, 2000), (3002, 3000), (4003, 4003), (5000, 5000), (8001, 8000), (9900, 9900)]
+        {
+            assert_eq!(align(&mut aligned, now, every), at, "{now}");
+        }
+        let mut aligned = 0;
+        assert_eq!(align(&mut aligned, 101, Duration::from_millis(100)), 100);
+        assert_eq!(align(&mut aligned, 202, Duration::from_millis(100)), 202);
+    }
+
+    #[test]
+    fn intervals_are_printed_as_in_go() {
+        for (ms, text) in
+            [(15_000, "15s"), (60_000, "1m0s"), (90_500, "1m30.5s"), (3_600_000, "1h0m0s"), (500, "500ms")]
+        {
+            assert_eq!(go_duration(Duration::from_millis(ms)), text);
+        }
+    }
+}

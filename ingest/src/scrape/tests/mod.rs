@@ -1,0 +1,269 @@
+//! Scraping of servers on loopback into a recording store. Every wait is for something that the store or the manager
+//! shows; intervals are a few milliseconds.
+
+mod failures;
+mod lifecycle;
+mod samples;
+mod targets;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderValue;
+use parking_lot::Mutex;
+use pharos_model::clock::SystemClock;
+use pharos_model::sample::is_stale;
+use pharos_model::{LabelSet, Sample, TenantId, TimestampMs};
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use super::*;
+use crate::config::{ScrapeConfig, TargetGroup};
+use crate::discovery::TargetSets;
+use crate::fs::InMemory;
+use crate::http_client::{EnvironmentProxies, Surroundings};
+use crate::sink::{AppendError, AppendOutcome, Place, Refusal, SampleBatch, SeriesExemplar, SeriesHandle, Sink};
+use crate::test_server::{TestServer, metrics};
+
+/// A store that keeps everything, and can be told to misbehave.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    kept: Mutex<Kept>,
+    appends: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    series: Vec<(LabelSet, Vec<Sample>)>,
+    handles: HashMap<LabelSet, SeriesHandle>,
+    exemplars: Vec<SeriesExemplar>,
+    /// Samples that came with labels, by append.
+    fresh: Vec<usize>,
+    /// Handles that are not taken any more, once.
+    stale: Vec<SeriesHandle>,
+    /// Errors that the next appends answer.
+    errors: Vec<AppendError>,
+    /// The refusal of every sample of a metric.
+    refuse: Option<(&'static str, Refusal)>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), appends: watch::channel(0).0 }
+    }
+}
+
+#[async_trait]
+impl Sink for Recorder {
+    async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
+        let outcome = self.kept.lock().append(batch);
+        self.appends.send_modify(|count| *count += 1);
+        outcome
+    }
+}
+
+impl Kept {
+    fn append(&mut self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
+        assert_eq!(batch.tenant, TenantId::anonymous());
+        if !self.errors.is_empty() {
+            return Err(self.errors.remove(0));
+        }
+        let mut outcome = AppendOutcome::default();
+        for (i, known) in batch.known.iter().enumerate() {
+            if let Some(at) = self.stale.iter().position(|stale| *stale == known.series) {
+                self.stale.swap_remove(at);
+                outcome.stale.push(i);
+                continue;
+            }
+            let sample = Sample { ts: known.ts, value: known.value };
+            self.store(known.series, sample, Place::Known(i), &mut outcome);
+        }
+        self.fresh.push(batch.fresh.len());
+        for (i, fresh) in batch.fresh.into_iter().enumerate() {
+            let next = SeriesHandle(self.series.len() as u64);
+            let series = *self.handles.entry(fresh.labels.clone()).or_insert(next);
+            if series == next {
+                self.series.push((fresh.labels, Vec::new()));
+            }
+            let taken = self.store(series, fresh.sample, Place::Fresh(i), &mut outcome);
+            outcome.handles.push(taken.then_some(series));
+        }
+        self.exemplars.extend(batch.exemplars);
+        Ok(outcome)
+    }
+
+    fn store(&mut self, series: SeriesHandle, sample: Sample, place: Place, outcome: &mut AppendOutcome) -> bool {
+        let (labels, samples) = &mut self.series[series.0 as usize];
+        match self.refuse {
+            Some((name, refusal)) if labels.metric_name() == Some(name) => {
+                outcome.refused.push((place, refusal));
+                false
+            }
+            _ => {
+                samples.push(sample);
+                true
+            }
+        }
+    }
+}
+
+impl Recorder {
+    /// Waits until `condition` holds of what is stored.
+    async fn wait_for(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let mut appends = self.appends.subscribe();
+        let waited = tokio::time::timeout(Duration::from_secs(60), async {
+            while !condition(self) {
+                appends.borrow_and_update();
+                if !condition(self) {
+                    appends.changed().await.unwrap();
+                }
+            }
+        });
+        assert!(waited.await.is_ok(), "never {what}; there is\n{}", self.shown());
+    }
+
+    /// The samples of the series whose labels print as given.
+    fn samples(&self, series: &str) -> Vec<Sample> {
+        let kept = self.kept.lock();
+        let found = kept.series.iter().find(|(labels, _)| labels.to_string() == series);
+        found.map(|(_, samples)| samples.clone()).unwrap_or_default()
+    }
+
+    /// The newest value; `None` when there is no sample.
+    fn last(&self, series: &str) -> Option<f64> {
+        self.samples(series).last().map(|sample| sample.value)
+    }
+
+    fn ended(&self, series: &str) -> bool {
+        self.last(series).is_some_and(is_stale)
+    }
+
+    fn count(&self, series: &str) -> usize {
+        self.samples(series).len()
+    }
+
+    /// All series, sorted, without the target's own.
+    fn exposed_series(&self) -> Vec<String> {
+        let own = |name: &str| name == "up" || name.starts_with("scrape_");
+        let kept = self.kept.lock();
+        let exposed = kept.series.iter().filter(|(labels, _)| !labels.metric_name().is_some_and(own));
+        let mut names: Vec<_> = exposed.map(|(labels, _)| labels.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    fn has_markers(&self) -> bool {
+        self.kept.lock().series.iter().any(|(_, samples)| samples.iter().any(|sample| is_stale(sample.value)))
+    }
+
+    fn shown(&self) -> String {
+        let kept = self.kept.lock();
+        kept.series
+            .iter()
+            .map(|(labels, samples)| format!("{labels} {:?}\n", samples.iter().rev().take(5).collect::<Vec<_>>()))
+            .collect()
+    }
+}
+
+/// Everything around the manager.
+struct World {
+    sink: Arc<Recorder>,
+    registry: Registry,
+    fs: Arc<InMemory>,
+    targets: watch::Sender<Arc<TargetSets>>,
+    manager: ScrapeManager,
+}
+
+impl World {
+    fn new() -> Self {
+        let (sink, registry, fs) = (Arc::new(Recorder::default()), Registry::new(), Arc::new(InMemory::default()));
+        let options = ScrapeOptions {
+            surroundings: Surroundings {
+                fs: fs.clone(),
+                clock: Arc::new(SystemClock::default()),
+                proxies: EnvironmentProxies::default(),
+                user_agent: HeaderValue::from_static("Pharos/test"),
+            },
+            sink: sink.clone(),
+            tenant: TenantId::anonymous(),
+            offset_seed: 0,
+            hasher: SeriesHasher::new(7),
+            metrics: ScrapeMetrics::new(&registry).unwrap(),
+            sync_pause: Duration::ZERO,
+        };
+        let (targets, found) = watch::channel(Arc::default());
+        let manager = ScrapeManager::start(options, found);
+        Self { sink, registry, fs, targets, manager }
+    }
+
+    /// Scrapes one server as `instance="x"` of job `j`; `keys` are more keys of the job.
+    async fn scraping(server: &TestServer, keys: &str) -> Self {
+        let world = Self::new();
+        world.discover(&[("j", &server.address.to_string())]);
+        world.apply(&[job("j", keys)]).await;
+        world
+    }
+
+    async fn apply(&self, jobs: &[Arc<ScrapeConfig>]) {
+        let failed = self.manager.apply(jobs).await;
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+
+    /// Replaces what discovery has found by these jobs and addresses.
+    fn discover(&self, found: &[(&str, &str)]) {
+        let mut sets: BTreeMap<String, Vec<Arc<TargetGroup>>> = BTreeMap::new();
+        for (job, address) in found {
+            let labels = BTreeMap::from([("instance".to_owned(), "x".to_owned())]);
+            let group = TargetGroup { targets: vec![(*address).to_owned()], labels, ..TargetGroup::default() };
+            sets.entry((*job).to_owned()).or_default().push(Arc::new(group));
+        }
+        self.targets.send_replace(Arc::new(sets));
+    }
+
+    /// The only target's state.
+    fn target(&self) -> TargetStatus {
+        self.manager.status().pools().values().flat_map(|pool| pool.active.clone()).next().expect("one target")
+    }
+
+    /// The last error of the only target, once it failed.
+    async fn error(&self) -> String {
+        self.sink.wait_for("down", |sink| sink.last(UP) == Some(0.0)).await;
+        self.target().last_scrape().error
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+    }
+}
+
+const UP: &str = r#"{__name__="up", instance="x", job="j"}"#;
+
+/// A job that is scraped every 20 ms.
+fn job(name: &str, keys: &str) -> Arc<ScrapeConfig> {
+    let interval = if keys.contains("scrape_interval") { "" } else { "scrape_interval: 20ms," };
+    let text = format!("scrape_configs: [{{job_name: {name}, {interval} {keys}}}]");
+    let fs = InMemory::new([("/p.yml", text)]);
+    let loaded = crate::config::load(std::path::Path::new("/p.yml"), &fs, &|_| None);
+    loaded.unwrap_or_else(|e| panic!("{keys}: {e}")).scrape_configs.remove(0)
+}
+
+/// A series of the scraped server as it is stored.
+fn series(name: &str) -> String {
+    format!("{{__name__=\"{name}\", instance=\"x\", job=\"j\"}}")
+}
+
+/// A server whose body can be replaced.
+async fn serving(body: &str) -> (TestServer, Arc<Mutex<String>>) {
+    let body = Arc::new(Mutex::new(body.to_owned()));
+    let served = body.clone();
+    (TestServer::start(move |_| metrics(Bytes::from(served.lock().clone()))).await, body)
+}
+
+fn ts_of(samples: &[Sample]) -> Vec<TimestampMs> {
+    samples.iter().map(|sample| sample.ts).collect()
+}

@@ -13,7 +13,7 @@ use crate::wire::{Malformed, unzigzag, zigzag};
 /// Samples after which a chunk is cut.
 pub const CHUNK_SAMPLES_MAX: u8 = 120;
 /// Size of the stream after which a chunk is cut: bounds what a series of noise takes in memory.
-pub const CHUNK_BYTES_MAX: usize = 7 * BLOCK_PAYLOAD_BYTES;
+pub const CHUNK_BYTES_MAX: usize = 5 * BLOCK_PAYLOAD_BYTES;
 
 const BLOCK_BITS: u16 = (BLOCK_PAYLOAD_BYTES * 8) as u16;
 const FIRST_SAMPLE_BITS: u32 = 128;

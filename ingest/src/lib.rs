@@ -12,9 +12,12 @@ pub mod fs;
 pub mod sink;
 pub mod summary;
 
+pub mod compression;
 pub mod exposition;
+pub mod remote_write;
 
 pub mod label_limits;
+pub mod raw_cache;
 pub mod series_hash;
 mod wire;
 

@@ -149,6 +149,18 @@ impl<'a> Reader<'a> {
         Ok(&self.body[message.pos..message.end])
     }
 
+    /// Passes over length-delimited fields while they have this field number, at most 15.
+    #[inline]
+    pub(crate) fn skip_run(&mut self, field: u32) -> Result<(), WireError> {
+        debug_assert!(field <= 15, "the tag is one byte");
+        let tag = (field << 3) as u8 | BYTES;
+        while !self.is_at_end() && self.body[self.pos] == tag {
+            self.pos += 1;
+            self.message(field)?;
+        }
+        Ok(())
+    }
+
     /// Passes over the value of a field that is of no interest.
     pub(crate) fn skip(&mut self, tag: Tag) -> Result<(), WireError> {
         match tag.wire_type {

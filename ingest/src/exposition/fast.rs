@@ -1,9 +1,10 @@
-//! The short way through a sample line: one pass that finds the end of the series and reads a plain number.
+//! The short way through ordinary lines: one pass that finds the end of a series and reads a plain number, or the parts of
+//! a HELP or TYPE line.
 //!
 //! Does not look into labels, so the series text is checked only when someone asks for its labels. Answers nothing for
 //! any line that is not perfectly ordinary; [`super::line`] then reads it strictly.
 //!
-//! Invariant: where the strict way takes a line too, both find the same series, value, time and end.
+//! Invariant: where the strict way takes a line too, both find the same.
 
 use std::ops::Range;
 
@@ -17,6 +18,16 @@ pub(super) struct Sample {
     pub series: Range<usize>,
     pub value: f64,
     pub ts: Option<TimestampMs>,
+    /// Where the next line starts.
+    pub end: usize,
+}
+
+/// An ordinary HELP or TYPE line.
+pub(super) struct Metadata<'a> {
+    pub is_help: bool,
+    pub family: &'a str,
+    /// Not blank; escapes are not undone.
+    pub text: &'a str,
     /// Where the next line starts.
     pub end: usize,
 }
@@ -53,6 +64,23 @@ pub(super) fn sample(body: &[u8], start: usize, dialect: Dialect) -> Option<Samp
     let (value, length) = short_decimal(&body[value_at..])?;
     let (ts, end) = timestamp(body, value_at + length, dialect)?;
     Some(Sample { series: start..series_end, value, ts, end })
+}
+
+/// Reads the line that starts at `start`: `# HELP` or `# TYPE`, a legacy name and something after it, one space between each.
+pub(super) fn metadata(body: &[u8], start: usize) -> Option<Metadata<'_>> {
+    let line = body.get(start..)?;
+    let is_help = line.starts_with(b"# HELP ");
+    if !is_help && !line.starts_with(b"# TYPE ") {
+        return None;
+    }
+    let name_at = b"# HELP ".len();
+    let name_end = name_at + name_length(&line[name_at..]);
+    let newline = name_end + memchr::memchr(b'\n', &line[name_end..])?;
+    let text = std::str::from_utf8(line[name_end..newline].strip_prefix(b" ")?).ok()?;
+    let family = std::str::from_utf8(&line[name_at..name_end]).ok()?;
+    let is_ordinary =
+        family.bytes().next().is_some_and(is_name_start) && !text.starts_with([' ', '\t']) && !text.is_empty();
+    is_ordinary.then_some(Metadata { is_help, family, text, end: start + newline + 1 })
 }
 
 #[inline]

@@ -201,6 +201,12 @@ impl<'a> Lexer<'a> {
         taken > 0
     }
 
+    /// Passes over the rest of the line.
+    fn take_line(&mut self) {
+        let rest = &self.body[self.pos.min(self.body.len())..];
+        self.pos += memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+    }
+
     fn take_literal(&mut self, literal: &[u8]) -> bool {
         for byte in literal {
             if self.peek() != Some(*byte) {
@@ -239,7 +245,7 @@ impl<'a> Lexer<'a> {
                 self.pos = start;
             }
         }
-        self.take_while(|byte| byte != b'\n');
+        self.take_line();
         Token::Comment
     }
 
@@ -278,7 +284,7 @@ impl<'a> Lexer<'a> {
 
     /// The rest of the line; nothing when it is blank.
     fn text_meta_text(&mut self) -> Token {
-        self.take_while(|byte| byte != b'\n');
+        self.take_line();
         if self.token().iter().all(|byte| is_blank(*byte)) {
             self.start = self.pos;
         }
@@ -291,7 +297,7 @@ impl<'a> Lexer<'a> {
         if byte != b' ' {
             return Token::Invalid;
         }
-        self.take_while(|byte| byte != b'\n');
+        self.take_line();
         if !self.take_literal(b"\n") {
             return Token::Invalid;
         }

@@ -117,8 +117,10 @@ impl Line {
         let text = &lexer.body()[self.text.clone()];
         let entry = match keyword {
             Token::Type => {
-                self.metric_type =
-                    metric_type(text, lexer.dialect).ok_or_else(|| ParseErrorKind::MetricType(quote_bytes(text)))?;
+                self.metric_type = std::str::from_utf8(text)
+                    .ok()
+                    .and_then(|word| metric_type(word, lexer.dialect))
+                    .ok_or_else(|| ParseErrorKind::MetricType(quote_bytes(text)))?;
                 Entry::Type
             }
             Token::Help if std::str::from_utf8(text).is_err() => {
@@ -345,8 +347,8 @@ pub(super) fn is_unit_suffix(family: &[u8], unit: &[u8]) -> bool {
     family.strip_suffix(unit).is_some_and(|stem| stem.last() == Some(&b'_'))
 }
 
-fn metric_type(word: &[u8], dialect: Dialect) -> Option<MetricType> {
-    let word = std::str::from_utf8(word).ok()?;
+/// The type that a TYPE line of a dialect may name.
+pub(super) fn metric_type(word: &str, dialect: Dialect) -> Option<MetricType> {
     let metric_type = MetricType::parse(word)?;
     let is_known = match dialect {
         Dialect::Text => ["counter", "gauge", "histogram", "summary", "untyped"].contains(&word),

@@ -64,7 +64,8 @@ pub struct Sample<'p> {
     pub value: f64,
     /// When the series began, where the format says so in the sample itself (protobuf).
     pub created: Option<TimestampMs>,
-    pub exemplar: Option<Exemplar<'p>>,
+    /// Boxed because it is rare: samples are moved by the million.
+    pub exemplar: Option<Box<Exemplar<'p>>>,
     labels: LabelSource<'p>,
 }
 

@@ -325,6 +325,13 @@ fn an_error_knows_its_line_and_ends_the_body() {
 }
 
 #[test]
+fn the_last_line_may_lack_its_newline() {
+    for (body, entry) in [("#", "COMMENT #"), ("# HELP a b", "HELP a b"), ("a 1 2", r#"{__name__="a"} 1 @2"#)] {
+        assert_eq!(entries(body.as_bytes(), Format::Text), [entry]);
+    }
+}
+
+#[test]
 fn a_long_bad_line_makes_a_short_error() {
     let line = format!("a{{b=\"{}\"", "x".repeat(1 << 20));
     assert!(error(line.as_bytes(), Format::Text).len() < 5000);
@@ -467,6 +474,26 @@ proptest! {
                 let format = if dialect == lexer::Dialect::Text { Format::Text } else { Format::OpenMetrics };
                 let last = entries(body.as_bytes(), format).pop().unwrap();
                 prop_assert!(last.starts_with("line "), "{}", last);
+            }
+        }
+    }
+
+    #[test]
+    fn metadata_is_the_same_on_both_ways(line in "# (HELP|TYPE)[ \t]{1,2}[a1_:]{0,3}[ \t]{0,2}(counter|untyped|info|[ \t\\na\"\u{e9}]{0,5})") {
+        for dialect in [lexer::Dialect::Text, lexer::Dialect::OpenMetrics] {
+            let body = format!("{line}\n");
+            let Some(fast) = fast::metadata(body.as_bytes(), 0) else { continue };
+            let mut lexer = lexer::Lexer::new(body.as_bytes(), dialect, 0);
+            let mut strict = line::Line::default();
+            match strict.read(&mut lexer) {
+                Ok(Some(entry)) => {
+                    prop_assert_eq!(fast.is_help, entry == line::Entry::Help);
+                    prop_assert_eq!(fast.family, &body[strict.family.clone()]);
+                    prop_assert_eq!(fast.text, &body[strict.text.clone()]);
+                    prop_assert_eq!(fast.end, lexer.pos);
+                }
+                // Only the dialect knows which types there are.
+                _ => prop_assert!(!fast.is_help && line::metric_type(fast.text, dialect).is_none()),
             }
         }
     }

@@ -7,7 +7,7 @@ use pharos_model::{LabelSet, LabelSetBuilder, MetricType};
 
 use super::error::{ParseError, ParseErrorKind, Position};
 use super::lexer::{Dialect, Lexer};
-use super::line::{Entry, LabelSpan, Line};
+use super::line::{Entry, LabelSpan, Line, metric_type};
 use super::series::{self, Pair, unescape, unescape_help};
 use super::{Event, Exemplar, ExemplarSource, LabelSource, Sample, fast};
 use crate::label_limits::LabelLimits;
@@ -40,7 +40,7 @@ impl<'a> Parser<'a> {
                 value: sample.value,
                 created: None,
                 exemplar: None,
-                labels: LabelSource::Text(self.series_text(entry, sample.series.start)),
+                labels: LabelSource::Text(SeriesText { parser: self, entry, start: sample.series.start }),
             })));
         }
         self.next_strictly()
@@ -50,8 +50,10 @@ impl<'a> Parser<'a> {
         if self.is_done {
             return Ok(None);
         }
-        let start = self.pos;
-        let mut lexer = Lexer::new(self.body, self.dialect, start);
+        if let Some(event) = self.ordinary_metadata() {
+            return Ok(Some(event));
+        }
+        let mut lexer = Lexer::new(self.body, self.dialect, self.pos);
         let entry = self.line.read(&mut lexer);
         self.pos = lexer.pos;
         match entry {
@@ -68,18 +70,34 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn ordinary_metadata(&mut self) -> Option<Event<'a>> {
+        let found = fast::metadata(self.body, self.pos)?;
+        let family = Cow::Borrowed(found.family);
+        let event = if found.is_help {
+            Event::Help { family, text: self.help(found.text) }
+        } else {
+            self.metric_type = metric_type(found.text, self.dialect)?;
+            Event::Type { family, metric_type: self.metric_type }
+        };
+        self.pos = found.end;
+        Some(event)
+    }
+
+    fn help<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.dialect {
+            Dialect::Text => unescape_help(text),
+            Dialect::OpenMetrics => unescape(text),
+        }
+    }
+
     fn event(&mut self, entry: Entry) -> Event<'_> {
         let line = &self.line;
         let text = || String::from_utf8_lossy(&self.body[line.text.clone()]);
         let family = || plain(&self.body[line.family.clone()], unescape);
         match entry {
-            Entry::Help => Event::Help {
-                family: family(),
-                text: match self.dialect {
-                    Dialect::Text => plain(&self.body[line.text.clone()], unescape_help),
-                    Dialect::OpenMetrics => plain(&self.body[line.text.clone()], unescape),
-                },
-            },
+            Entry::Help => {
+                Event::Help { family: family(), text: plain(&self.body[line.text.clone()], |text| self.help(text)) }
+            }
             Entry::Type => {
                 self.metric_type = line.metric_type;
                 Event::Type { family: family(), metric_type: line.metric_type }
@@ -98,70 +116,59 @@ impl<'a> Parser<'a> {
             ts: line.ts,
             value: line.value,
             created: None,
-            exemplar: line.exemplar.map(|exemplar| Exemplar {
-                value: exemplar.value,
-                ts: exemplar.ts,
-                labels: ExemplarSource::Text(ExemplarText {
-                    body: self.body,
-                    labels: &line.exemplar_labels,
-                    end: line.series.end,
-                }),
+            exemplar: line.exemplar.map(|exemplar| {
+                let labels = ExemplarSource::Text(ExemplarText { parser: self });
+                Box::new(Exemplar { value: exemplar.value, ts: exemplar.ts, labels })
             }),
-            labels: LabelSource::Text(self.series_text(line.series.start, line.series.start)),
+            labels: LabelSource::Text(SeriesText { parser: self, entry: line.series.start, start: line.series.start }),
         }
-    }
-
-    fn series_text(&self, entry: usize, start: usize) -> SeriesText<'a> {
-        SeriesText { body: self.body, dialect: self.dialect, entry, start, metric_type: self.metric_type }
     }
 }
 
-/// Where the labels of a sample stand.
+/// Where the labels of a sample stand. The parser does not move on while it is borrowed here.
 #[derive(Debug)]
 pub(super) struct SeriesText<'p> {
-    body: &'p [u8],
-    dialect: Dialect,
+    parser: &'p Parser<'p>,
     entry: usize,
     start: usize,
-    metric_type: MetricType,
 }
 
 impl SeriesText<'_> {
     pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseError> {
-        let mut lexer = Lexer::new(self.body, self.dialect, self.start);
+        let body = self.parser.body;
+        let mut lexer = Lexer::new(body, self.parser.dialect, self.start);
         let mut line = Line::default();
         line.read_series(&mut lexer, self.entry)
             .and_then(|()| self.build(&line, limits))
-            .map_err(|kind| at_line(self.body, self.start, kind))
+            .map_err(|kind| at_line(body, self.start, kind))
     }
 
     fn build(&self, line: &Line, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseErrorKind> {
-        let text = &self.body[line.series.clone()];
-        let mut pairs = pairs(self.body, &line.labels, text)?;
+        let body = self.parser.body;
+        let text = &body[line.series.clone()];
+        let mut pairs = pairs(body, &line.labels, text)?;
         for (name, value) in &mut pairs {
-            *value = series::normalize_bound(self.metric_type, name, std::mem::take(value));
+            *value = series::normalize_bound(self.parser.metric_type, name, std::mem::take(value));
         }
         let name = line.name.clone().expect("a series without a name is refused when it is read");
-        pairs.push((Cow::Borrowed(METRIC_NAME), utf8(&self.body[name], text)?));
+        pairs.push((Cow::Borrowed(METRIC_NAME), utf8(&body[name], text)?));
         series::build(pairs, limits, text)
     }
 }
 
-/// Where the labels of an exemplar stand.
+/// The exemplar of the line that was read last.
 #[derive(Debug)]
 pub(super) struct ExemplarText<'p> {
-    body: &'p [u8],
-    labels: &'p [LabelSpan],
-    /// A place in the exemplar's line.
-    end: usize,
+    parser: &'p Parser<'p>,
 }
 
 impl ExemplarText<'_> {
     pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSet, ParseError> {
-        pairs(self.body, self.labels, &[])
+        let (body, line) = (self.parser.body, &self.parser.line);
+        pairs(body, &line.exemplar_labels, &[])
             .and_then(|mut pairs| series::build_without_name(&mut pairs, limits))
             .map(|builder| builder.build())
-            .map_err(|kind| at_line(self.body, self.end, kind))
+            .map_err(|kind| at_line(body, line.series.end, kind))
     }
 }
 

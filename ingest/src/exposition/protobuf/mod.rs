@@ -18,7 +18,7 @@ use crate::wire::{BYTES, Reader, VARINT};
 
 mod metric;
 
-use metric::{ExemplarPlace, Kind, Metric, Point};
+use metric::{ExemplarPlace, Kind, Metric, Point, PointValue};
 
 /// Ends the name in a series key.
 const KEY_SEPARATOR: u8 = 0xff;
@@ -117,30 +117,39 @@ impl<'a> Parser<'a> {
 
     /// The sample that [`Self::advance`] stopped at.
     fn sample(&mut self) -> Sample<'_> {
-        let family = self.family.as_ref().expect("a sample has a family");
-        let point = &self.metric.points()[self.next_point - 1];
-        self.key.clear();
-        self.key.extend_from_slice(family.name.as_bytes());
-        self.key.extend_from_slice(point.kind.suffix().as_bytes());
-        self.key.push(KEY_SEPARATOR);
-        self.key.extend_from_slice(&self.metric.labels);
+        let mut key = std::mem::take(&mut self.key);
+        let (family, point) = self.current();
+        key.clear();
+        key.extend_from_slice(family.name.as_bytes());
+        key.extend_from_slice(point.kind.suffix().as_bytes());
+        key.push(KEY_SEPARATOR);
+        key.extend_from_slice(&self.metric.labels);
         if let Some(bound) = point.kind.bound() {
-            self.key.extend_from_slice(&bound.to_bits().to_le_bytes());
+            key.extend_from_slice(&bound.to_bits().to_le_bytes());
         }
-        let at = family.rest.position();
+        self.key = key;
+        let this = &*self;
+        let (_, point) = this.current();
         Sample {
-            series: &self.key,
-            ts: self.metric.ts,
+            series: &this.key,
+            ts: this.metric.ts,
             value: point.value,
-            created: self.metric.created,
-            exemplar: point.exemplar.map(|exemplar| exemplar.open(at)),
-            labels: LabelSource::Protobuf(MetricLabels {
-                family: family.name,
-                labels: &self.metric.labels,
-                point: point.kind,
-                at,
-            }),
+            created: this.metric.created,
+            exemplar: point.exemplar.map(|exemplar| Box::new(exemplar.open(this))),
+            labels: LabelSource::Protobuf(MetricLabels { parser: this }),
         }
+    }
+
+    /// What [`Self::advance`] stopped at, if it was a sample.
+    fn current(&self) -> (&Family<'a>, &PointValue<'a>) {
+        let family = self.family.as_ref().expect("a sample has a family");
+        (family, &self.metric.points()[self.next_point - 1])
+    }
+
+    /// Where the metric that was read last ends.
+    fn position(&self) -> Position {
+        let rest = self.family.as_ref().map_or(self.families, |family| family.rest);
+        Position::Byte(rest.position())
     }
 }
 
@@ -221,25 +230,22 @@ fn check_unit<'a>(name: &str, unit: &'a [u8], kind: Kind) -> Result<&'a str, Par
     })
 }
 
-/// What the labels of a sample are made of.
+/// The labels of the sample that the parser stands on. It does not move on while it is borrowed here.
 #[derive(Debug)]
 pub(super) struct MetricLabels<'p> {
-    family: &'p str,
-    /// The `LabelPair` fields of the metric, one after the other.
-    labels: &'p [u8],
-    point: Point,
-    at: usize,
+    parser: &'p Parser<'p>,
 }
 
 impl MetricLabels<'_> {
     pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseError> {
-        self.build(limits).map_err(|kind| ParseError { kind, at: Position::Byte(self.at) })
+        self.build(limits).map_err(|kind| ParseError { kind, at: self.parser.position() })
     }
 
     fn build(&self, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseErrorKind> {
-        let mut pairs = pairs(self.labels, 1)?;
-        let name = format!("{}{}", self.family, self.point.suffix());
-        match self.point {
+        let (family, point) = self.parser.current();
+        let mut pairs = pairs(&self.parser.metric.labels)?;
+        let name = format!("{}{}", family.name, point.kind.suffix());
+        match point.kind {
             Point::Bucket(bound) => pairs.push((Cow::Borrowed(BUCKET_LABEL), Cow::Owned(format_openmetrics(bound)))),
             Point::Quantile(quantile) => {
                 pairs.push((Cow::Borrowed(QUANTILE_LABEL), Cow::Owned(format_openmetrics(quantile))));
@@ -254,37 +260,34 @@ impl MetricLabels<'_> {
 /// The label fields of an exemplar.
 #[derive(Debug)]
 pub(super) struct ExemplarLabels<'p> {
+    parser: &'p Parser<'p>,
     message: &'p [u8],
-    at: usize,
 }
 
 impl ExemplarLabels<'_> {
     pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSet, ParseError> {
-        pairs(self.message, 1)
+        pairs(self.message)
             .and_then(|mut pairs| series::build_without_name(&mut pairs, limits))
             .map(|builder| builder.build())
-            .map_err(|kind| ParseError { kind, at: Position::Byte(self.at) })
+            .map_err(|kind| ParseError { kind, at: self.parser.position() })
     }
 }
 
 impl<'p> ExemplarPlace<'p> {
-    fn open(self, at: usize) -> Exemplar<'p> {
-        Exemplar {
-            value: self.value,
-            ts: self.ts,
-            labels: ExemplarSource::Protobuf(ExemplarLabels { message: self.message, at }),
-        }
+    fn open(self, parser: &'p Parser<'p>) -> Exemplar<'p> {
+        let labels = ExemplarSource::Protobuf(ExemplarLabels { parser, message: self.message });
+        Exemplar { value: self.value, ts: self.ts, labels }
     }
 }
 
-/// The `LabelPair`s that a message has in `field`.
-fn pairs(message: &[u8], field: u32) -> Result<Vec<Pair<'_>>, ParseErrorKind> {
+/// The `LabelPair`s of a metric or an exemplar, field 1 in both.
+fn pairs(message: &[u8]) -> Result<Vec<Pair<'_>>, ParseErrorKind> {
     let mut pairs = Vec::new();
     let mut fields = Reader::new(message);
     while let Some(tag) = fields.tag()? {
-        if tag.field == field {
+        if tag.field == 1 {
             tag.expect(BYTES)?;
-            pairs.push(pair(fields.message(field)?)?);
+            pairs.push(pair(fields.message(1)?)?);
         } else {
             fields.skip(tag)?;
         }

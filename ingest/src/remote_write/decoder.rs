@@ -1,0 +1,367 @@
+//! From a compressed body to one batch, without waiting for anything.
+//!
+//! Three passes: walk the request and hash each series' label bytes; look all hashes up; build the batch, parsing the
+//! labels of what was not found. A request that is broken anywhere yields nothing.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pharos_model::{Exemplar, LabelSet, Metadata, Sample, TenantId, TimestampMs};
+
+use super::WriteError;
+use super::labels::{self, LabelsError, SeriesError};
+use super::request::{Item, RequestMetadata, Series, Walker};
+use crate::compression::{BodyLimits, snappy_block};
+use crate::label_limits::LabelLimits;
+use crate::raw_cache::RawCache;
+use crate::series_hash::SeriesHasher;
+use crate::sink::{AppendOutcome, FreshSample, KnownSample, Place, Refusal, SampleBatch, SeriesExemplar, SeriesHandle};
+use crate::wire::WireError;
+
+/// How much one request may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    pub body: BodyLimits,
+    pub labels: LabelLimits,
+    /// Series of a request.
+    pub series_max: usize,
+    /// Samples of a request.
+    pub samples_max: usize,
+}
+
+impl Default for RequestLimits {
+    /// 8 MiB compressed and 64 MiB decompressed, 500,000 series, a million samples, [`LabelLimits::CEILING`].
+    fn default() -> Self {
+        Self {
+            body: BodyLimits { compressed_bytes_max: 8 << 20, decompressed_bytes_max: 64 << 20 },
+            labels: LabelLimits::CEILING,
+            series_max: 500_000,
+            samples_max: 1_000_000,
+        }
+    }
+}
+
+/// Decodes requests. Cheap to share; the cache is the only state.
+#[derive(Debug)]
+pub struct Decoder {
+    cache: Arc<RawCache>,
+    hasher: SeriesHasher,
+    limits: RequestLimits,
+}
+
+/// Buffers of one decoding, to be used again. Holds the decompressed body until the answer is known.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    body: Vec<u8>,
+    series: Vec<SeriesPlace>,
+    samples: Vec<Sample>,
+    keys: Vec<u128>,
+    handles: Vec<Option<SeriesHandle>>,
+}
+
+/// A series between the passes.
+#[derive(Clone, Copy, Debug)]
+struct SeriesPlace {
+    /// Where it starts in the body.
+    at: u32,
+    /// Where its samples end among all samples.
+    samples_end: u32,
+    /// It has exemplars or histograms.
+    has_more: bool,
+}
+
+/// Which series and which sample of the request a sample of a batch is.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    series: u32,
+    sample: u32,
+}
+
+/// Where the samples of a batch come from, by their places in it.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    tenant: TenantId,
+    known: Vec<Origin>,
+    fresh: Vec<Origin>,
+}
+
+/// A request as a batch.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// What is to be appended.
+    pub batch: SampleBatch,
+    /// What the request says about metrics.
+    pub metadata: Vec<(String, Metadata)>,
+    /// Samples of the request, refused ones and histograms included.
+    pub samples: usize,
+    /// Series whose labels had to be parsed because their bytes were not known.
+    pub fresh_series: usize,
+    pub(super) refusals: Refusals,
+    pub(super) sent: Sent,
+}
+
+/// Samples that can never be stored.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    pub first: Option<String>,
+    pub samples: usize,
+    pub invalid_labels: usize,
+}
+
+impl Refusals {
+    fn add(&mut self, samples: usize, reason: impl FnOnce() -> String) {
+        self.samples += samples;
+        self.first.get_or_insert_with(reason);
+    }
+}
+
+impl Scratch {
+    /// Heap bytes held.
+    pub fn capacity_bytes(&self) -> usize {
+        self.body.capacity()
+            + self.series.capacity() * size_of::<SeriesPlace>()
+            + self.samples.capacity() * size_of::<Sample>()
+            + self.keys.capacity() * size_of::<u128>()
+            + self.handles.capacity() * size_of::<Option<SeriesHandle>>()
+    }
+
+    fn label_fields(&self, origin: Origin) -> Result<Vec<u8>, WireError> {
+        series_at(&self.body, self.series[origin.series as usize].at, |series| series.labels.to_vec())
+    }
+}
+
+impl Decoder {
+    /// The decompressed size is held under 4 GiB whatever the limit says.
+    pub fn new(cache: Arc<RawCache>, hasher: SeriesHasher, mut limits: RequestLimits) -> Self {
+        limits.body.decompressed_bytes_max = limits.body.decompressed_bytes_max.min(u32::MAX as usize);
+        Self { cache, hasher, limits }
+    }
+
+    /// Decodes a snappy-compressed request. Samples later than `ts_max` are refused.
+    pub fn decode(
+        &self,
+        tenant: &TenantId,
+        compressed: &[u8],
+        ts_max: TimestampMs,
+        scratch: &mut Scratch,
+    ) -> Result<Decoded, WriteError> {
+        let mut buffer = std::mem::take(&mut scratch.body);
+        let decoded = match snappy_block(compressed, &self.limits.body, &mut buffer) {
+            Ok(body) => self.decode_body(tenant, body, ts_max, scratch),
+            Err(error) => Err(error.into()),
+        };
+        scratch.body = buffer;
+        decoded
+    }
+
+    fn decode_body(
+        &self,
+        tenant: &TenantId,
+        body: &[u8],
+        ts_max: TimestampMs,
+        scratch: &mut Scratch,
+    ) -> Result<Decoded, WriteError> {
+        let metadata = self.walk(tenant, body, scratch)?;
+        self.cache.resolve(&scratch.keys, &mut scratch.handles);
+        let samples = scratch.samples.len();
+        let batch =
+            SampleBatch { tenant: tenant.clone(), known: Vec::with_capacity(samples), ..SampleBatch::default() };
+        let sent = Sent { tenant: tenant.clone(), known: Vec::with_capacity(samples), fresh: Vec::new() };
+        let decoded = Decoded { batch, metadata, samples, sent, ..Decoded::default() };
+        Building { body, limits: &self.limits.labels, ts_max, scratch, decoded }.build()
+    }
+
+    /// First pass: finds series and samples, hashes label bytes.
+    fn walk(
+        &self,
+        tenant: &TenantId,
+        body: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<Vec<(String, Metadata)>, WriteError> {
+        let tenant_key = self.hasher.hash(tenant.as_str().as_bytes());
+        let (series_max, samples_max) = (self.limits.series_max, self.limits.samples_max);
+        let too_many = |what, max| Err(WriteError::TooMany { what, max });
+        let mut metadata = Vec::new();
+        scratch.series.clear();
+        scratch.samples.clear();
+        scratch.keys.clear();
+        let mut walker = Walker::new(body);
+        while let Some(item) = walker.next()? {
+            match item {
+                Item::Series(_) if scratch.series.len() == series_max => return too_many("series", series_max),
+                Item::Series(series) if series.samples.len() > samples_max - scratch.samples.len() => {
+                    return too_many("samples", samples_max);
+                }
+                Item::Series(series) => {
+                    scratch.samples.extend_from_slice(series.samples);
+                    scratch.keys.push(self.hasher.hash(series.labels) ^ tenant_key);
+                    scratch.series.push(SeriesPlace {
+                        at: series.at as u32,
+                        samples_end: scratch.samples.len() as u32,
+                        has_more: series.exemplars + series.histograms > 0,
+                    });
+                }
+                Item::Metadata(_) if metadata.len() == series_max => return too_many("metadata", series_max),
+                Item::Metadata(entry) => metadata.push(to_model(entry)),
+            }
+        }
+        Ok(metadata)
+    }
+
+    /// Takes in what the store said about a batch of this request: learns handles, counts refusals. Returns the samples whose
+    /// handles are stale as one more batch, this time with labels; an empty one if there are none.
+    pub(super) fn settle(
+        &self,
+        sent: &Sent,
+        outcome: &AppendOutcome,
+        refusals: &mut Refusals,
+        scratch: &Scratch,
+    ) -> Result<(SampleBatch, Sent), WriteError> {
+        let learnt = sent.fresh.iter().zip(&outcome.handles);
+        let learnt = learnt.filter_map(|(origin, handle)| Some((scratch.keys[origin.series as usize], (*handle)?)));
+        let learnt: Vec<_> = learnt.collect();
+        self.cache.learn(&learnt);
+        for (place, refusal) in &outcome.refused {
+            let origin = match place {
+                Place::Known(at) => sent.known[*at],
+                Place::Fresh(at) => sent.fresh[*at],
+            };
+            let fields = scratch.label_fields(origin)?;
+            refusals.add(1, || describe(*refusal, &fields, scratch.samples[origin.sample as usize]));
+        }
+        let mut batch = SampleBatch { tenant: sent.tenant.clone(), ..SampleBatch::default() };
+        let mut again = Sent { tenant: sent.tenant.clone(), ..Sent::default() };
+        for at in &outcome.stale {
+            let origin = sent.known[*at];
+            match labels::of_series(&scratch.label_fields(origin)?, &self.limits.labels) {
+                Ok(labels) => {
+                    batch.fresh.push(FreshSample { labels, sample: scratch.samples[origin.sample as usize] });
+                    again.fresh.push(origin);
+                }
+                Err(LabelsError::Series(error)) => refusals.add(1, || error.to_string()),
+                Err(LabelsError::Wire(error)) => return Err(error.into()),
+            }
+        }
+        Ok((batch, again))
+    }
+}
+
+/// The last pass.
+struct Building<'b> {
+    body: &'b [u8],
+    limits: &'b LabelLimits,
+    ts_max: TimestampMs,
+    scratch: &'b Scratch,
+    decoded: Decoded,
+}
+
+impl Building<'_> {
+    fn build(mut self) -> Result<Decoded, WriteError> {
+        let mut from = 0;
+        for (at, (place, handle)) in self.scratch.series.iter().zip(&self.scratch.handles).enumerate() {
+            let samples = from..place.samples_end;
+            from = place.samples_end;
+            match handle {
+                Some(handle) if !place.has_more => self.known(at as u32, *handle, samples)?,
+                _ if samples.is_empty() && !place.has_more => {}
+                _ => self.with_labels(at as u32, *handle, samples)?,
+            }
+        }
+        Ok(self.decoded)
+    }
+
+    #[inline]
+    fn known(&mut self, series: u32, handle: SeriesHandle, samples: Range<u32>) -> Result<(), WireError> {
+        for sample in samples {
+            let Sample { ts, value } = self.scratch.samples[sample as usize];
+            if ts > self.ts_max {
+                self.refuse_late(Origin { series, sample })?;
+                continue;
+            }
+            self.decoded.batch.known.push(KnownSample { series: handle, ts, value });
+            self.decoded.sent.known.push(Origin { series, sample });
+        }
+        Ok(())
+    }
+
+    /// A series that is not known, or that has exemplars or histograms.
+    fn with_labels(&mut self, at: u32, handle: Option<SeriesHandle>, samples: Range<u32>) -> Result<(), WriteError> {
+        let mut walker = Walker::series_at(self.body, self.scratch.series[at as usize].at as usize);
+        let Some(Item::Series(series)) = walker.next()? else { unreachable!("the first pass found a series here") };
+        self.decoded.samples += series.histograms;
+        let labels = match labels::of_series(series.labels, self.limits) {
+            Ok(labels) => labels,
+            Err(LabelsError::Wire(error)) => return Err(error.into()),
+            Err(LabelsError::Series(error)) => {
+                let refused = samples.len() + series.histograms;
+                self.decoded.refusals.invalid_labels += refused;
+                self.decoded.refusals.add(refused, || error.to_string());
+                return Ok(());
+            }
+        };
+        if series.histograms > 0 {
+            self.decoded.refusals.add(series.histograms, || SeriesError::Histogram(labels.to_string()).to_string());
+        }
+        self.exemplars(&series, &labels)?;
+        match handle {
+            Some(handle) => Ok(self.known(at, handle, samples)?),
+            None => Ok(self.fresh(at, &labels, samples)?),
+        }
+    }
+
+    fn fresh(&mut self, series: u32, labels: &LabelSet, samples: Range<u32>) -> Result<(), WireError> {
+        self.decoded.fresh_series += 1;
+        for at in samples {
+            let (origin, sample) = (Origin { series, sample: at }, self.scratch.samples[at as usize]);
+            if sample.ts > self.ts_max {
+                self.refuse_late(origin)?;
+                continue;
+            }
+            self.decoded.batch.fresh.push(FreshSample { labels: labels.clone(), sample });
+            self.decoded.sent.fresh.push(origin);
+        }
+        Ok(())
+    }
+
+    /// Exemplars are a courtesy: one with bad labels is left out and does not fail its request, as in Prometheus.
+    fn exemplars(&mut self, series: &Series<'_>, labels: &LabelSet) -> Result<(), WriteError> {
+        for exemplar in series.exemplars()? {
+            match labels::of_exemplar(exemplar.labels, self.limits) {
+                Ok(own) => self.decoded.batch.exemplars.push(SeriesExemplar {
+                    series: labels.clone(),
+                    exemplar: Exemplar { labels: own, value: exemplar.value, ts: exemplar.ts },
+                }),
+                Err(LabelsError::Series(_)) => {}
+                Err(LabelsError::Wire(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse_late(&mut self, origin: Origin) -> Result<(), WireError> {
+        let at = self.scratch.series[origin.series as usize].at;
+        let fields = series_at(self.body, at, |series| series.labels.to_vec())?;
+        let sample = self.scratch.samples[origin.sample as usize];
+        self.decoded.refusals.add(1, || describe(Refusal::OutOfBounds, &fields, sample));
+        Ok(())
+    }
+}
+
+/// Reads once more a series that the first pass found.
+fn series_at<T>(body: &[u8], at: u32, read: impl FnOnce(Series<'_>) -> T) -> Result<T, WireError> {
+    match Walker::series_at(body, at as usize).next()? {
+        Some(Item::Series(series)) => Ok(read(series)),
+        _ => unreachable!("the first pass found a series here"),
+    }
+}
+
+fn describe(refusal: Refusal, fields: &[u8], sample: Sample) -> String {
+    format!("{refusal}: series {}, timestamp {}", labels::series_name(fields), sample.ts)
+}
+
+fn to_model(entry: RequestMetadata<'_>) -> (String, Metadata) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let metadata = Metadata { metric_type: entry.metric_type, help: text(entry.help), unit: text(entry.unit) };
+    (text(entry.family), metadata)
+}

@@ -1,0 +1,212 @@
+//! One write request from its headers to its answer.
+//!
+//! Decodes, appends, learns from the outcome, and sends samples whose handles had gone stale once more with their labels.
+//! Bodies that take long to decode do so away from the async threads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pharos_model::{Clock, TenantId, TimestampMs};
+use tokio::sync::Semaphore;
+
+use super::decoder::{Decoded, Decoder, RequestLimits, Scratch};
+use super::{MetadataStore, Metrics, RequestHeaders, WriteError, WriteSummary};
+use crate::raw_cache::RawCache;
+use crate::series_hash::SeriesHasher;
+use crate::sink::{AppendError, Sink};
+
+/// Compressed bodies up to this size are decoded where they arrive: about 3,000 known samples, half a millisecond.
+const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+/// Sets of buffers that are kept for the next requests, and the largest that is worth keeping.
+const SCRATCHES_MAX: usize = 16;
+const SCRATCH_BYTES_MAX: usize = 4 << 20;
+/// A series that is not written for one to two of these has to be sent with its labels again.
+const CACHE_GENERATION: Duration = Duration::from_secs(15 * 60);
+
+/// What a receiver may use, and how it behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiverConfig {
+    pub limits: RequestLimits,
+    /// Memory for the cache from raw label bytes to series; about 35 bytes a series.
+    pub cache_bytes_max: usize,
+    /// Requests that are served at once; further ones are told to come again.
+    pub requests_in_flight_max: usize,
+    /// Samples further in the future than this are refused.
+    pub ahead_max: Duration,
+    /// Random and private, see [`SeriesHasher`].
+    pub seed: u128,
+}
+
+impl ReceiverConfig {
+    /// Limits of [`RequestLimits::default`], 256 MiB of cache (seven million series), 256 requests at once, 10 minutes ahead.
+    pub fn new(seed: u128) -> Self {
+        Self {
+            limits: RequestLimits::default(),
+            cache_bytes_max: 256 << 20,
+            requests_in_flight_max: 256,
+            ahead_max: Duration::from_secs(600),
+            seed,
+        }
+    }
+}
+
+/// Receives write requests of all tenants.
+pub struct Receiver {
+    decoder: Decoder,
+    cache: Arc<RawCache>,
+    sink: Arc<dyn Sink>,
+    metadata: Arc<MetadataStore>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    in_flight: Semaphore,
+    in_flight_max: usize,
+    ahead_ms: TimestampMs,
+    scratches: Mutex<Vec<Scratch>>,
+    /// When the cache's generation ends, in milliseconds of the monotonic clock.
+    generation_ends_ms: AtomicU64,
+}
+
+impl Receiver {
+    pub fn new(
+        config: ReceiverConfig,
+        sink: Arc<dyn Sink>,
+        metadata: Arc<MetadataStore>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        let cache = Arc::new(RawCache::new(config.cache_bytes_max));
+        let generation_ends = clock.monotonic() + CACHE_GENERATION;
+        Arc::new(Self {
+            decoder: Decoder::new(cache.clone(), SeriesHasher::new(config.seed), config.limits),
+            cache,
+            sink,
+            metadata,
+            clock,
+            metrics,
+            in_flight: Semaphore::new(config.requests_in_flight_max),
+            in_flight_max: config.requests_in_flight_max,
+            ahead_ms: config.ahead_max.as_millis() as TimestampMs,
+            scratches: Mutex::default(),
+            generation_ends_ms: AtomicU64::new(generation_ends.as_millis() as u64),
+        })
+    }
+
+    /// What senders said about their metrics.
+    pub fn metadata(&self) -> &Arc<MetadataStore> {
+        &self.metadata
+    }
+
+    /// Serves one request. `Ok` says that every sample is durable. After an error that asks the sender to come again some may
+    /// be; sending them again is safe. When the future is dropped the append may or may not happen.
+    pub async fn write(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        headers: RequestHeaders<'_>,
+        body: Bytes,
+    ) -> Result<WriteSummary, WriteError> {
+        headers.check()?;
+        let _permit = self.in_flight.try_acquire().map_err(|_| WriteError::Busy { max: self.in_flight_max })?;
+        self.metrics.in_flight.inc();
+        let _counted = OnDrop(|| self.metrics.in_flight.dec());
+        self.maintain_cache();
+        let (decoded, scratch) = self.decode(tenant, body).await?;
+        let answer = match decoded {
+            Ok(decoded) => self.store(tenant, decoded, &scratch).await,
+            Err(error) => Err(error),
+        };
+        self.give_back(scratch);
+        answer
+    }
+
+    async fn decode(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        body: Bytes,
+    ) -> Result<(Result<Decoded, WriteError>, Scratch), WriteError> {
+        let ts_max = self.clock.now_ms().saturating_add(self.ahead_ms);
+        let mut scratch = self.scratches.lock().pop().unwrap_or_default();
+        if body.len() <= INLINE_BODY_BYTES_MAX {
+            let decoded = self.decoder.decode(tenant, &body, ts_max, &mut scratch);
+            return Ok((decoded, scratch));
+        }
+        let (receiver, tenant) = (self.clone(), tenant.clone());
+        let decoding = tokio::task::spawn_blocking(move || {
+            let decoded = receiver.decoder.decode(&tenant, &body, ts_max, &mut scratch);
+            (decoded, scratch)
+        });
+        match decoding.await {
+            Ok(decoded) => Ok(decoded),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => {
+                let (reason, retry_after) = ("the node is shutting down".into(), Duration::from_secs(1));
+                Err(AppendError::Unavailable { reason, retry_after }.into())
+            }
+        }
+    }
+
+    async fn store(&self, tenant: &TenantId, decoded: Decoded, scratch: &Scratch) -> Result<WriteSummary, WriteError> {
+        let Decoded { mut batch, metadata, samples, fresh_series, mut refusals, mut sent } = decoded;
+        self.metadata.put(tenant, metadata);
+        self.metrics.fresh.inc_by(fresh_series as u64);
+        let mut summary = WriteSummary { samples, duplicates: 0, exemplars: batch.exemplars.len() };
+        // A second time only for what comes back as stale; what is sent with labels never does.
+        while !(batch.known.is_empty() && batch.fresh.is_empty() && batch.exemplars.is_empty()) {
+            let outcome = self.sink.append(batch).await?;
+            summary.duplicates += outcome.duplicates;
+            self.metrics.stale.inc_by(outcome.stale.len() as u64);
+            (batch, sent) = self.decoder.settle(&sent, &outcome, &mut refusals, scratch)?;
+        }
+        summary.samples -= refusals.samples;
+        self.metrics.samples.inc_by(summary.samples as u64);
+        self.metrics.duplicates.inc_by(summary.duplicates as u64);
+        self.metrics.refused.inc_by(refusals.samples as u64);
+        self.metrics.invalid_labels.inc_by(refusals.invalid_labels as u64);
+        match refusals.first {
+            None => Ok(summary),
+            Some(first) => Err(WriteError::Refused { first, refused: refusals.samples, samples }),
+        }
+    }
+
+    fn give_back(&self, scratch: Scratch) {
+        let mut scratches = self.scratches.lock();
+        if scratches.len() < SCRATCHES_MAX && scratch.capacity_bytes() <= SCRATCH_BYTES_MAX {
+            scratches.push(scratch);
+        }
+    }
+
+    /// Lets series go that nobody writes any more, a part of the cache for each request.
+    fn maintain_cache(&self) {
+        let now_ms = self.clock.monotonic().as_millis() as u64;
+        let ends_ms = self.generation_ends_ms.load(Ordering::Relaxed);
+        let next_ms = now_ms + CACHE_GENERATION.as_millis() as u64;
+        let is_mine = || {
+            let swapped =
+                self.generation_ends_ms.compare_exchange(ends_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed);
+            swapped.is_ok()
+        };
+        if now_ms >= ends_ms && is_mine() {
+            self.cache.advance_generation();
+        }
+        self.cache.maintain();
+        self.metrics.cache_bytes.set(self.cache.memory_bytes() as i64);
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("sink", &self.sink).field("cached_series", &self.cache.len()).finish()
+    }
+}
+
+/// Runs a closure when it goes out of scope, also when the request is abandoned.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

@@ -1,0 +1,397 @@
+//! The receiver against a store that remembers, and the walker against prost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pharos_model::clock::ManualClock;
+use pharos_model::{Clock, LabelSet, MetricType, TenantId};
+use prost::Message;
+
+use super::*;
+use crate::sink::{AppendError, AppendOutcome, Place, Refusal, SampleBatch, SeriesHandle, Sink};
+
+mod proto;
+mod walker;
+
+use proto::{Exemplar, Histogram, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
+
+/// The time of day of these tests: well after 1970.
+const NOW_MS: i64 = 1_700_000_000_000;
+
+/// A store that gives out handles, remembers samples and does what a test tells it to.
+#[derive(Debug, Default)]
+struct Store(Mutex<StoreState>);
+
+#[derive(Debug, Default)]
+struct StoreState {
+    series: Vec<LabelSet>,
+    samples: BTreeMap<(String, i64), f64>,
+    exemplars: Vec<String>,
+    /// Samples of each append: known, fresh.
+    appends: Vec<(usize, usize)>,
+    /// Handles below are stale.
+    stale_below: u64,
+    /// Samples with this value are refused.
+    refuse: Option<(f64, Refusal)>,
+    fail: Option<AppendError>,
+}
+
+#[async_trait]
+impl Sink for Store {
+    async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
+        let mut state = self.0.lock();
+        if let Some(error) = &state.fail {
+            return Err(error.clone());
+        }
+        state.appends.push((batch.known.len(), batch.fresh.len()));
+        let mut outcome = AppendOutcome::default();
+        for (at, sample) in batch.known.iter().enumerate() {
+            if sample.series.0 < state.stale_below {
+                outcome.stale.push(at);
+                continue;
+            }
+            let series = format!("{} {}", batch.tenant, state.series[sample.series.0 as usize]);
+            let refused = state.keep(series, sample.ts, sample.value, &mut outcome);
+            outcome.refused.extend(refused.map(|refusal| (Place::Known(at), refusal)));
+        }
+        for (at, fresh) in batch.fresh.iter().enumerate() {
+            let (ts, value) = (fresh.sample.ts, fresh.sample.value);
+            let refused = state.keep(format!("{} {}", batch.tenant, fresh.labels), ts, value, &mut outcome);
+            outcome.refused.extend(refused.map(|refusal| (Place::Fresh(at), refusal)));
+            state.series.push(fresh.labels.clone());
+            outcome.handles.push(refused.is_none().then(|| SeriesHandle(state.series.len() as u64 - 1)));
+        }
+        let described = batch
+            .exemplars
+            .iter()
+            .map(|e| format!("{} {} {} @{}", e.series, e.exemplar.labels, e.exemplar.value, e.exemplar.ts));
+        state.exemplars.extend(described);
+        Ok(outcome)
+    }
+}
+
+impl StoreState {
+    fn keep(&mut self, series: String, ts: i64, value: f64, outcome: &mut AppendOutcome) -> Option<Refusal> {
+        if let Some((_, refusal)) = self.refuse.filter(|(refused, _)| *refused == value) {
+            return Some(refusal);
+        }
+        let before = self.samples.insert((series, ts), value);
+        outcome.duplicates += usize::from(before.is_some());
+        None
+    }
+}
+
+/// A receiver, its store and its clock.
+struct Bench {
+    receiver: Arc<Receiver>,
+    store: Arc<Store>,
+    clock: Arc<ManualClock>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut ReceiverConfig)) -> Self {
+        let mut config = ReceiverConfig::new(11);
+        change(&mut config);
+        let (store, clock) = (Arc::new(Store::default()), Arc::new(ManualClock::at(NOW_MS)));
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let metadata = Arc::new(MetadataStore::new(100));
+        let receiver = Receiver::new(config, store.clone(), metadata, clock.clone(), metrics);
+        Self { receiver, store, clock }
+    }
+
+    async fn send_as(&self, tenant: &str, request: &WriteRequest) -> Result<WriteSummary, WriteError> {
+        let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
+        self.send_body(tenant, body).await
+    }
+
+    async fn send(&self, request: &WriteRequest) -> Result<WriteSummary, WriteError> {
+        self.send_as("anonymous", request).await
+    }
+
+    async fn send_body(&self, tenant: &str, body: Vec<u8>) -> Result<WriteSummary, WriteError> {
+        let tenant = TenantId::new(tenant).unwrap();
+        self.receiver.write(&tenant, RequestHeaders::default(), Bytes::from(body)).await
+    }
+
+    /// Everything that is stored, one line for each sample.
+    fn stored(&self) -> Vec<String> {
+        let state = self.store.0.lock();
+        state.samples.iter().map(|((series, ts), value)| format!("{series} {value} @{ts}")).collect()
+    }
+
+    fn appends(&self) -> Vec<(usize, usize)> {
+        self.store.0.lock().appends.clone()
+    }
+}
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
+    TimeSeries {
+        labels: labels
+            .iter()
+            .map(|(name, value)| Label { name: name.as_bytes().into(), value: value.as_bytes().into() })
+            .collect(),
+        samples: samples.iter().map(|(timestamp, value)| Sample { value: *value, timestamp: *timestamp }).collect(),
+        ..TimeSeries::default()
+    }
+}
+
+fn request(timeseries: Vec<TimeSeries>) -> WriteRequest {
+    WriteRequest { timeseries, ..WriteRequest::default() }
+}
+
+#[tokio::test]
+async fn a_steady_sender_is_known_by_its_bytes() {
+    let bench = Bench::new();
+    let round = |ts| {
+        request(vec![
+            series(&[("__name__", "a"), ("x", "1")], &[(ts, 1.0)]),
+            series(&[("__name__", "b"), ("x", "1")], &[(ts, 2.0), (ts + 1, 3.0)]),
+        ])
+    };
+    let all = WriteSummary { samples: 3, ..WriteSummary::default() };
+    assert_eq!(bench.send(&round(10)).await.unwrap(), all);
+    assert_eq!(bench.send(&round(20)).await.unwrap(), all);
+    assert_eq!(bench.send(&round(20)).await.unwrap(), WriteSummary { duplicates: 3, ..all });
+    assert_eq!(bench.appends(), [(0, 3), (3, 0), (3, 0)]);
+    assert_eq!(
+        bench.stored(),
+        [
+            r#"anonymous {__name__="a", x="1"} 1 @10"#,
+            r#"anonymous {__name__="a", x="1"} 1 @20"#,
+            r#"anonymous {__name__="b", x="1"} 2 @10"#,
+            r#"anonymous {__name__="b", x="1"} 3 @11"#,
+            r#"anonymous {__name__="b", x="1"} 2 @20"#,
+            r#"anonymous {__name__="b", x="1"} 3 @21"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn tenants_with_the_same_labels_are_kept_apart() {
+    let bench = Bench::new();
+    let one = request(vec![series(&[("__name__", "a")], &[(1, 1.0)])]);
+    bench.send_as("t1", &one).await.unwrap();
+    bench.send_as("t2", &one).await.unwrap();
+    assert_eq!(bench.appends(), [(0, 1), (0, 1)]);
+    assert_eq!(bench.stored(), [r#"t1 {__name__="a"} 1 @1"#, r#"t2 {__name__="a"} 1 @1"#]);
+}
+
+#[tokio::test]
+async fn samples_of_stale_handles_are_sent_once_more_with_labels() {
+    let bench = Bench::new();
+    let round = |ts| {
+        request(vec![
+            series(&[("__name__", "a")], &[(ts, 1.0)]),
+            series(&[("__name__", "b")], &[(ts, 2.0), (ts + 1, 3.0)]),
+            series(&[("__name__", "c")], &[(ts, 4.0)]),
+        ])
+    };
+    bench.send(&round(10)).await.unwrap();
+    bench.store.0.lock().stale_below = 3;
+    assert_eq!(bench.send(&round(20)).await.unwrap().samples, 4);
+    assert_eq!(bench.send(&round(30)).await.unwrap().samples, 4);
+    // `a` has handle 0, both samples of `b` gave it handles 1 and 2 and the last one counts, `c` has handle 3.
+    assert_eq!(bench.appends(), [(0, 4), (4, 0), (0, 3), (4, 0)]);
+    assert_eq!(bench.stored().len(), 12);
+}
+
+#[tokio::test]
+async fn good_samples_of_a_request_with_bad_ones_are_kept() {
+    let good = || series(&[("__name__", "good")], &[(NOW_MS, 1.0)]);
+    let labels = |labels: &[(&str, &str)]| series(labels, &[(NOW_MS, 2.0)]);
+    let long = "x".repeat(1 << 20);
+    let invalid_utf8 =
+        TimeSeries { labels: vec![Label { name: b"__name__".into(), value: vec![b'a', 0xff] }], ..labels(&[]) };
+    let native = TimeSeries { histograms: vec![Histogram { count: 1 }], ..series(&[("__name__", "h")], &[]) };
+    for (bad, reason) in [
+        (labels(&[("a", "b")]), r#"invalid metric name or labels, got {a="b"}"#),
+        (labels(&[("__name__", "")]), r#"invalid metric name or labels, got {__name__=""}"#),
+        (labels(&[("__name__", "a"), ("", "b")]), r#"invalid metric name or labels, got {""="b", __name__="a"}"#),
+        (invalid_utf8, "invalid metric name or labels, got {__name__=\"a\u{fffd}\"}"),
+        (
+            labels(&[("__name__", "a"), ("b", "1"), ("b", "2")]),
+            r#"invalid labels for series, labels {__name__="a", b="1", b="2"}, duplicated label b"#,
+        ),
+        (
+            labels(&[("__name__", "a"), ("b", &long)]),
+            r#"label_value_length_limit exceeded (metric: a, label name: b, value: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", length: 1048576, limit: 65536)"#,
+        ),
+        (native, r#"native histograms are not stored yet: series {__name__="h"}"#),
+        (
+            series(&[("__name__", "late")], &[(NOW_MS + 600_001, 1.0)]),
+            r#"out of bounds: series {__name__="late"}, timestamp 1700000600001"#,
+        ),
+    ] {
+        let bench = Bench::new();
+        let error = bench.send(&request(vec![good(), bad, good()])).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("{reason} (1 of 3 samples refused, the others are stored)"));
+        assert_eq!((error.status().as_u16(), error.retry_after()), (400, None));
+        assert_eq!(bench.stored(), [r#"anonymous {__name__="good"} 1 @1700000000000"#]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_refuses_is_named() {
+    let bench = Bench::new();
+    let round = |ts| {
+        request(vec![
+            series(&[("__name__", "a")], &[(ts, 1.0)]),
+            series(&[("__name__", "b"), ("x", "y")], &[(ts, 2.0), (ts + 1, 7.0)]),
+        ])
+    };
+    bench.store.0.lock().refuse = Some((7.0, Refusal::TooOld));
+    for ts in [10, 20] {
+        let error = bench.send(&round(ts)).await.unwrap_err().to_string();
+        let named = format!(r#"too old sample: series {{__name__="b", x="y"}}, timestamp {}"#, ts + 1);
+        assert_eq!(error, format!("{named} (1 of 3 samples refused, the others are stored)"));
+    }
+    assert_eq!(bench.appends(), [(0, 3), (3, 0)]);
+}
+
+#[tokio::test]
+async fn a_store_without_room_makes_the_sender_come_again() {
+    let wait = Duration::from_millis(1500);
+    for (error, status, seconds) in [
+        (AppendError::Overloaded { limit: "queue", retry_after: wait }, 429, 2),
+        (AppendError::DiskFull { retry_after: wait }, 503, 2),
+        (AppendError::Unavailable { reason: "no leader".into(), retry_after: Duration::ZERO }, 503, 1),
+        (AppendError::Timeout(wait), 503, 1),
+    ] {
+        let bench = Bench::new();
+        bench.store.0.lock().fail = Some(error);
+        let error = bench.send(&request(vec![series(&[("__name__", "a")], &[(1, 1.0)])])).await.unwrap_err();
+        assert_eq!(error.status().as_u16(), status);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(seconds)));
+    }
+    let bench = Bench::with(|config| config.requests_in_flight_max = 0);
+    let error = bench.send(&request(vec![])).await.unwrap_err();
+    assert_eq!(error.to_string(), "too many write requests at once (0)");
+    assert_eq!((error.status().as_u16(), error.retry_after()), (429, Some(Duration::from_secs(1))));
+}
+
+#[tokio::test]
+async fn a_broken_request_stores_nothing() {
+    let good = request(vec![series(&[("__name__", "good")], &[(1, 1.0)])]).encode_to_vec();
+    let compress = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+    let whole_label_field = [&good[..], &[0x0a, 4, 0x0a, 2, 0x0a, 9]].concat();
+    let small = |config: &mut ReceiverConfig| {
+        config.limits.body.decompressed_bytes_max = 1000;
+        (config.limits.series_max, config.limits.samples_max) = (2, 3);
+    };
+    let three = request(vec![series(&[], &[]), series(&[], &[]), series(&[], &[])]);
+    let four = request(vec![series(&[("__name__", "a")], &[(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)])]);
+    for (body, text, status) in [
+        (b"not snappy".to_vec(), "snappy: ", 400),
+        (compress(&good)[..10].to_vec(), "snappy: ", 400),
+        (compress(&good[..good.len() - 1]), "protobuf: field 1 ends at byte ", 400),
+        (compress(&[&good[..], &[0x0a]].concat()), "protobuf: unexpected end of data at byte ", 400),
+        (compress(&[&good[..], &[0x08, 1]].concat()), "protobuf: field 1 has wire type 0, not 2, at byte ", 400),
+        (compress(&[0; 1001]), "body size limit exceeded: more than 1000 bytes", 413),
+        (compress(&three.encode_to_vec()), "request has more than 2 series, the limit of one request", 413),
+        (compress(&four.encode_to_vec()), "request has more than 3 samples, the limit of one request", 413),
+    ] {
+        let bench = Bench::with(small);
+        let error = bench.send_body("anonymous", body).await.unwrap_err();
+        assert!(error.to_string().starts_with(text), "{error}");
+        assert_eq!((error.status().as_u16(), error.retry_after()), (status, None), "{error}");
+        assert_eq!(bench.appends(), []);
+    }
+    // The labels of a series without samples are never looked at.
+    assert!(Bench::new().send_body("anonymous", compress(&whole_label_field)).await.is_ok());
+}
+
+#[tokio::test]
+async fn labels_are_sorted_and_empty_values_left_out() {
+    let bench = Bench::new();
+    let odd = series(&[("z", "1"), ("__name__", "a"), ("gone", ""), ("b", "2")], &[(3, 3.0), (1, 1.0)]);
+    bench.send(&request(vec![odd])).await.unwrap();
+    let labels = r#"anonymous {__name__="a", b="2", z="1"}"#;
+    assert_eq!(bench.stored(), [format!("{labels} 1 @1"), format!("{labels} 3 @3")]);
+}
+
+#[tokio::test]
+async fn old_timestamps_pass_untouched() {
+    let bench = Bench::new();
+    for ts in [0, -1, i64::MIN] {
+        bench.send(&request(vec![series(&[("__name__", "a")], &[(ts, 1.0)])])).await.unwrap();
+    }
+    let stored = bench.stored();
+    assert!([0, -1, i64::MIN].iter().all(|ts| stored.iter().any(|line| line.ends_with(&format!("@{ts}")))));
+    // The year 57,000.
+    let far = request(vec![series(&[("__name__", "a")], &[(1_736_000_000_000_000, 1.0)])]);
+    assert!(bench.send(&far).await.unwrap_err().to_string().starts_with("out of bounds: series {__name__=\"a\"}"));
+}
+
+#[tokio::test]
+async fn exemplars_come_with_the_labels_of_their_series() {
+    let bench = Bench::new();
+    let exemplar = |labels: &[(&str, &str)]| Exemplar { labels: series(labels, &[]).labels, value: 0.5, timestamp: 7 };
+    let with = TimeSeries {
+        exemplars: vec![exemplar(&[("trace", "1")]), exemplar(&[("a", "1"), ("a", "2")])],
+        ..series(&[("__name__", "a")], &[(1, 1.0)])
+    };
+    for _ in 0..2 {
+        assert_eq!(bench.send(&request(vec![with.clone()])).await.unwrap().exemplars, 1);
+    }
+    assert_eq!(bench.appends(), [(0, 1), (1, 0)]);
+    assert_eq!(bench.store.0.lock().exemplars, [r#"{__name__="a"} {trace="1"} 0.5 @7"#; 2]);
+}
+
+#[tokio::test]
+async fn metadata_is_kept_for_the_metadata_api() {
+    let bench = Bench::new();
+    let metadata = MetricMetadata {
+        r#type: 1,
+        metric_family_name: b"a_total".into(),
+        help: b"Things.".into(),
+        unit: b"things".into(),
+    };
+    bench.send(&WriteRequest { metadata: vec![metadata], ..request(vec![]) }).await.unwrap();
+    let list = bench.receiver.metadata().list(&TenantId::anonymous());
+    assert_eq!(list.len(), 1);
+    assert_eq!(
+        (&*list[0].0, list[0].1.metric_type, list[0].1.help.as_str()),
+        ("a_total", MetricType::Counter, "Things.")
+    );
+    assert_eq!(bench.appends(), []);
+}
+
+#[tokio::test]
+async fn a_large_body_is_served_like_a_small_one() {
+    let bench = Bench::new();
+    let noise = |i: u64| format!("{:x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let many: Vec<_> =
+        (0..5_000).map(|i| series(&[("__name__", "a"), ("i", &noise(i))], &[(i as i64, i as f64)])).collect();
+    let request = request(many);
+    assert!(snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap().len() > 64 << 10);
+    for _ in 0..2 {
+        assert_eq!(bench.send(&request).await.unwrap().samples, 5_000);
+    }
+    assert_eq!(bench.appends(), [(0, 5_000), (5_000, 0)]);
+}
+
+#[tokio::test]
+async fn series_that_are_not_written_for_long_are_forgotten() {
+    let bench = Bench::new();
+    let one = |name: &str| request(vec![series(&[("__name__", name)], &[(1, 1.0)])]);
+    bench.send(&one("idle")).await.unwrap();
+    for _ in 0..3 {
+        bench.clock.advance(Duration::from_secs(15 * 60));
+        for _ in 0..16 {
+            bench.send(&one("busy")).await.unwrap();
+        }
+    }
+    bench.send(&one("idle")).await.unwrap();
+    bench.send(&one("busy")).await.unwrap();
+    let appends = bench.appends();
+    assert_eq!(appends[appends.len() - 2..], [(0, 1), (1, 0)]);
+    assert_eq!(bench.clock.now_ms(), NOW_MS + 45 * 60 * 1000);
+}

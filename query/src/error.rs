@@ -1,5 +1,8 @@
 //! Why a query has no answer. Texts and kinds are those of Prometheus' API.
 
+use datafusion::common::DataFusionError;
+
+use crate::functions::FunctionError;
 use crate::source::ReadError;
 
 /// A failed query.
@@ -23,4 +26,39 @@ pub enum QueryError {
     HistogramsNotYet,
     #[error("{0}")]
     Read(#[from] ReadError),
+    /// A defect of the engine, not of the query or the data. API kind `internal`.
+    #[error("unexpected error: {0}")]
+    Internal(String),
+}
+
+impl QueryError {
+    /// Takes our error out of the layers that DataFusion wraps around it. `memory_bytes_max` names the limit of the
+    /// query's memory pool.
+    pub(crate) fn from_datafusion(error: &DataFusionError, memory_bytes_max: usize) -> Self {
+        match error {
+            DataFusionError::ResourcesExhausted(_) => Self::MemoryLimit { limit_bytes: memory_bytes_max },
+            DataFusionError::External(inner) => match inner.downcast_ref::<Self>() {
+                Some(own) => own.clone(),
+                None => match inner.downcast_ref::<DataFusionError>() {
+                    Some(nested) => Self::from_datafusion(nested, memory_bytes_max),
+                    None => Self::Internal(inner.to_string()),
+                },
+            },
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Self::from_datafusion(inner, memory_bytes_max)
+            }
+            DataFusionError::Shared(inner) => Self::from_datafusion(inner, memory_bytes_max),
+            DataFusionError::Collection(errors) => match errors.first() {
+                Some(first) => Self::from_datafusion(first, memory_bytes_max),
+                None => Self::Internal(error.to_string()),
+            },
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<FunctionError> for QueryError {
+    fn from(error: FunctionError) -> Self {
+        Self::Execution(error.to_string())
+    }
 }

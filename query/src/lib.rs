@@ -1,8 +1,23 @@
 //! The query engine: typed plan, DataFusion operators, PromQL functions. The only crate that names datafusion.
+//!
+//! A query's way: [`engine`] parses it, [`lower`] makes a typed [`plan`], its passes rewrite it, [`exec`] binds it to
+//! evaluation times and runs it on DataFusion over [`source`]; [`functions`] are the pure kernels it calls; between
+//! operators there is one row for each series ([`batch`]).
 
+pub mod engine;
 pub mod error;
 pub mod source;
 pub mod value;
 
+pub mod annotation;
+pub mod batch;
+pub mod exec;
+pub mod functions;
+pub mod lower;
+pub mod plan;
+
+pub mod testing;
+
+pub use engine::{Engine, EngineOptions, QueryOptions, QueryRange};
 pub use error::QueryError;
 pub use value::{QueryOutcome, QueryStats, Series, Value, VectorElement};

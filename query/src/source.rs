@@ -1,20 +1,26 @@
 //! Where a query gets its series: the port under every plan leaf.
 
+mod local;
+
 use std::fmt;
 
 use async_trait::async_trait;
 use pharos_model::LabelSet;
 pub use pharos_storage::select::{ReadError, SampleColumns, SelectRequest};
 
-/// Series that were selected together, their samples still packed. About 1 MiB when decoded.
+pub use self::local::Local;
+pub use crate::functions::Samples;
+
+/// Series that were selected together. About 1 MiB when decoded.
 pub trait SeriesBatch: fmt::Debug + Send + Sync {
     fn len(&self) -> usize;
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
     fn labels(&self, i: usize) -> &LabelSet;
-    /// Replaces `out` by the samples of series `i` within the request's range. CPU work, no IO.
-    fn read(&self, i: usize, out: &mut SampleColumns) -> Result<(), ReadError>;
+    /// The samples of series `i` within the request's range, staleness markers included: in place when they are decoded already,
+    /// else in `scratch`. CPU work, no IO.
+    fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError>;
 }
 
 /// The matching series of one partition, each once, in no particular order.
@@ -26,8 +32,8 @@ pub trait Selection: fmt::Debug + Send {
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError>;
 }
 
-/// The series of a node. Two implementations: the node's partitions (`local`), and `testing::MemorySource` for scripts.
-/// A series lives in exactly one partition.
+/// The series of a node. Two implementations: the node's partitions ([`Local`]), and [`crate::testing::MemorySource`] for
+/// scripts. A series lives in exactly one partition.
 #[async_trait]
 pub trait SeriesSource: fmt::Debug + Send + Sync {
     /// Partitions that can be read in parallel.

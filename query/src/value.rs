@@ -54,4 +54,6 @@ pub struct QueryStats {
     pub inner_eval_secs: f64,
     pub result_sort_secs: f64,
     pub exec_queue_secs: f64,
+    /// Queue and evaluation together.
+    pub exec_total_secs: f64,
 }

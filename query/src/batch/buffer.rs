@@ -1,0 +1,55 @@
+//! Rows kept by operators that need all of them.
+
+use datafusion::common::Result;
+use datafusion::execution::memory_pool::MemoryReservation;
+
+use super::rows::{Row, RowBatch};
+
+/// Batches in memory, paid for in the query's memory pool.
+#[derive(Debug)]
+pub struct RowBuffer {
+    batches: Vec<RowBatch>,
+    reservation: MemoryReservation,
+    points: u64,
+}
+
+/// A row of a [`RowBuffer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowId {
+    batch: u32,
+    row: u32,
+}
+
+impl RowBuffer {
+    pub fn new(reservation: MemoryReservation) -> Self {
+        Self { batches: Vec::new(), reservation, points: 0 }
+    }
+
+    /// Fails when the query's memory limit is reached.
+    pub fn push(&mut self, batch: RowBatch) -> Result<()> {
+        self.reservation.try_grow(batch.bytes())?;
+        self.points += batch.points();
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    /// Samples in all rows.
+    pub fn points(&self) -> u64 {
+        self.points
+    }
+
+    pub fn get(&self, id: RowId) -> Row<'_> {
+        self.batches[id.batch as usize].row(id.row as usize)
+    }
+
+    /// All rows in the order of arrival.
+    pub fn ids(&self) -> impl Iterator<Item = RowId> + '_ {
+        (0u32..)
+            .zip(&self.batches)
+            .flat_map(|(batch, rows)| (0..rows.len() as u32).map(move |row| RowId { batch, row }))
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.batches.iter().flat_map(RowBatch::rows)
+    }
+}

@@ -1,0 +1,374 @@
+//! The way in: parses, plans and runs queries within their limits.
+
+mod gate;
+mod metrics;
+mod result;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use pharos_model::{Clock, TenantId, TimestampMs};
+use pharos_promql::{Expr, ParserOptions};
+
+use self::gate::Gate;
+pub use self::metrics::Metrics;
+use crate::batch::{RowBatch, RowBuffer};
+use crate::error::QueryError;
+use crate::exec::context::PHASE_EVALUATION;
+use crate::exec::session::Session;
+use crate::exec::{Limits, QueryContext, logical, read_raw};
+use crate::functions::Grid;
+use crate::lower::{Settings, lower};
+use crate::plan::{Plan, Query, passes};
+use crate::source::SeriesSource;
+use crate::value::{QueryOutcome, QueryStats, Value};
+
+/// How an engine runs its queries. Defaults are those of Prometheus where it has them.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Longest run of a query. Default 2 minutes.
+    pub timeout: Duration,
+    /// Queries that run at one time; more wait. Default 20.
+    pub max_concurrency: usize,
+    /// Samples that one query may hold. Default 50 million.
+    pub max_samples: u64,
+    /// Bytes that the operators of one query may buffer. Default 1 GiB.
+    pub memory_limit: usize,
+    /// How old the newest sample of a series may be. Default 5 minutes.
+    pub lookback: Duration,
+    /// Parts of the language that are switched on.
+    pub parser: ParserOptions,
+    /// Keep metric names until the query ends (`promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// Series carry `__type__` and `__unit__` (`type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
+    /// Step of a subquery that names none: the global evaluation interval. Default 1 minute.
+    pub subquery_step: Duration,
+    /// Selectors are read in this many parts at a time; at most the source's partitions. Default: the machine's cores.
+    pub parallelism: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(120),
+            max_concurrency: 20,
+            max_samples: 50_000_000,
+            memory_limit: 1 << 30,
+            lookback: Duration::from_secs(300),
+            parser: ParserOptions::default(),
+            delayed_name_removal: false,
+            type_and_unit_labels: false,
+            subquery_step: Duration::from_secs(60),
+            parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// What one query asks for besides its expression.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Ends the query earlier than [`EngineOptions::timeout`].
+    pub timeout: Option<Duration>,
+    /// Replaces [`EngineOptions::lookback`].
+    pub lookback: Option<Duration>,
+    /// Fills [`QueryStats::samples_per_step`].
+    pub per_step_stats: bool,
+}
+
+/// When a range query is evaluated: from `start_ms` to `end_ms`, both in, each `step` (at least a millisecond). The caller bounds
+/// the number of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryRange {
+    pub start_ms: TimestampMs,
+    pub end_ms: TimestampMs,
+    pub step: Duration,
+}
+
+/// Evaluates PromQL over a [`SeriesSource`]. Shared by all callers.
+#[derive(Debug)]
+pub struct Engine {
+    source: Arc<dyn SeriesSource>,
+    options: EngineOptions,
+    subquery_step_ms: AtomicI64,
+    clock: Arc<dyn Clock>,
+    session: Session,
+    gate: Gate,
+    metrics: Metrics,
+}
+
+/// A query as written, and its tree when that was changed afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expression<'a> {
+    /// What positions of annotations refer to.
+    pub text: &'a str,
+    pub tree: Option<&'a Expr>,
+}
+
+impl<'a> Expression<'a> {
+    fn text(text: &'a str) -> Self {
+        Self { text, tree: None }
+    }
+}
+
+/// The times a query is evaluated at, before they become a grid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    start_ms: TimestampMs,
+    end_ms: TimestampMs,
+    /// `None` for an instant query.
+    step_ms: Option<i64>,
+}
+
+impl Engine {
+    /// Errors when DataFusion's session cannot be built, which does not depend on anything but memory.
+    pub fn new(
+        source: Arc<dyn SeriesSource>,
+        options: EngineOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, QueryError> {
+        let scan_partitions = options.parallelism.min(source.partitions()).max(1);
+        let session =
+            Session::new(scan_partitions).map_err(|e| QueryError::from_datafusion(&e, options.memory_limit))?;
+        Ok(Self {
+            source,
+            subquery_step_ms: AtomicI64::new(positive_ms(options.subquery_step)),
+            clock,
+            session,
+            gate: Gate::new(options.max_concurrency),
+            metrics: Metrics::new(options.max_concurrency),
+            options,
+        })
+    }
+
+    /// Collectors for the node's registry.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Changes the step of subqueries that name none, when the configuration was read again.
+    pub fn set_subquery_step(&self, step: Duration) {
+        self.subquery_step_ms.store(positive_ms(step), Ordering::Relaxed);
+    }
+
+    /// Evaluates an expression at one time. Dropping the future cancels the query.
+    pub async fn instant(
+        &self,
+        tenant: &TenantId,
+        text: &str,
+        at_ms: TimestampMs,
+        options: QueryOptions,
+    ) -> Result<QueryOutcome, QueryError> {
+        self.query(tenant, Expression::text(text), Times::instant(at_ms), options).await
+    }
+
+    /// Evaluates an expression at each step of a range. Dropping the future cancels the query.
+    pub async fn range(
+        &self,
+        tenant: &TenantId,
+        text: &str,
+        range: QueryRange,
+        options: QueryOptions,
+    ) -> Result<QueryOutcome, QueryError> {
+        self.query(tenant, Expression::text(text), Times::range(range), options).await
+    }
+
+    pub(crate) async fn query(
+        &self,
+        tenant: &TenantId,
+        expression: Expression<'_>,
+        times: Times,
+        options: QueryOptions,
+    ) -> Result<QueryOutcome, QueryError> {
+        let timeout = options.timeout.map_or(self.options.timeout, |own| own.min(self.options.timeout));
+        let started = self.clock.monotonic();
+        let _counted = self.metrics.begin();
+        let run = async {
+            let permit = self.gate.enter().await;
+            let queued = self.clock.monotonic() - started;
+            self.metrics.queue_time.observe(queued.as_secs_f64());
+            let run = Run {
+                engine: self,
+                tenant,
+                expression,
+                times,
+                options: &options,
+                started,
+                deadline: started + timeout,
+            };
+            let mut outcome = run.evaluate().await?;
+            outcome.stats.exec_queue_secs = queued.as_secs_f64();
+            outcome.stats.exec_total_secs = (self.clock.monotonic() - started).as_secs_f64();
+            drop(permit);
+            Ok(outcome)
+        };
+        match tokio::time::timeout(timeout, run).await {
+            Ok(done) => done,
+            Err(_) => Err(QueryError::Timeout { phase: PHASE_EVALUATION }),
+        }
+    }
+}
+
+/// One query past the gate.
+struct Run<'a> {
+    engine: &'a Engine,
+    tenant: &'a TenantId,
+    expression: Expression<'a>,
+    times: Times,
+    options: &'a QueryOptions,
+    started: Duration,
+    deadline: Duration,
+}
+
+impl Run<'_> {
+    async fn evaluate(&self) -> Result<QueryOutcome, QueryError> {
+        let begun = self.now();
+        let lowered = match self.expression.tree {
+            Some(tree) => lower(tree, &self.settings())?,
+            None => {
+                let tree = pharos_promql::parse_expr(self.expression.text, &self.engine.options.parser)
+                    .map_err(|errors| QueryError::Parse(errors.to_string()))?;
+                lower(&tree, &self.settings())?
+            }
+        };
+        let query = self.context();
+        lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
+        let prepared = self.now();
+        let (value, sorting) = self.value(lowered.query, &query).await?;
+        let done = self.now();
+        let (warnings, infos) = query.annotations.render(self.expression.text);
+        let stats = QueryStats {
+            total_queryable_samples: query.samples_read(),
+            peak_samples: query.samples_peak(),
+            samples_per_step: query.samples_per_step(),
+            eval_total_secs: (done - begun).as_secs_f64(),
+            query_preparation_secs: (prepared - begun).as_secs_f64(),
+            inner_eval_secs: (done - prepared - sorting).as_secs_f64(),
+            result_sort_secs: sorting.as_secs_f64(),
+            ..QueryStats::default()
+        };
+        self.engine.metrics.observe(&stats);
+        Ok(QueryOutcome { value, warnings, infos, stats })
+    }
+
+    fn now(&self) -> Duration {
+        self.engine.clock.monotonic().max(self.started)
+    }
+
+    fn settings(&self) -> Settings {
+        let options = &self.engine.options;
+        let Times { start_ms, end_ms, step_ms } = self.times;
+        Settings {
+            start_ms,
+            end_ms,
+            step_ms,
+            lookback_ms: positive_ms(self.options.lookback.unwrap_or(options.lookback)),
+            subquery_step_ms: self.engine.subquery_step_ms.load(Ordering::Relaxed),
+            delayed_names: options.delayed_name_removal,
+            type_and_unit_labels: options.type_and_unit_labels,
+        }
+    }
+
+    fn context(&self) -> Arc<QueryContext> {
+        let engine = self.engine;
+        let limits = Limits {
+            samples_max: engine.options.max_samples,
+            memory_bytes_max: engine.options.memory_limit,
+            deadline: self.deadline,
+        };
+        let (source, clock) = (Arc::clone(&engine.source), Arc::clone(&engine.clock));
+        let mut query = QueryContext::new(source, self.tenant.clone(), limits, clock);
+        query.type_and_unit_labels = engine.options.type_and_unit_labels;
+        if self.options.per_step_stats {
+            query.count_per_step(self.times.grid());
+        }
+        Arc::new(query)
+    }
+
+    /// The answer, and how long putting it in order took.
+    async fn value(&self, query: Query, context: &Arc<QueryContext>) -> Result<(Value, Duration), QueryError> {
+        let grid = self.times.grid();
+        let at = self.times.start_ms;
+        match query {
+            Query::Text(text) => Ok((Value::String { ts: at, text }, Duration::ZERO)),
+            Query::Raw { selector, range, .. } => {
+                let series = read_raw(&selector, range, at, context).await?;
+                Ok(self.timed(|| Ok(result::sorted(series)))?)
+            }
+            Query::Subquery { window, inner } => {
+                let too_many = QueryError::TooManySamples { phase: "query execution" };
+                let inner_grid = window.grid(&grid).ok_or(too_many)?;
+                if inner_grid.n == 0 {
+                    return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
+                }
+                let (_, rows) = self.rows(inner, inner_grid, context).await?;
+                self.timed(|| result::matrix(&rows, &inner_grid))
+            }
+            Query::Rows(plan) => {
+                if self.times.end_ms < self.times.start_ms {
+                    return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
+                }
+                let (plan, rows) = self.rows(plan, grid, context).await?;
+                match self.times.step_ms {
+                    Some(_) => self.timed(|| result::matrix(&rows, &grid)),
+                    None => self.timed(|| result::instant(&plan, &rows, at)),
+                }
+            }
+        }
+    }
+
+    fn timed(&self, make: impl FnOnce() -> Result<Value, QueryError>) -> Result<(Value, Duration), QueryError> {
+        let begun = self.now();
+        Ok((make()?, self.now() - begun))
+    }
+
+    /// Runs a plan to its end. Returns it too, as it was rewritten.
+    async fn rows(&self, plan: Plan, grid: Grid, context: &Arc<QueryContext>) -> Result<(Plan, RowBuffer), QueryError> {
+        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
+        let plan = passes::rewrite(plan);
+        let session = &self.engine.session;
+        let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
+        let physical = session.physical(&logical).await.map_err(own)?;
+        let mut stream = session.execute(&physical, Arc::clone(context)).map_err(own)?;
+        let mut rows = RowBuffer::new(context.reserve_result());
+        while let Some(record) = stream.try_next().await.map_err(own)? {
+            context.check_deadline().map_err(own)?;
+            rows.push(RowBatch::new(record).map_err(own)?).map_err(own)?;
+        }
+        Ok((plan, rows))
+    }
+}
+
+impl Times {
+    pub(crate) fn instant(at_ms: TimestampMs) -> Self {
+        Self { start_ms: at_ms, end_ms: at_ms, step_ms: None }
+    }
+
+    pub(crate) fn range(range: QueryRange) -> Self {
+        Self { start_ms: range.start_ms, end_ms: range.end_ms, step_ms: Some(positive_ms(range.step)) }
+    }
+
+    fn grid(&self) -> Grid {
+        match self.step_ms {
+            None => Grid::instant(self.start_ms),
+            Some(step_ms) => {
+                let steps = (self.end_ms as i128 - self.start_ms as i128) / i128::from(step_ms) + 1;
+                Grid { start_ms: self.start_ms, step_ms, n: usize::try_from(steps.max(0)).unwrap_or(usize::MAX) }
+            }
+        }
+    }
+}
+
+/// Whole milliseconds, at least one.
+fn positive_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests;

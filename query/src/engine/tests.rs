@@ -1,0 +1,282 @@
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+use pharos_model::clock::ManualClock;
+use pharos_model::{LabelSet, Sample};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::source::{ReadError, SelectRequest, Selection};
+use crate::testing::MemorySource;
+use crate::value::Series;
+
+/// `m{i="0"}`, `m{i="1"}`, ... with the value of their index each 10 s over 100 s.
+fn series(count: usize) -> MemorySource {
+    let source = MemorySource::new(4);
+    for i in 0..count {
+        let labels = LabelSet::from_pairs([("__name__", "m"), ("i", &i.to_string())]);
+        source.append(&labels, (0..=10).map(|k| Sample { ts: k * 10_000, value: i as f64 }));
+    }
+    source
+}
+
+fn engine(source: impl SeriesSource + 'static, options: EngineOptions) -> Engine {
+    Engine::new(Arc::new(source), options, Arc::new(ManualClock::default())).unwrap()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+fn instant(engine: &Engine, text: &str) -> Result<QueryOutcome, QueryError> {
+    block_on(engine.instant(&TenantId::anonymous(), text, 100_000, QueryOptions::default()))
+}
+
+fn range(engine: &Engine, text: &str) -> Result<QueryOutcome, QueryError> {
+    let range = QueryRange { start_ms: 0, end_ms: 100_000, step: Duration::from_secs(10) };
+    block_on(engine.range(&TenantId::anonymous(), text, range, QueryOptions::default()))
+}
+
+#[test]
+fn an_instant_vector_comes_sorted_unless_its_order_says_something() {
+    let engine = engine(series(3), EngineOptions::default());
+    let order = |text: &str| match instant(&engine, text).unwrap().value {
+        Value::Vector(elements) => {
+            elements.iter().map(|element| element.labels.get_or_empty("i").to_owned()).collect::<String>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(order("m"), "012");
+    assert_eq!(order("sort_desc(m)"), "210");
+    assert_eq!(order("sort_desc(m) * 2"), "210");
+    assert_eq!(order("topk(2, m)"), "21");
+    assert_eq!(order("sum by (i) (sort_desc(m))"), "012");
+}
+
+#[test]
+fn each_type_of_expression_has_its_value() {
+    let engine = engine(series(1), EngineOptions::default());
+    let ts = 100_000;
+    assert_eq!(instant(&engine, "1 + 1").unwrap().value, Value::Scalar(Sample { ts, value: 2.0 }));
+    assert_eq!(instant(&engine, "\"a\"").unwrap().value, Value::String { ts, text: "a".into() });
+    let Value::Matrix(raw) = instant(&engine, "m[15s]").unwrap().value else { panic!("a range vector is a matrix") };
+    assert_eq!(raw[0].samples.iter().map(|sample| sample.ts).collect::<Vec<_>>(), [90_000, 100_000]);
+    let Value::Matrix(constant) = range(&engine, "7").unwrap().value else { panic!("a range query is a matrix") };
+    assert_eq!(
+        constant,
+        [Series {
+            labels: LabelSet::empty(),
+            samples: (0..=10).map(|k| Sample { ts: k * 10_000, value: 7.0 }).collect(),
+        }]
+    );
+}
+
+#[test]
+fn the_answer_does_not_depend_on_how_many_partitions_are_read_at_once() {
+    for text in ["sum(m)", "avg by (i) (rate(m[1m]))", "topk(3, m)", "m and m > 4", "quantile(0.3, m)", "m * 2"] {
+        let answers: Vec<Value> = [1, 2, 4]
+            .map(|parallelism| {
+                range(&engine(series(20), EngineOptions { parallelism, ..EngineOptions::default() }), text)
+            })
+            .into_iter()
+            .map(|outcome| outcome.unwrap().value)
+            .collect();
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+    }
+}
+
+#[test]
+fn a_query_that_holds_too_many_samples_is_refused() {
+    let engine = engine(series(100), EngineOptions { max_samples: 500, ..EngineOptions::default() });
+    let error = range(&engine, "m").unwrap_err();
+    assert_eq!(error.to_string(), "query processing would load too many samples into memory in query execution");
+    assert!(instant(&engine, "m").is_ok());
+    // What an aggregation has folded is no longer held.
+    assert!(range(&engine, "sum(m{i=~\"[0-9]\"})").is_ok());
+    // A subquery of more steps than samples are allowed is not even begun.
+    assert!(matches!(instant(&engine, "max_over_time(m[1d:1s])"), Err(QueryError::TooManySamples { .. })));
+    assert!(matches!(instant(&engine, "max_over_time(m[290y:1ms])"), Err(QueryError::TooManySamples { .. })));
+}
+
+#[test]
+fn a_query_beyond_its_memory_names_the_limit() {
+    let engine = engine(series(1000), EngineOptions { memory_limit: 10_000, ..EngineOptions::default() });
+    for text in ["sum by (i) (m)", "topk(1, m)", "m * m", "quantile(0.5, m)", "m"] {
+        let error = range(&engine, text).unwrap_err();
+        assert_eq!(error.to_string(), "the query needs more than its memory limit of 10000 bytes", "{text}");
+    }
+    assert!(range(&engine, "sum(m{i=\"1\"})").is_ok());
+}
+
+/// A source whose first selection waits until it is let go.
+#[derive(Debug)]
+struct Waiting {
+    inner: MemorySource,
+    go: Arc<Notify>,
+    selecting: Arc<AtomicUsize>,
+}
+
+/// Counts a selection as long as it is under way.
+struct Selecting(Arc<AtomicUsize>);
+
+impl Drop for Selecting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl SeriesSource for Waiting {
+    fn partitions(&self) -> usize {
+        1
+    }
+
+    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+        self.selecting.fetch_add(1, Ordering::SeqCst);
+        let _under_way = Selecting(Arc::clone(&self.selecting));
+        self.go.notified().await;
+        self.inner.select(partition, request).await
+    }
+}
+
+fn waiting(options: EngineOptions) -> (Engine, Arc<Notify>, Arc<AtomicUsize>) {
+    let source = Waiting { inner: MemorySource::new(1), go: Arc::default(), selecting: Arc::default() };
+    let (go, selecting) = (Arc::clone(&source.go), Arc::clone(&source.selecting));
+    (engine(source, options), go, selecting)
+}
+
+#[test]
+fn a_query_ends_by_its_timeout() {
+    let (engine, ..) = waiting(EngineOptions { timeout: Duration::ZERO, ..EngineOptions::default() });
+    let error = instant(&engine, "m").unwrap_err();
+    assert_eq!(error.to_string(), "query timed out in expression evaluation");
+    let (engine, ..) = waiting(EngineOptions::default());
+    let options = QueryOptions { timeout: Some(Duration::ZERO), ..QueryOptions::default() };
+    let error = block_on(engine.instant(&TenantId::anonymous(), "m", 0, options)).unwrap_err();
+    assert!(matches!(error, QueryError::Timeout { .. }));
+}
+
+/// A source that takes so long that the deadline is over when it answers.
+#[derive(Debug)]
+struct Slow(MemorySource, Arc<ManualClock>);
+
+#[async_trait]
+impl SeriesSource for Slow {
+    fn partitions(&self) -> usize {
+        self.0.partitions()
+    }
+
+    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+        self.1.advance(Duration::from_secs(61));
+        self.0.select(partition, request).await
+    }
+}
+
+#[test]
+fn busy_operators_look_at_the_clock_themselves() {
+    let clock = Arc::new(ManualClock::default());
+    let source = Arc::new(Slow(series(5), Arc::clone(&clock)));
+    let options = EngineOptions { timeout: Duration::from_secs(60), ..EngineOptions::default() };
+    let engine = Engine::new(source, options, clock).unwrap();
+    assert!(matches!(instant(&engine, "sum(m)"), Err(QueryError::Timeout { .. })));
+}
+
+#[test]
+fn a_query_waits_for_its_turn() {
+    let (engine, go, selecting) = waiting(EngineOptions { max_concurrency: 1, ..EngineOptions::default() });
+    let tenant = TenantId::anonymous();
+    block_on(async {
+        let mut first = Box::pin(engine.instant(&tenant, "m", 0, QueryOptions::default()));
+        let mut second = Box::pin(engine.instant(&tenant, "m", 0, QueryOptions::default()));
+        while selecting.load(Ordering::SeqCst) == 0 {
+            assert!(futures::poll!(&mut first).is_pending());
+        }
+        assert!(futures::poll!(&mut second).is_pending());
+        assert_eq!(selecting.load(Ordering::SeqCst), 1);
+        go.notify_one();
+        first.await.unwrap();
+        go.notify_one();
+        second.await.unwrap();
+    });
+}
+
+#[test]
+fn dropping_a_query_stops_its_reads() {
+    let (engine, _go, selecting) = waiting(EngineOptions::default());
+    let tenant = TenantId::anonymous();
+    block_on(async {
+        let mut query = Box::pin(engine.instant(&tenant, "sum(m)", 0, QueryOptions::default()));
+        while selecting.load(Ordering::SeqCst) == 0 {
+            assert!(futures::poll!(&mut query).is_pending());
+        }
+        drop(query);
+        assert_eq!(selecting.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn reads_are_counted_step_by_step_when_asked_for() {
+    let engine = engine(series(2), EngineOptions::default());
+    let options = QueryOptions { per_step_stats: true, ..QueryOptions::default() };
+    let range = QueryRange { start_ms: 0, end_ms: 20_000, step: Duration::from_secs(10) };
+    let outcome =
+        block_on(engine.range(&TenantId::anonymous(), "sum(count_over_time(m[15s]))", range, options)).unwrap();
+    assert_eq!(outcome.stats.samples_per_step, Some(vec![(0, 2), (10_000, 4), (20_000, 4)]));
+    assert_eq!(outcome.stats.total_queryable_samples, 10);
+    assert!(outcome.stats.peak_samples >= 6);
+}
+
+#[test]
+fn the_lookback_of_a_query_replaces_that_of_the_engine() {
+    let engine = engine(series(1), EngineOptions::default());
+    let found = |lookback: Option<Duration>| {
+        let options = QueryOptions { lookback, ..QueryOptions::default() };
+        let outcome = block_on(engine.instant(&TenantId::anonymous(), "m", 160_000, options)).unwrap();
+        matches!(outcome.value, Value::Vector(elements) if elements.len() == 1)
+    };
+    assert!(found(None));
+    assert!(!found(Some(Duration::from_secs(60))));
+}
+
+#[test]
+fn the_step_of_subqueries_can_be_changed_while_running() {
+    let engine = engine(series(1), EngineOptions::default());
+    let points = || match instant(&engine, "count_over_time(m[100s:])").unwrap().value {
+        Value::Vector(elements) => elements[0].sample.value,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(points(), 1.0);
+    engine.set_subquery_step(Duration::from_secs(10));
+    assert_eq!(points(), 10.0);
+}
+
+#[test]
+fn what_is_not_promql_is_refused_with_its_place() {
+    let engine = engine(series(1), EngineOptions::default());
+    let error = instant(&engine, "sum(").unwrap_err();
+    assert!(matches!(&error, QueryError::Parse(text) if text.starts_with("1:5: parse error:")), "{error}");
+    // Experimental parts are off unless switched on.
+    assert!(matches!(instant(&engine, "first_over_time(m[1m])"), Err(QueryError::Parse(_))));
+}
+
+#[test]
+fn an_empty_range_has_an_empty_answer() {
+    let engine = engine(series(1), EngineOptions::default());
+    let range = QueryRange { start_ms: 10, end_ms: 9, step: Duration::from_secs(1) };
+    let outcome = block_on(engine.range(&TenantId::anonymous(), "m", range, QueryOptions::default())).unwrap();
+    assert_eq!(outcome.value, Value::Matrix(Vec::new()));
+}
+
+#[test]
+fn metrics_count_queries_and_their_samples() {
+    use prometheus::core::Collector;
+    let engine = engine(series(2), EngineOptions::default());
+    instant(&engine, "m").unwrap();
+    let families = engine.metrics().collect();
+    let family = |name: &str| families.iter().find(|family| family.name() == name).unwrap_or_else(|| panic!("{name}"));
+    assert_eq!(family("prometheus_engine_queries").get_metric()[0].get_gauge().get_value(), 0.0);
+    assert_eq!(family("prometheus_engine_queries_concurrent_max").get_metric()[0].get_gauge().get_value(), 20.0);
+    assert_eq!(family("prometheus_engine_query_samples_total").get_metric()[0].get_counter().get_value(), 2.0);
+    let slices = family("prometheus_engine_query_duration_seconds").get_metric();
+    assert_eq!(slices.len(), 4);
+}

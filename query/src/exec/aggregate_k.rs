@@ -1,0 +1,229 @@
+//! Aggregations that keep rows: `topk`, `bottomk`, `limitk`, `limit_ratio`.
+//!
+//! Ties are broken by the canonical label bytes, so that the answer depends neither on partitions nor on the order of
+//! reading, and the pick of several partitions' picks is the pick of all.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use datafusion::common::Result;
+use hashbrown::HashMap;
+use pharos_model::number::format_g;
+
+use super::context::fail;
+use super::input::{Gathered, Output, RowStream, once, scalar_values};
+use super::node::Call;
+use crate::annotation::Annotation;
+use crate::batch::{Row, RowBatch, RowBuffer, RowId};
+use crate::error::QueryError;
+use crate::functions::grid::is_set;
+use crate::functions::{ScalarArg, annotations};
+use crate::plan::{Grouping, KKind, Op};
+
+/// Bounds of what fits a 64-bit integer, as Prometheus tests for them.
+const INT64_MAX: f64 = 9_223_372_036_854_774_784.0;
+const INT64_MIN: f64 = -9_223_372_036_854_775_808.0;
+
+pub(super) fn run(call: Call) -> Result<RowStream> {
+    Ok(once(async move {
+        let Op::AggregateK { kind, grouping, k } = &*call.op else { unreachable!("planned as a pick of rows") };
+        let k = call.param(*k).await?;
+        let usable = match kind {
+            KKind::LimitRatio => check_ratio(&k, &call),
+            _ => check_count(&k),
+        };
+        let input = Gathered::from_input(&call, 0).await?;
+        if !usable.map_err(fail)? {
+            return Ok(Vec::new());
+        }
+        match kind {
+            KKind::LimitRatio => by_ratio(&input.rows, &k, call.grid.n),
+            _ => Picker::new(*kind, &input.rows, grouping, call.grid.n).pick(&k),
+        }
+    }))
+}
+
+/// Whether any step asks for a row.
+fn check_count(k: &ScalarArg) -> Result<bool, QueryError> {
+    let execution = |text: String| Err(QueryError::Execution(text));
+    if scalar_values(k).iter().any(|value| value.is_nan()) {
+        return execution("Parameter value is NaN".into());
+    }
+    let (min, max) = bounds(k);
+    match () {
+        () if max < 1.0 => Ok(false),
+        () if min <= INT64_MIN => execution(format!("Scalar value {} underflows int64", format_g(min))),
+        () if max >= INT64_MAX => execution(format!("Scalar value {} overflows int64", format_g(max))),
+        () => Ok(true),
+    }
+}
+
+fn check_ratio(ratio: &ScalarArg, call: &Call) -> Result<bool, QueryError> {
+    if scalar_values(ratio).iter().any(|value| value.is_nan()) {
+        return Err(QueryError::Execution("Ratio value is NaN".into()));
+    }
+    let (min, max) = bounds(ratio);
+    let warn = |value: f64, used: f64| {
+        call.query.annotations.add(Annotation { note: annotations::invalid_ratio(value, used), span: call.span });
+    };
+    if max > 1.0 {
+        warn(max, 1.0);
+    }
+    if min < -1.0 {
+        warn(min, -1.0);
+    }
+    Ok(min != 0.0 || max != 0.0)
+}
+
+/// Smallest and largest value over all steps.
+pub(super) fn bounds(param: &ScalarArg) -> (f64, f64) {
+    let values = scalar_values(param);
+    (values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+}
+
+/// Keeps the series whose label hash falls into the share.
+fn by_ratio(rows: &RowBuffer, ratio: &ScalarArg, steps: usize) -> Result<Vec<RowBatch>> {
+    let mut output = Output::new(steps);
+    for row in rows.rows() {
+        let place = label_hash(row.labels) as f64 / u64::MAX as f64;
+        let mut present = row.present.to_vec();
+        for step in 0..steps {
+            let ratio = ratio.at(step).clamp(-1.0, 1.0);
+            let kept = if ratio >= 0.0 { place < ratio } else { place >= 1.0 + ratio };
+            if !kept {
+                present[step / 64] &= !(1 << (step % 64));
+            }
+        }
+        output.builder()?.push(Row { present: &present, ..row });
+    }
+    output.finish()
+}
+
+/// The hash of [`pharos_model::LabelSet::hash64`], on bytes.
+fn label_hash(labels: &[u8]) -> u64 {
+    twox_hash::XxHash64::oneshot(0, labels)
+}
+
+/// A row that may be kept at one step.
+struct Candidate<'a> {
+    kind: KKind,
+    value: f64,
+    labels: &'a [u8],
+    row: usize,
+}
+
+impl Candidate<'_> {
+    /// Better is greater.
+    fn compare(&self, other: &Self) -> Ordering {
+        let (own, theirs) = (self.value, other.value);
+        let by_value = match self.kind {
+            // NaN loses either way.
+            KKind::Topk | KKind::Bottomk if own.is_nan() || theirs.is_nan() => theirs.is_nan().cmp(&own.is_nan()),
+            KKind::Topk => own.partial_cmp(&theirs).expect("no NaN here"),
+            KKind::Bottomk => theirs.partial_cmp(&own).expect("no NaN here"),
+            KKind::Limitk | KKind::LimitRatio => Ordering::Equal,
+        };
+        by_value.then_with(|| other.labels.cmp(self.labels))
+    }
+}
+
+impl Ord for Candidate<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.compare(other)
+    }
+}
+
+impl PartialOrd for Candidate<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Candidate<'_> {}
+
+struct Picker<'a> {
+    kind: KKind,
+    rows: &'a RowBuffer,
+    ids: Vec<RowId>,
+    /// Group of each row.
+    groups: Vec<usize>,
+    group_count: usize,
+    steps: usize,
+}
+
+impl<'a> Picker<'a> {
+    fn new(kind: KKind, rows: &'a RowBuffer, grouping: &Grouping, steps: usize) -> Self {
+        let ids: Vec<RowId> = rows.ids().collect();
+        let mut keys: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut key = Vec::new();
+        let mut groups: Vec<usize> = Vec::with_capacity(ids.len());
+        for id in &ids {
+            grouping.key_of(rows.get(*id).labels, &mut key);
+            let next = keys.len();
+            groups.push(*keys.entry_ref(key.as_slice()).or_insert(next));
+        }
+        // Groups in the order of their keys: the order in which an instant query shows them.
+        let mut order: Vec<(&Vec<u8>, usize)> = keys.iter().map(|(key, at)| (key, *at)).collect();
+        order.sort();
+        let mut rank = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, (_, at))| rank[*at] = place);
+        groups.iter_mut().for_each(|group| *group = rank[*group]);
+        Self { kind, rows, ids, groups, group_count: rank.len(), steps }
+    }
+
+    fn pick(&self, k: &ScalarArg) -> Result<Vec<RowBatch>> {
+        let words = self.steps.div_ceil(64);
+        let mut kept = vec![0u64; self.ids.len() * words];
+        let mut best_first = Vec::new();
+        for word in 0..words {
+            for (at, heap) in self.pick_word(word, k).into_iter().enumerate() {
+                for Reverse(candidate) in heap.into_sorted_vec() {
+                    kept[candidate.row * words + word] |= 1 << (at % 64);
+                    best_first.push(candidate.row);
+                }
+            }
+        }
+        let mut output = Output::new(self.steps);
+        // An instant query shows the best of each group first; otherwise rows stay as they came.
+        let order = if self.steps == 1 { best_first } else { (0..self.ids.len()).collect() };
+        for row in order {
+            let present = &kept[row * words..(row + 1) * words];
+            output.builder()?.push(Row { present, ..self.rows.get(self.ids[row]) });
+        }
+        output.finish()
+    }
+
+    /// The best rows of each group at the 64 steps of one bitmap word: `group * 64 + bit`. Word by word, because the heaps
+    /// of so many steps fit the cache while rows are read along their length.
+    fn pick_word(&self, word: usize, k: &ScalarArg) -> Vec<BinaryHeap<Reverse<Candidate<'a>>>> {
+        let base = word * 64;
+        let counts: Vec<usize> = (base..self.steps.min(base + 64)).map(|step| k.at(step) as usize).collect();
+        let mut heaps: Vec<_> = std::iter::repeat_with(BinaryHeap::new).take(self.group_count * 64).collect();
+        for (at, id) in self.ids.iter().enumerate() {
+            let row = self.rows.get(*id);
+            for (bit, count) in counts.iter().enumerate().filter(|(bit, _)| is_set(row.present, base + bit)) {
+                let value = row.values[base + bit];
+                let candidate = Candidate { kind: self.kind, value, labels: row.labels, row: at };
+                offer(&mut heaps[self.groups[at] * 64 + bit], candidate, *count);
+            }
+        }
+        heaps
+    }
+}
+
+/// Keeps a candidate if it is among the best `count`.
+fn offer<'a>(heap: &mut BinaryHeap<Reverse<Candidate<'a>>>, candidate: Candidate<'a>, count: usize) {
+    if heap.len() < count {
+        heap.push(Reverse(candidate));
+    } else if let Some(mut worst) = heap.peek_mut()
+        && candidate > worst.0
+    {
+        *worst = Reverse(candidate);
+    }
+}

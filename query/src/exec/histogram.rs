@@ -1,0 +1,224 @@
+//! Functions of classic histograms: rows that differ in their `le` label only are the buckets of one histogram.
+
+use datafusion::common::Result;
+use hashbrown::HashMap;
+use pharos_model::labels::METRIC_NAME;
+use pharos_model::{LabelSet, TimestampMs};
+
+use super::context::QueryContext;
+use super::input::{Gathered, RowStream, once, scalar_values};
+use super::merge::RowMerger;
+use super::node::Call;
+use crate::batch::{Row, RowBuffer, RowId};
+use crate::functions::buckets::{self, Bucket};
+use crate::functions::grid::is_set;
+use crate::functions::notes::Monotonicity;
+use crate::functions::{Notes, ScalarArg, annotations};
+use crate::plan::{HistogramCall, NameRule, Op};
+
+pub(super) fn run(call: Call) -> Result<RowStream> {
+    Ok(once(async move {
+        let Op::Histogram { call: histogram, params, names, arg_spans } = &*call.op else {
+            unreachable!("planned as a histogram function")
+        };
+        let params = call.params(params).await?;
+        let input = Gathered::from_input(&call, 0).await?;
+        let mut evaluation = Evaluation {
+            call: &call,
+            histogram,
+            params: &params,
+            names: *names,
+            rows: &input.rows,
+            notes: Notes::default(),
+            output: RowMerger::new(call.grid.n),
+        };
+        evaluation.check_quantiles();
+        let reservation = QueryContext::reserve(&call.task, "histogram");
+        for (key, group) in &evaluation.groups() {
+            call.query.check_deadline()?;
+            evaluation.group(key, group)?;
+            reservation.try_resize(evaluation.output.bytes())?;
+        }
+        call.query.annotations.add_notes(evaluation.notes, arg_spans);
+        evaluation.output.finish()
+    }))
+}
+
+struct Evaluation<'a> {
+    call: &'a Call,
+    histogram: &'a HistogramCall,
+    params: &'a [ScalarArg],
+    names: NameRule,
+    rows: &'a RowBuffer,
+    notes: Notes,
+    output: RowMerger,
+}
+
+/// The buckets of one histogram.
+#[derive(Default)]
+struct Group {
+    drop_name: bool,
+    buckets: Vec<(f64, RowId)>,
+}
+
+/// What there is to say about one histogram.
+struct HistogramNotes<'a> {
+    /// Its labels.
+    key: &'a [u8],
+    list: Notes,
+}
+
+/// The row of a result under way.
+struct Answer {
+    present: Vec<u64>,
+    values: Vec<f64>,
+}
+
+impl Evaluation<'_> {
+    /// Index of the call's vector argument.
+    fn vector_argument(&self) -> u8 {
+        match self.histogram {
+            HistogramCall::Quantile => 1,
+            HistogramCall::Fraction => 2,
+            HistogramCall::Quantiles { .. } => 0,
+        }
+    }
+
+    fn check_quantiles(&mut self) {
+        let first_argument = match self.histogram {
+            HistogramCall::Quantile => 0,
+            HistogramCall::Quantiles { .. } => 2,
+            HistogramCall::Fraction => return,
+        };
+        for (i, param) in self.params.iter().enumerate() {
+            for phi in scalar_values(param).iter().filter(|phi| !(0.0..=1.0).contains(*phi)) {
+                let note = annotations::invalid_quantile(*phi);
+                self.notes.add(crate::functions::Note { argument: first_argument + i as u8, ..note });
+            }
+        }
+    }
+
+    /// Rows by histogram. Rows whose bound is no number are reported and left out.
+    fn groups(&mut self) -> HashMap<Vec<u8>, Group> {
+        let mut groups: HashMap<Vec<u8>, Group> = HashMap::new();
+        let mut key = Vec::new();
+        for id in self.rows.ids() {
+            let row = self.rows.get(id);
+            match buckets::upper_bound(row.labels) {
+                Ok(bound) => {
+                    buckets::group_key(row.labels, &mut key);
+                    let group = groups.entry_ref(key.as_slice()).or_default();
+                    group.drop_name |= row.drop_name;
+                    group.buckets.push((bound, id));
+                }
+                Err(text) => {
+                    let name = self.shown_name(row.labels);
+                    self.notes.add(annotations::bad_bucket_label(&name, text, self.vector_argument()));
+                }
+            }
+        }
+        groups
+    }
+
+    /// The metric name for texts, which is known only when names are kept.
+    fn shown_name(&self, labels: &[u8]) -> String {
+        match self.names {
+            NameRule::Mark => LabelSet::from_canonical_trusted(labels).get_or_empty(METRIC_NAME).to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn group(&mut self, key: &[u8], group: &Group) -> Result<()> {
+        match self.histogram {
+            HistogramCall::Quantiles { label } => {
+                for i in 0..self.params.len() {
+                    // One row for each text that the quantile has; it is one unless the parameter changes.
+                    let mut texts: Vec<String> =
+                        scalar_values(&self.params[i]).iter().map(|phi| open_metrics(*phi)).collect();
+                    texts.sort();
+                    texts.dedup();
+                    for text in texts {
+                        let answer = self.answer(key, group, |evaluation, step, found, notes| {
+                            let phi = evaluation.params[i].at(step);
+                            (open_metrics(phi) == text).then(|| evaluation.quantile(phi, step, found, notes))
+                        });
+                        let mut labels = LabelSet::from_canonical_trusted(key).to_builder();
+                        labels.set(label, &text);
+                        self.send(labels.build().as_bytes(), group.drop_name, &answer)?;
+                    }
+                }
+                Ok(())
+            }
+            HistogramCall::Quantile => {
+                let answer = self.answer(key, group, |evaluation, step, found, notes| {
+                    Some(evaluation.quantile(evaluation.params[0].at(step), step, found, notes))
+                });
+                self.send(key, group.drop_name, &answer)
+            }
+            HistogramCall::Fraction => {
+                let answer = self.answer(key, group, |evaluation, step, found, _| {
+                    let (lower, upper) = (evaluation.params[0].at(step), evaluation.params[1].at(step));
+                    Some(buckets::fraction(lower, upper, found))
+                });
+                self.send(key, group.drop_name, &answer)
+            }
+        }
+    }
+
+    /// Evaluates a histogram at each step where it has a bucket.
+    fn answer(
+        &mut self,
+        key: &[u8],
+        group: &Group,
+        eval: impl Fn(&Self, usize, &mut Vec<Bucket>, &mut HistogramNotes<'_>) -> Option<f64>,
+    ) -> Answer {
+        let mut notes = HistogramNotes { key, list: std::mem::take(&mut self.notes) };
+        let steps = self.call.grid.n;
+        let mut answer = Answer { present: vec![0; steps.div_ceil(64)], values: vec![0.0; steps] };
+        let mut found = Vec::with_capacity(group.buckets.len());
+        for step in 0..steps {
+            found.clear();
+            for (upper_bound, id) in &group.buckets {
+                let row = self.rows.get(*id);
+                if is_set(row.present, step) {
+                    found.push(Bucket { upper_bound: *upper_bound, count: row.values[step] });
+                }
+            }
+            if found.is_empty() {
+                continue;
+            }
+            if let Some(value) = eval(self, step, &mut found, &mut notes) {
+                answer.present[step / 64] |= 1 << (step % 64);
+                answer.values[step] = value;
+            }
+        }
+        self.notes = notes.list;
+        answer
+    }
+
+    fn quantile(&self, phi: f64, step: usize, found: &mut Vec<Bucket>, notes: &mut HistogramNotes<'_>) -> f64 {
+        let (value, raised) = buckets::quantile(phi, found);
+        if let Some(raised) = raised {
+            let ts: TimestampMs = self.call.grid.at(step);
+            let details = Monotonicity::at(ts, raised.min_bucket, raised.max_bucket, raised.max_diff);
+            let name = self.shown_name(notes.key);
+            notes.list.add(annotations::forced_monotonicity(&name, details, self.vector_argument()));
+        }
+        value
+    }
+
+    fn send(&mut self, labels: &[u8], drop_name: bool, answer: &Answer) -> Result<()> {
+        if answer.present.iter().all(|word| *word == 0) {
+            return Ok(());
+        }
+        let mut buffer = Vec::new();
+        let (labels, drop_name) = self.names.apply(labels, drop_name, &mut buffer);
+        self.output.add(Row { labels, drop_name, present: &answer.present, values: &answer.values })
+    }
+}
+
+/// A quantile as OpenMetrics writes it: always with a point or an exponent.
+fn open_metrics(value: f64) -> String {
+    let text = pharos_model::number::format_g(value);
+    if value.is_finite() && !text.contains(['.', 'e']) { text + ".0" } else { text }
+}

@@ -1,0 +1,158 @@
+//! Range functions: over the samples of a series inside a scan, and over the rows of a subquery.
+
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result};
+use futures::{StreamExt, TryStreamExt};
+use pharos_model::{LabelSet, TimeRange, TimestampMs};
+use pharos_promql::Span;
+
+use super::context::{QueryContext, fail};
+use super::input::{Output, RowStream, batches};
+use super::node::Call;
+use crate::annotation::Annotation;
+use crate::batch::{Row, RowBatch};
+use crate::error::QueryError;
+use crate::functions::grid::set_steps;
+use crate::functions::{
+    Grid, Notes, RangeFunction, RangeKernel, RangeWindow, RowOut, Samples, ScalarArg, Selection, annotations,
+};
+use crate::plan::{NameRule, Op, RangeCall};
+
+/// A kernel, and what surrounds it for each series.
+#[derive(Debug)]
+pub(super) struct RangeEval {
+    kernel: RangeKernel,
+    function: RangeFunction,
+    arg_spans: Vec<Span>,
+}
+
+impl RangeEval {
+    pub(super) fn new(call: &RangeCall, window: RangeWindow, grid: Grid, params: Vec<ScalarArg>) -> Self {
+        let kernel = RangeKernel::new(call.function, grid, window, params);
+        Self { kernel, function: call.function, arg_spans: call.arg_spans.clone() }
+    }
+
+    pub(super) fn read_range(&self) -> TimeRange {
+        self.kernel.window().read_range(self.kernel.grid())
+    }
+
+    /// Evaluates one series; `labels` are those it had before the function. Samples hold no staleness markers.
+    pub(super) fn eval(
+        &mut self,
+        samples: Samples<'_>,
+        labels: &[u8],
+        out: RowOut<'_>,
+        query: &QueryContext,
+    ) -> Result<(), QueryError> {
+        let mut notes = Notes::default();
+        let RowOut { present, values } = out;
+        self.kernel.eval(samples, RowOut { present: &mut *present, values }, &mut notes)?;
+        if self.function.wants_counter() && present.iter().any(|word| *word != 0) {
+            let labels = LabelSet::from_canonical_trusted(labels);
+            if let Some(note) = annotations::counter_check(&labels, query.type_and_unit_labels) {
+                let span = self.arg_spans.first().copied().unwrap_or_default();
+                query.annotations.add(Annotation { note, span });
+            }
+        }
+        if !notes.is_empty() {
+            query.annotations.add_notes(notes, &self.arg_spans);
+        }
+        self.count(samples.ts, query);
+        Ok(())
+    }
+
+    /// Each step has read the samples in its window.
+    fn count(&self, ts: &[TimestampMs], query: &QueryContext) {
+        let (grid, window) = (self.kernel.grid(), self.kernel.window());
+        let (mut first, mut end, mut total) = (0, 0, 0u64);
+        let mut read_at = |step: usize| {
+            let window_end = window.at_ms.unwrap_or(grid.at(step)).saturating_sub(window.offset_ms);
+            while end < ts.len() && ts[end] <= window_end {
+                end += 1;
+            }
+            while first < end && ts[first] <= window_end.saturating_sub(window.range_ms) {
+                first += 1;
+            }
+            (end - first) as u64
+        };
+        if query.counts_per_step() {
+            let reads: Vec<(usize, u64)> = (0..grid.n).map(|step| (step, read_at(step))).collect();
+            total = reads.iter().map(|(_, samples)| samples).sum();
+            query.count_read_at(grid, reads.into_iter());
+        } else {
+            (0..grid.n).for_each(|step| total += read_at(step));
+        }
+        query.count_read(total);
+    }
+}
+
+/// A range function whose samples are the rows of a subquery.
+pub(super) fn over_subquery(call: Call) -> Result<RowStream> {
+    let rows = call.rows(0)?;
+    let evaluated = async move {
+        let op = Arc::clone(&call.op);
+        let Op::RangeOverSubquery { window, call: range_call, names } = &*op else {
+            unreachable!("planned as a subquery")
+        };
+        let inner = window.grid(&call.grid).expect("the grid was made when the plan was bound");
+        let params = call.params(&range_call.params).await?;
+        let kernel_window = RangeWindow {
+            range_ms: window.range_ms,
+            offset_ms: window.shift.offset_ms,
+            at_ms: window.shift.at,
+            selection: Selection::Plain,
+            lookback_ms: 0,
+        };
+        let mut rows_eval = RowsEval {
+            range: RangeEval::new(range_call, kernel_window, call.grid, params),
+            inner,
+            names: *names,
+            ts: Vec::new(),
+            values: Vec::new(),
+            labels: Vec::new(),
+        };
+        let steps = call.grid.n;
+        let query = Arc::clone(&call.query);
+        Ok::<_, DataFusionError>(
+            rows.map(move |batch| rows_eval.eval(&batch?, steps, &query).map(batches)).try_flatten(),
+        )
+    };
+    Ok(futures::stream::once(evaluated).try_flatten().boxed())
+}
+
+struct RowsEval {
+    range: RangeEval,
+    inner: Grid,
+    names: NameRule,
+    ts: Vec<TimestampMs>,
+    values: Vec<f64>,
+    labels: Vec<u8>,
+}
+
+impl RowsEval {
+    fn eval(&mut self, batch: &RowBatch, steps: usize, query: &QueryContext) -> Result<Vec<RowBatch>> {
+        let mut output = Output::new(steps);
+        for row in batch.rows() {
+            self.gather(row);
+            let (labels, marked) = self.names.apply(row.labels, row.drop_name, &mut self.labels);
+            let samples = Samples { ts: &self.ts, values: &self.values };
+            let range = &mut self.range;
+            let evaluated = output
+                .builder()?
+                .push_with(labels, marked, |out: RowOut<'_>| range.eval(samples, row.labels, out, query));
+            evaluated.map_err(fail)?;
+        }
+        output.finish()
+    }
+
+    /// The steps of an inner row as samples.
+    fn gather(&mut self, row: Row<'_>) {
+        self.ts.clear();
+        self.values.clear();
+        for step in set_steps(row.present) {
+            self.ts.push(self.inner.at(step));
+            self.values.push(row.values[step]);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A range selector that is the whole query: its samples as they are, evaluated once.
+
+use std::sync::Arc;
+
+use pharos_model::sample::is_stale;
+use pharos_model::{Sample, TimestampMs};
+
+use super::context::QueryContext;
+use crate::error::QueryError;
+use crate::functions::{Grid, RangeWindow, Samples, Selection};
+use crate::plan::{RawRange, Selector};
+use crate::source::{SampleColumns, SelectRequest};
+use crate::value::Series;
+
+/// The samples of each series in the window that ends at the time the selector looks at. In no particular order.
+pub async fn read_raw(
+    selector: &Selector,
+    range: RawRange,
+    at: TimestampMs,
+    query: &Arc<QueryContext>,
+) -> Result<Vec<Series>, QueryError> {
+    let window = RangeWindow {
+        range_ms: range.range_ms,
+        offset_ms: selector.shift.offset_ms,
+        at_ms: selector.shift.at,
+        selection: range.selection,
+        lookback_ms: range.lookback_ms,
+    };
+    let request = SelectRequest {
+        tenant: query.tenant.clone(),
+        matchers: selector.matchers.clone(),
+        range: window.read_range(&Grid::instant(at)),
+    };
+    let mut found = Vec::new();
+    let mut columns = SampleColumns::default();
+    for partition in 0..query.source.partitions() {
+        let mut selection = query.source.select(partition, &request).await?;
+        while let Some(batch) = selection.next_batch().await? {
+            check(query)?;
+            for i in 0..batch.len() {
+                let raw = batch.samples(i, &mut columns)?;
+                let samples = in_window(raw, &window, selector.shift.reference(at));
+                if samples.is_empty() {
+                    continue;
+                }
+                query.count_read(samples.len() as u64);
+                query.hold_samples(samples.len() as u64).map_err(|e| own(&e, query))?;
+                found.push(Series { labels: batch.labels(i).clone(), samples });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn check(query: &QueryContext) -> Result<(), QueryError> {
+    query.check_deadline().map_err(|e| own(&e, query))
+}
+
+fn own(error: &datafusion::common::DataFusionError, query: &QueryContext) -> QueryError {
+    QueryError::from_datafusion(error, query.limits.memory_bytes_max)
+}
+
+/// Samples after the window's start and up to its end; `anchored` and `smoothed` put one on each boundary.
+fn in_window(raw: Samples<'_>, window: &RangeWindow, end: TimestampMs) -> Vec<Sample> {
+    let start = end - window.range_ms;
+    let live = raw.ts.iter().zip(raw.values).filter(|(_, value)| !is_stale(**value));
+    let all: Vec<Sample> = live.map(|(ts, value)| Sample { ts: *ts, value: *value }).collect();
+    if window.selection == Selection::Plain {
+        return all.into_iter().filter(|sample| sample.ts > start && sample.ts <= end).collect();
+    }
+    let (ts, values): (Vec<i64>, Vec<f64>) = all.iter().map(|sample| (sample.ts, sample.value)).unzip();
+    extended(Samples { ts: &ts, values: &values }, window.selection == Selection::Smoothed, start, end)
+}
+
+/// Samples strictly inside the window, with one on its start and one on its end. Nothing when all samples are at or
+/// before the start.
+fn extended(samples: Samples<'_>, smoothed: bool, start: TimestampMs, end: TimestampMs) -> Vec<Sample> {
+    let value_at = |at: TimestampMs, fallback: Option<usize>| {
+        let next = samples.ts.partition_point(|ts| *ts <= at);
+        let before = next.checked_sub(1);
+        match (before, samples.ts.get(next)) {
+            (Some(before), Some(after_ts)) if smoothed && samples.ts[before] < at => {
+                let share = (at - samples.ts[before]) as f64 / (after_ts - samples.ts[before]) as f64;
+                Some(samples.values[before] + (samples.values[next] - samples.values[before]) * share)
+            }
+            (Some(before), _) => Some(samples.values[before]),
+            (None, _) => fallback.map(|i| samples.values[i]),
+        }
+    };
+    if samples.ts.last().is_none_or(|last| *last <= start) {
+        return Vec::new();
+    }
+    let Some(left) = value_at(start, Some(0)) else { return Vec::new() };
+    let Some(right) = value_at(end, Some(0)) else { return Vec::new() };
+    let inside = samples.ts.iter().zip(samples.values).filter(|(ts, _)| **ts > start && **ts < end);
+    std::iter::once(Sample { ts: start, value: left })
+        .chain(inside.map(|(ts, value)| Sample { ts: *ts, value: *value }))
+        .chain(std::iter::once(Sample { ts: end, value: right }))
+        .collect()
+}

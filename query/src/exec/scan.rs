@@ -1,0 +1,200 @@
+//! Reads series and evaluates each on the grid at once: the newest sample of each step, or a fused range function.
+//!
+//! One output partition reads several of the source's partitions, one after the other. A series lives in exactly one of
+//! them, so no row appears twice.
+
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use pharos_model::TimeRange;
+use pharos_model::sample::is_stale;
+
+use super::context::{QueryContext, fail};
+use super::input::RowStream;
+use super::instant::{self, InstantRead};
+use super::node::Call;
+use super::range::RangeEval;
+use crate::batch::{BatchBuilder, RowBatch};
+use crate::functions::{Grid, RangeWindow, RowOut, Samples};
+use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
+use crate::source::{ReadError, SampleColumns, SelectRequest, Selection, SeriesBatch};
+
+pub(super) fn run(call: Call) -> Result<RowStream> {
+    let batches = async move {
+        let scanner = Scanner::new(call).await?;
+        Ok::<_, DataFusionError>(futures::stream::try_unfold(scanner, |mut scanner| async move {
+            Ok(scanner.next_batch().await?.map(|batch| (batch, scanner)))
+        }))
+    };
+    Ok(futures::stream::once(batches).try_flatten().boxed())
+}
+
+/// Selections that are prepared ahead of the one being read: their IO overlaps its evaluation.
+const SELECTIONS_AHEAD: usize = 4;
+
+struct Scanner {
+    call: Call,
+    /// Of the source's partitions that are this one's to read.
+    selections: BoxStream<'static, Result<Box<dyn Selection>, ReadError>>,
+    selection: Option<Box<dyn Selection>>,
+    /// Series that were read from the source but not evaluated yet.
+    pending: Option<(Box<dyn SeriesBatch>, usize)>,
+    evaluator: Evaluator,
+    names: NameRule,
+    builder: BatchBuilder,
+    /// Where the source decodes a series.
+    decoded: SampleColumns,
+    /// A series without its staleness markers.
+    live: SampleColumns,
+    labels: Vec<u8>,
+}
+
+/// What becomes of a series' samples.
+enum Evaluator {
+    Instant { read: InstantRead, shift: TimeShift },
+    Range(Box<RangeEval>),
+}
+
+impl Scanner {
+    async fn new(call: Call) -> Result<Self> {
+        let op = Arc::clone(&call.op);
+        let Op::Scan(scan) = &*op else { unreachable!("planned as a scan") };
+        let evaluator = Evaluator::new(scan, &call).await?;
+        let request = SelectRequest {
+            tenant: call.query.tenant.clone(),
+            matchers: scan.selector.matchers.clone(),
+            range: evaluator.read_range(&call.grid),
+        };
+        let partitions = (call.partition..call.query.source.partitions()).step_by(call.partitions);
+        let source = Arc::clone(&call.query.source);
+        let selects = futures::stream::iter(partitions).map(move |partition| {
+            let (source, request) = (Arc::clone(&source), request.clone());
+            async move { source.select(partition, &request).await }
+        });
+        Ok(Self {
+            selections: selects.buffered(SELECTIONS_AHEAD).boxed(),
+            selection: None,
+            pending: None,
+            evaluator,
+            names: scan.names,
+            builder: BatchBuilder::new(call.grid.n),
+            decoded: SampleColumns::default(),
+            live: SampleColumns::default(),
+            labels: Vec::new(),
+            call,
+        })
+    }
+
+    /// The next batch with at least one row.
+    async fn next_batch(&mut self) -> Result<Option<RowBatch>> {
+        loop {
+            if self.builder.is_full() {
+                return self.builder.finish().map(Some);
+            }
+            if let Some((series, first)) = self.pending.take() {
+                self.evaluate(series, first)?;
+                continue;
+            }
+            self.call.query.checkpoint().await?;
+            if let Some(selection) = &mut self.selection {
+                match selection.next_batch().await.map_err(fail)? {
+                    Some(series) => self.pending = Some((series, 0)),
+                    None => self.selection = None,
+                }
+                continue;
+            }
+            match self.selections.next().await {
+                Some(selection) => self.selection = Some(selection.map_err(fail)?),
+                None if self.builder.is_empty() => return Ok(None),
+                None => return self.builder.finish().map(Some),
+            }
+        }
+    }
+
+    /// Evaluates series until the batch is full; what is left stays pending.
+    fn evaluate(&mut self, series: Box<dyn SeriesBatch>, first: usize) -> Result<()> {
+        for i in first..series.len() {
+            if self.builder.is_full() {
+                self.pending = Some((series, i));
+                return Ok(());
+            }
+            self.evaluate_one(&*series, i)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate_one(&mut self, series: &dyn SeriesBatch, i: usize) -> Result<()> {
+        let labels = series.labels(i).as_bytes();
+        let samples = series.samples(i, &mut self.decoded).map_err(fail)?;
+        let (query, grid) = (&self.call.query, &self.call.grid);
+        let held = samples.ts.len() as u64;
+        query.hold_samples(held)?;
+        let (sent, marked) = self.names.apply(labels, false, &mut self.labels);
+        let evaluated = match &mut self.evaluator {
+            Evaluator::Instant { read, shift } => self.builder.push_with(sent, marked, |mut out: RowOut<'_>| {
+                instant::eval(*read, samples, grid, shift, &mut out);
+                count_instant(query, grid, &out);
+                Ok(())
+            }),
+            Evaluator::Range(range) => {
+                let live = without_stale(samples, &mut self.live);
+                self.builder.push_with(sent, marked, |out: RowOut<'_>| range.eval(live, labels, out, query))
+            }
+        };
+        query.release_samples(held);
+        evaluated.map_err(fail)
+    }
+}
+
+impl Evaluator {
+    async fn new(scan: &Scan, call: &Call) -> Result<Self> {
+        let shift = scan.selector.shift;
+        let read = match &scan.read {
+            Read::Instant { lookback_ms } => InstantRead::Newest { lookback_ms: *lookback_ms },
+            Read::SampleTime { lookback_ms } => InstantRead::NewestTime { lookback_ms: *lookback_ms },
+            Read::Smoothed { lookback_ms } => InstantRead::Smoothed { lookback_ms: *lookback_ms },
+            Read::Range { range_ms, selection, lookback_ms, call: range_call } => {
+                let window = RangeWindow {
+                    range_ms: *range_ms,
+                    offset_ms: shift.offset_ms,
+                    at_ms: shift.at,
+                    selection: *selection,
+                    lookback_ms: *lookback_ms,
+                };
+                let params = call.params(&range_call.params).await?;
+                return Ok(Self::Range(Box::new(RangeEval::new(range_call, window, call.grid, params))));
+            }
+        };
+        Ok(Self::Instant { read, shift })
+    }
+
+    fn read_range(&self, grid: &Grid) -> TimeRange {
+        match self {
+            Self::Instant { read, shift } => read.range(grid, shift),
+            Self::Range(range) => range.read_range(),
+        }
+    }
+}
+
+/// Each step that found a sample has read one.
+fn count_instant(query: &QueryContext, grid: &Grid, out: &RowOut<'_>) {
+    query.count_read(out.present.iter().map(|word| u64::from(word.count_ones())).sum());
+    if query.counts_per_step() {
+        query.count_read_at(grid, crate::functions::grid::set_steps(out.present).map(|step| (step, 1)));
+    }
+}
+
+/// Range functions do not see staleness markers. Copies to `live` only if there are any.
+fn without_stale<'a>(samples: Samples<'a>, live: &'a mut SampleColumns) -> Samples<'a> {
+    if !samples.values.iter().any(|value| is_stale(*value)) {
+        return samples;
+    }
+    live.clear();
+    for (ts, value) in samples.ts.iter().zip(samples.values).filter(|(_, value)| !is_stale(**value)) {
+        live.ts.push(*ts);
+        live.values.push(*value);
+    }
+    Samples { ts: &live.ts, values: &live.values }
+}

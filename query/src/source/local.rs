@@ -1,0 +1,61 @@
+//! The partitions of this node, head and data files as one.
+
+use async_trait::async_trait;
+use pharos_model::LabelSet;
+use pharos_storage::select::{self, PartitionReader};
+
+use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSource};
+
+/// Reads every partition that it was given.
+#[derive(Clone, Debug)]
+pub struct Local {
+    readers: Vec<PartitionReader>,
+}
+
+impl Local {
+    /// One reader for each partition.
+    pub fn new(readers: Vec<PartitionReader>) -> Self {
+        Self { readers }
+    }
+}
+
+#[async_trait]
+impl SeriesSource for Local {
+    fn partitions(&self) -> usize {
+        self.readers.len()
+    }
+
+    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+        Ok(Box::new(LocalSelection(self.readers[partition].select(request).await?)))
+    }
+}
+
+#[derive(Debug)]
+struct LocalSelection(select::Selection);
+
+#[async_trait]
+impl Selection for LocalSelection {
+    fn series_count(&self) -> usize {
+        self.0.series_count()
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
+        let batch = self.0.next_batch().await?;
+        Ok(batch.map(|batch| Box::new(batch) as Box<dyn SeriesBatch>))
+    }
+}
+
+impl SeriesBatch for select::SeriesBatch {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn labels(&self, i: usize) -> &LabelSet {
+        self.labels(i)
+    }
+
+    fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
+        let (ts, values) = self.samples(i);
+        Ok(Samples { ts, values })
+    }
+}

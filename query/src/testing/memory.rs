@@ -1,0 +1,124 @@
+//! Series in memory, spread over partitions as a cluster would spread them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use pharos_model::matcher::all_match;
+use pharos_model::{LabelSet, Sample, TenantId, partition};
+
+use crate::source::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSource};
+
+/// Series that [`Selection::next_batch`] returns at a time.
+const SERIES_PER_BATCH: usize = 64;
+
+type Partition = HashMap<LabelSet, Arc<SampleColumns>>;
+
+/// A [`SeriesSource`] over vectors. Knows one tenant: that of a request is not looked at. Cheap to clone; clones share their series.
+#[derive(Clone)]
+pub struct MemorySource {
+    partitions: Arc<Vec<RwLock<Partition>>>,
+}
+
+impl MemorySource {
+    /// # Panics
+    /// Without a partition.
+    pub fn new(partitions: usize) -> Self {
+        assert!(partitions > 0, "a source has at least one partition");
+        Self { partitions: Arc::new((0..partitions).map(|_| RwLock::default()).collect()) }
+    }
+
+    /// Adds samples to a series. A sample replaces one of the same time.
+    pub fn append(&self, labels: &LabelSet, samples: impl IntoIterator<Item = Sample>) {
+        let count = u16::try_from(self.partitions.len()).unwrap_or(u16::MAX);
+        let at = partition::of_series(&TenantId::anonymous(), labels, count);
+        let mut series = self.partitions[usize::from(at.0)].write();
+        let columns = Arc::make_mut(series.entry(labels.clone()).or_default());
+        for sample in samples {
+            match columns.ts.binary_search(&sample.ts) {
+                Ok(i) => columns.values[i] = sample.value,
+                Err(i) => {
+                    columns.ts.insert(i, sample.ts);
+                    columns.values.insert(i, sample.value);
+                }
+            }
+        }
+    }
+
+    /// Removes all series.
+    pub fn clear(&self) {
+        self.partitions.iter().for_each(|partition| partition.write().clear());
+    }
+}
+
+impl fmt::Debug for MemorySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let series: usize = self.partitions.iter().map(|partition| partition.read().len()).sum();
+        f.debug_struct("MemorySource").field("partitions", &self.partitions.len()).field("series", &series).finish()
+    }
+}
+
+#[async_trait]
+impl SeriesSource for MemorySource {
+    fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+        let series = self.partitions[partition].read();
+        let matching = series.iter().filter(|(labels, _)| all_match(&request.matchers, labels));
+        let found = matching.map(|(labels, columns)| (labels.clone(), Arc::clone(columns))).collect();
+        Ok(Box::new(MemorySelection { found, next: 0, request: request.clone() }))
+    }
+}
+
+type Found = Vec<(LabelSet, Arc<SampleColumns>)>;
+
+#[derive(Debug)]
+struct MemorySelection {
+    found: Found,
+    next: usize,
+    request: SelectRequest,
+}
+
+#[async_trait]
+impl Selection for MemorySelection {
+    fn series_count(&self) -> usize {
+        self.found.len()
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
+        let end = self.found.len().min(self.next + SERIES_PER_BATCH);
+        let series: Found = self.found[self.next..end].to_vec();
+        self.next = end;
+        if series.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(MemoryBatch { series, request: self.request.clone() })))
+    }
+}
+
+#[derive(Debug)]
+struct MemoryBatch {
+    series: Found,
+    request: SelectRequest,
+}
+
+impl SeriesBatch for MemoryBatch {
+    fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    fn labels(&self, i: usize) -> &LabelSet {
+        &self.series[i].0
+    }
+
+    fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
+        let columns = &self.series[i].1;
+        let first = columns.ts.partition_point(|ts| *ts < self.request.range.start_ms);
+        let end = columns.ts.partition_point(|ts| *ts <= self.request.range.end_ms).max(first);
+        Ok(Samples { ts: &columns.ts[first..end], values: &columns.values[first..end] })
+    }
+}

@@ -1,0 +1,5 @@
+//! A store in memory, for scripts and tests.
+
+mod memory;
+
+pub use memory::MemorySource;

@@ -16,6 +16,7 @@ pub mod functions;
 pub mod lower;
 pub mod plan;
 
+pub mod script;
 pub mod testing;
 
 pub use engine::{Engine, EngineOptions, QueryOptions, QueryRange};

@@ -1,0 +1,92 @@
+//! Runs PromQL test scripts, Prometheus' own language for saying what expressions must return.
+//!
+//! A script's samples go into memory, its expressions through the whole engine. Each instant evaluation is also run in the ways
+//! that must not change its answer ([`variants`]). Evaluations that meet native histograms are counted apart, because
+//! queries do not know them yet.
+
+mod compare;
+mod histograms;
+mod load;
+mod run;
+mod variants;
+
+use std::time::Duration;
+
+use pharos_promql::ParserOptions;
+pub use pharos_promql::script::ScriptError;
+use pharos_promql::script::{CommandKind, Script};
+
+use crate::engine::EngineOptions;
+use crate::error::QueryError;
+
+/// What came of a script.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Evaluations without native histograms that returned what they must.
+    pub passed: usize,
+    /// Evaluations without native histograms.
+    pub total: usize,
+    /// Evaluations with native histograms, not run.
+    pub histogram: usize,
+    /// One for each evaluation that did not pass.
+    pub failures: Vec<Failure>,
+}
+
+/// An evaluation that returned something else than it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of the command, counted from one.
+    pub line: usize,
+    /// The expression, and how it was run when not as written.
+    pub eval: String,
+    pub expected: String,
+    pub got: String,
+}
+
+/// Why a script was not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    #[error("engine: {0}")]
+    Engine(#[from] QueryError),
+}
+
+/// The engine that Prometheus' own scripts are written for: every part of the language, names removed at the end,
+/// few samples.
+pub fn engine_options() -> EngineOptions {
+    EngineOptions {
+        timeout: Duration::from_secs(100),
+        max_samples: 10_000,
+        parser: ParserOptions::ALL,
+        delayed_name_removal: true,
+        subquery_step: Duration::from_secs(60),
+        parallelism: 2,
+        ..EngineOptions::default()
+    }
+}
+
+/// Runs all commands of a script.
+pub async fn run(text: &str, options: EngineOptions) -> Result<Report, RunError> {
+    let script = Script::parse(text)?;
+    let mut runner = run::Runner::new(options)?;
+    let mut report = Report::default();
+    for command in &script.commands {
+        match &command.kind {
+            CommandKind::Clear => runner.clear(),
+            CommandKind::Load(load) => runner.load(load),
+            CommandKind::Eval(eval) if runner.meets_histograms(eval) => report.histogram += 1,
+            CommandKind::Eval(eval) => {
+                report.total += 1;
+                match runner.eval(eval).await {
+                    Ok(()) => report.passed += 1,
+                    Err(failure) => report.failures.push(failure),
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests;

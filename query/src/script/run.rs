@@ -1,0 +1,135 @@
+//! Runs one evaluation in all the ways it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::clock::SystemClock;
+use pharos_model::{Sample, TenantId, TimestampMs};
+use pharos_promql::script::{Eval, EvalTime, Load};
+
+use super::compare::{self, Difference};
+use super::histograms::Histograms;
+use super::{Failure, variants};
+use crate::engine::{Engine, EngineOptions, Expression, QueryOptions, QueryRange, Times};
+use crate::error::QueryError;
+use crate::testing::MemorySource;
+use crate::value::{QueryOutcome, Value, VectorElement};
+
+/// Partitions that the series of a script are spread over.
+const PARTITIONS: usize = 3;
+/// Half the range around an instant, and its step.
+const AROUND_MS: i64 = 60_000;
+
+/// An engine over the samples that the script has loaded so far.
+pub(super) struct Runner {
+    source: MemorySource,
+    histograms: Histograms,
+    engine: Engine,
+}
+
+impl Runner {
+    pub(super) fn new(options: EngineOptions) -> Result<Self, QueryError> {
+        let source = MemorySource::new(PARTITIONS);
+        let engine = Engine::new(Arc::new(source.clone()), options, Arc::new(SystemClock::default()))?;
+        Ok(Self { source, histograms: Histograms::default(), engine })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.source.clear();
+        self.histograms.clear();
+    }
+
+    pub(super) fn load(&mut self, load: &Load) {
+        super::load::load(load, &self.source);
+        self.histograms.add(load);
+    }
+
+    pub(super) fn meets_histograms(&self, eval: &Eval) -> bool {
+        self.histograms.met_by(eval)
+    }
+
+    pub(super) async fn eval(&self, eval: &Eval) -> Result<(), Failure> {
+        let failure = |how: String| {
+            move |Difference { expected, got }| Failure {
+                line: eval.line,
+                eval: if how.is_empty() { eval.text.clone() } else { format!("{} ({how})", eval.text) },
+                expected,
+                got,
+            }
+        };
+        let written = Expression { text: &eval.text, tree: Some(&eval.expr) };
+        match eval.time {
+            EvalTime::Range { start_ms, end_ms, step_ms } => {
+                let times = times(start_ms, end_ms, step_ms);
+                let outcome = self.query(written, times).await;
+                let checked = check(eval, outcome);
+                checked.map(drop).map_err(failure(String::new()))
+            }
+            EvalTime::Instant { at_ms } => {
+                self.instant(eval, written, at_ms).await.map_err(failure(String::new()))?;
+                let Some((pinned, at_times)) = variants::pinned(&eval.expr, at_ms) else { return Ok(()) };
+                let pinned = Expression { text: &eval.text, tree: Some(&pinned) };
+                for at in at_times {
+                    let how = format!("pinned with @ {at_ms}ms and evaluated at {at}ms");
+                    self.instant(eval, pinned, at).await.map_err(failure(how))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn query(&self, expression: Expression<'_>, times: Times) -> Result<QueryOutcome, QueryError> {
+        self.engine.query(&TenantId::anonymous(), expression, times, QueryOptions::default()).await
+    }
+
+    /// Runs at an instant, and as the middle of a range where that means the same.
+    async fn instant(&self, eval: &Eval, expression: Expression<'_>, at: TimestampMs) -> Result<(), Difference> {
+        let outcome = self.query(expression, Times::instant(at)).await;
+        let Some(value) = check(eval, outcome)? else { return Ok(()) };
+        if !eval.may_run_as_range() || !variants::means_the_same_over_a_range(&eval.text) {
+            return Ok(());
+        }
+        let in_range = |difference: Difference| Difference::new(difference.expected, difference.got + " (as a range)");
+        let around = times(at - AROUND_MS, at + AROUND_MS, AROUND_MS);
+        let ranged = self.query(expression, around).await;
+        let ranged = ranged.map_err(|error| in_range(Difference::new("a matrix", error.to_string())))?;
+        if eval.ordered {
+            return Ok(());
+        }
+        let elements = middle(&ranged.value, at);
+        match (value, elements.first()) {
+            (Value::Scalar(_), Some(element)) => compare::value(eval, &Value::Scalar(element.sample)).map_err(in_range),
+            _ => compare::value(eval, &Value::Vector(elements)).map_err(in_range),
+        }
+    }
+}
+
+fn times(start_ms: TimestampMs, end_ms: TimestampMs, step_ms: i64) -> Times {
+    Times::range(QueryRange { start_ms, end_ms, step: Duration::from_millis(step_ms.max(1) as u64) })
+}
+
+/// Checks errors, annotations and value. Returns the value, if there is to be one.
+fn check(eval: &Eval, outcome: Result<QueryOutcome, QueryError>) -> Result<Option<Value>, Difference> {
+    match (outcome, &eval.fail) {
+        (Err(error), Some(expected)) if expected.matches(&error.to_string()) => Ok(None),
+        (Err(error), Some(expected)) => Err(Difference::new(format!("error {expected:?}"), error.to_string())),
+        (Err(error), None) => Err(Difference::new("a result", format!("error {error}"))),
+        (Ok(_), Some(expected)) => Err(Difference::new(format!("error {expected:?}"), "a result")),
+        (Ok(outcome), None) => {
+            compare::annotations("warning", &eval.warnings, &outcome.warnings)?;
+            compare::annotations("info", &eval.infos, &outcome.infos)?;
+            compare::value(eval, &outcome.value)?;
+            Ok(Some(outcome.value))
+        }
+    }
+}
+
+/// The elements of a matrix at one time.
+fn middle(value: &Value, at: TimestampMs) -> Vec<VectorElement> {
+    let Value::Matrix(series) = value else { return Vec::new() };
+    let at_time = |samples: &[Sample]| samples.iter().find(|sample| sample.ts == at).copied();
+    let elements = series
+        .iter()
+        .filter_map(|series| Some(VectorElement { labels: series.labels.clone(), sample: at_time(&series.samples)? }));
+    elements.collect()
+}

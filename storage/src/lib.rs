@@ -12,6 +12,18 @@ pub mod index;
 pub mod chunk;
 pub mod fs;
 
+pub mod datafile;
+pub mod manifest;
+pub mod object;
+
+pub mod retention;
+pub mod seal;
+pub mod snapshot;
+
+pub mod metrics;
 pub mod select;
 
 mod wire;
+
+#[cfg(test)]
+mod test_node;

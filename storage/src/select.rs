@@ -1,4 +1,15 @@
-//! Reading: what is asked of a partition, and the columns an answer is read into.
+//! Reading one partition: what is asked, the columns an answer is read into, and the merge of head and data files.
+//!
+//! A [`PartitionReader`] takes the head's selection first and the manifest after it: a slice that is dropped from the
+//! head in between is in the manifest by then. While both hold it, samples of one time are read once.
+
+mod batch;
+mod reader;
+mod selection;
+
+pub use batch::SeriesBatch;
+pub use reader::{FileStats, PartitionReader};
+pub use selection::{BATCH_SAMPLES_MAX, BATCH_SERIES_MAX, Selection};
 
 use pharos_model::{Matcher, TenantId, TimeRange};
 
@@ -43,4 +54,16 @@ pub enum ReadError {
     DataFile { file: String, reason: String },
     #[error("object store: {0}")]
     ObjectStore(String),
+    #[error("reading stopped: {0}")]
+    Stopped(String),
 }
+
+/// Runs CPU work on a blocking thread. A panic in it is an error here.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(ReadError::Stopped(error.to_string())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Reads rows of a data file: their pages by range, checked, decoded off the async threads.
+//!
+//! Rows are asked for in ascending order over many calls. A page is fetched once, some further ones that later rows
+//! will want with it, and the page that the last row was in stays decoded.
+
+mod decoded;
+mod open;
+
+pub(crate) use open::{DataFile, FileIdentity, IndexOrigin};
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::data_type::{DoubleType, Int64Type};
+use pharos_model::TimeRange;
+
+use self::decoded::{TimestampPage, ValuePage};
+use super::decimal::join;
+use super::index::Index;
+use super::page::PageMark;
+use super::schema::{DEF_VALUE, SampleColumn};
+use crate::object::Bucket;
+use crate::select::{ReadError, SampleColumns};
+
+/// Pages of one file, fetched and not yet used up.
+#[derive(Debug)]
+pub(crate) struct RowReader {
+    file: Arc<DataFile>,
+    /// Verified pages by column and number.
+    fetched: [BTreeMap<usize, Bytes>; SampleColumn::ALL.len()],
+    timestamps: Option<TimestampPage>,
+    mantissas: Option<ValuePage<i64>>,
+    doubles: Option<ValuePage<f64>>,
+}
+
+/// The page of a column that a row is in, and the number of the page's first row.
+#[derive(Clone, Copy, Debug)]
+struct PagePlace {
+    page: usize,
+    first_row: u32,
+}
+
+impl RowReader {
+    pub(crate) fn new(file: Arc<DataFile>) -> Self {
+        Self { file, fetched: Default::default(), timestamps: None, mantissas: None, doubles: None }
+    }
+
+    pub(crate) fn file(&self) -> &Arc<DataFile> {
+        &self.file
+    }
+
+    /// The pages that have to be fetched before the first `needed` of `rows` can be read in this order, and up to
+    /// `ahead_bytes` more for the others. Each part ascends.
+    pub(crate) fn missing(&self, rows: &[u32], needed: usize, ahead_bytes: u64) -> Vec<(SampleColumn, usize)> {
+        let mut wanted = Vec::new();
+        let mut ahead = 0;
+        let mut last_page = [None; SampleColumn::ALL.len()];
+        for (i, &row) in rows.iter().enumerate() {
+            if i >= needed && ahead >= ahead_bytes {
+                break;
+            }
+            for column in self.file.columns_of(row) {
+                let PagePlace { page, .. } = self.file.page_of(column, row);
+                let last = last_page[column as usize].replace(page);
+                // The decoded page serves only before another one takes its place.
+                let at_hand = last.is_none() && self.decoded_page(column) == Some(page);
+                if last == Some(page) || at_hand || self.fetched[column as usize].contains_key(&page) {
+                    continue;
+                }
+                if i < needed {
+                    wanted.push((column, page));
+                } else if !wanted.contains(&(column, page)) {
+                    wanted.push((column, page));
+                    ahead += u64::from(self.file.index().pages(column)[page].len);
+                }
+            }
+        }
+        wanted
+    }
+
+    fn decoded_page(&self, column: SampleColumn) -> Option<usize> {
+        match column {
+            SampleColumn::Timestamps => self.timestamps.as_ref().map(|decoded| decoded.page),
+            SampleColumn::Mantissas => self.mantissas.as_ref().map(|decoded| decoded.page),
+            SampleColumn::Doubles => self.doubles.as_ref().map(|decoded| decoded.page),
+        }
+    }
+
+    /// Gives up the decoded pages, which are what takes memory.
+    pub(crate) fn drop_decoded(&mut self) {
+        self.timestamps = None;
+        self.mantissas = None;
+        self.doubles = None;
+    }
+
+    /// Takes pages that [`DataFile::fetch`] has verified.
+    pub(crate) fn supply(&mut self, pages: Vec<(SampleColumn, usize, Bytes)>) {
+        for (column, page, bytes) in pages {
+            self.fetched[column as usize].insert(page, bytes);
+        }
+    }
+
+    /// Appends the samples of a row within `range` to `out`. Its pages have been supplied. CPU work.
+    pub(crate) fn read(&mut self, row: u32, range: TimeRange, out: &mut SampleColumns) -> Result<(), ReadError> {
+        self.read_row(row, range, out).map_err(|reason| self.file.error(reason))
+    }
+
+    fn read_row(&mut self, row: u32, range: TimeRange, out: &mut SampleColumns) -> Result<(), String> {
+        let layout = self.file.index().row_layout(row);
+        let times = self.file.index().row_range(row);
+        let ts = self.timestamp_page(row)?.row(row);
+        if ts.first() != Some(&times.start_ms) || ts.last() != Some(&times.end_ms) {
+            return Err(format!("times of row {row} are not those of the index"));
+        }
+        let kept = ts.partition_point(|ts| *ts < range.start_ms)..ts.partition_point(|ts| *ts <= range.end_ms);
+        if kept.is_empty() {
+            return Ok(());
+        }
+        out.ts.extend_from_slice(&ts[kept.clone()]);
+        let kept = Kept { len: ts.len(), kept };
+        match (layout.scale, layout.doubles) {
+            (Some(scale), false) => {
+                let (mantissas, _) = self.mantissa_page(row)?.row(row);
+                out.values.extend(kept.of(mantissas)?.iter().map(|mantissa| join(*mantissa, scale)));
+            }
+            (None, true) => {
+                let (doubles, _) = self.double_page(row)?.row(row);
+                out.values.extend_from_slice(kept.of(doubles)?);
+            }
+            (Some(scale), true) => self.read_mixed(row, scale, kept, out)?,
+            (None, false) => return Err(format!("row {row} has no values")),
+        }
+        Ok(())
+    }
+
+    /// A row that has some values in one list and some in the other.
+    fn read_mixed(&mut self, row: u32, scale: u8, kept: Kept, out: &mut SampleColumns) -> Result<(), String> {
+        self.mantissa_page(row)?;
+        self.double_page(row)?;
+        let (Some(mantissas), Some(doubles)) = (&self.mantissas, &self.doubles) else {
+            return Err(format!("pages of row {row} are gone"));
+        };
+        let ((mantissas, mantissa_def), (doubles, def)) = (mantissas.row(row), doubles.row(row));
+        kept.of(mantissa_def)?;
+        kept.of(def)?;
+        let (mut mantissas, mut doubles) = (mantissas.iter(), doubles.iter());
+        for (i, def) in def.iter().enumerate() {
+            let value = match *def == DEF_VALUE {
+                true => doubles.next().copied(),
+                false => mantissas.next().map(|mantissa| join(*mantissa, scale)),
+            };
+            let value = value.ok_or_else(|| format!("row {row} has fewer values than samples"))?;
+            if kept.kept.contains(&i) {
+                out.values.push(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn timestamp_page(&mut self, row: u32) -> Result<&TimestampPage, String> {
+        let place = self.file.page_of(SampleColumn::Timestamps, row);
+        let page = match self.timestamps.take().filter(|decoded| decoded.page == place.page) {
+            Some(decoded) => decoded,
+            None => {
+                let (mark, bytes) = self.take(SampleColumn::Timestamps, place.page)?;
+                TimestampPage::decode(self.file.index(), place, mark, bytes)?
+            }
+        };
+        Ok(self.timestamps.insert(page))
+    }
+
+    fn mantissa_page(&mut self, row: u32) -> Result<&ValuePage<i64>, String> {
+        let place = self.file.page_of(SampleColumn::Mantissas, row);
+        let page = match self.mantissas.take().filter(|decoded| decoded.page == place.page) {
+            Some(decoded) => decoded,
+            None => {
+                let (mark, bytes) = self.take(SampleColumn::Mantissas, place.page)?;
+                ValuePage::decode::<Int64Type>(SampleColumn::Mantissas, place, mark, bytes)?
+            }
+        };
+        Ok(self.mantissas.insert(page))
+    }
+
+    fn double_page(&mut self, row: u32) -> Result<&ValuePage<f64>, String> {
+        let place = self.file.page_of(SampleColumn::Doubles, row);
+        let page = match self.doubles.take().filter(|decoded| decoded.page == place.page) {
+            Some(decoded) => decoded,
+            None => {
+                let (mark, bytes) = self.take(SampleColumn::Doubles, place.page)?;
+                ValuePage::decode::<DoubleType>(SampleColumn::Doubles, place, mark, bytes)?
+            }
+        };
+        Ok(self.doubles.insert(page))
+    }
+
+    /// Takes a fetched page for decoding and drops those before it, which no later row wants.
+    fn take(&mut self, column: SampleColumn, page: usize) -> Result<(PageMark, Bytes), String> {
+        let fetched = &mut self.fetched[column as usize];
+        *fetched = fetched.split_off(&page);
+        let bytes = fetched.remove(&page).ok_or_else(|| format!("page {page} of {} was not fetched", column.path()))?;
+        Ok((self.file.index().pages(column)[page], bytes))
+    }
+}
+
+/// Which of a row's samples are wanted.
+#[derive(Debug)]
+struct Kept {
+    /// Samples that the row has.
+    len: usize,
+    kept: Range<usize>,
+}
+
+impl Kept {
+    /// The wanted part of a list that must have an element for each sample.
+    fn of<'a, T>(&self, list: &'a [T]) -> Result<&'a [T], String> {
+        if list.len() != self.len {
+            return Err(format!("a row has {} timestamps and {} values", self.len, list.len()));
+        }
+        Ok(&list[self.kept.clone()])
+    }
+}
+
+impl DataFile {
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    fn columns_of(&self, row: u32) -> impl Iterator<Item = SampleColumn> {
+        let layout = self.index.row_layout(row);
+        SampleColumn::ALL.into_iter().filter(move |column| match column {
+            SampleColumn::Timestamps => true,
+            SampleColumn::Mantissas => layout.scale.is_some(),
+            SampleColumn::Doubles => layout.doubles,
+        })
+    }
+
+    fn page_of(&self, column: SampleColumn, row: u32) -> PagePlace {
+        let firsts = &self.page_firsts[column as usize];
+        let page = firsts.partition_point(|first| *first <= row) - 1;
+        PagePlace { page, first_row: firsts[page] }
+    }
+
+    /// Fetches pages and verifies each against the index.
+    pub(crate) async fn fetch(
+        &self,
+        bucket: &Bucket,
+        wanted: Vec<(SampleColumn, usize)>,
+    ) -> Result<Vec<(SampleColumn, usize, Bytes)>, ReadError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let marks = wanted.iter().map(|(column, page)| self.index.pages(*column)[*page]);
+        let ranges: Vec<_> = marks.clone().map(|mark| mark.offset..mark.offset + u64::from(mark.len)).collect();
+        let parts = bucket.get_ranges(&self.key, &ranges).await?;
+        let mut pages = Vec::with_capacity(wanted.len());
+        for (((column, page), mark), bytes) in wanted.iter().copied().zip(marks).zip(parts) {
+            if bytes.len() != mark.len as usize || crc32fast::hash(&bytes) != mark.crc {
+                return Err(self.error(format!("page at {} of column {} is damaged", mark.offset, column.path())));
+            }
+            pages.push((column, page, bytes));
+        }
+        Ok(pages)
+    }
+
+    fn error(&self, reason: impl Into<String>) -> ReadError {
+        ReadError::DataFile { file: self.key.clone(), reason: reason.into() }
+    }
+}

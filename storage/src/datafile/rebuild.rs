@@ -1,0 +1,234 @@
+//! Makes the index of a data file from the data file alone.
+//!
+//! Reads the file once from front to back, a row group at a time, and believes nothing before the whole file has
+//! the checksum that the manifest names.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
+use pharos_model::LabelSet;
+use pharos_model::labels::METRIC_NAME;
+
+use super::index::{FileFacts, Index, IndexBuilder, RowFacts, RowLayout};
+use super::page::{Levels, PageMark, decode_chunk};
+use super::reader::FileIdentity;
+use super::schema::{DEF_VALUE, SampleColumn, label_of_column};
+use crate::object::Bucket;
+use crate::select::ReadError;
+
+/// Bytes of the trailer: the footer's length and the magic.
+const TRAILER_BYTES: u64 = 8;
+const MAGIC_BYTES: u64 = 4;
+/// Largest footer that is read.
+const FOOTER_BYTES_MAX: u64 = 256 << 20;
+
+pub(super) async fn rebuild_index(bucket: &Bucket, identity: &FileIdentity) -> std::result::Result<Index, ReadError> {
+    let damaged = |reason: String| ReadError::DataFile { file: identity.key.clone(), reason };
+    let size = bucket.size(&identity.key).await?;
+    if size != identity.bytes || size < MAGIC_BYTES + TRAILER_BYTES {
+        return Err(damaged(format!("{size} bytes long, the manifest says {}", identity.bytes)));
+    }
+    let metadata = read_footer(bucket, &identity.key, size).await?.map_err(|error| damaged(error.to_string()))?;
+    let mut crc = crc32fast::Hasher::new();
+    let mut builder = IndexBuilder::default();
+    let mut samples = 0;
+    let mut at = 0;
+    for (i, group) in metadata.row_groups().iter().enumerate() {
+        let range = group_range(group, size).map_err(|error| damaged(error.to_string()))?;
+        if range.start < at {
+            return Err(damaged("row groups overlap".to_owned()));
+        }
+        let bytes = bucket.get_range(&identity.key, at..range.end).await?;
+        crc.update(&bytes);
+        let group = GroupBytes { start: at, bytes, meta: group.clone() };
+        at = range.end;
+        let pages = offset_index(&metadata, i);
+        let work = move || group.index_into(builder, &pages);
+        let indexed = tokio::task::spawn_blocking(work).await;
+        let (grown, read) =
+            indexed.map_err(|panic| damaged(panic.to_string()))?.map_err(|error| damaged(error.to_string()))?;
+        builder = grown;
+        samples += read;
+    }
+    crc.update(&bucket.get_range(&identity.key, at..size).await?);
+    let crc = crc.finalize();
+    if crc != identity.crc || builder.rows() as u64 != identity.rows {
+        return Err(damaged(format!("checksum is {crc:08x}, the manifest says {:08x}", identity.crc)));
+    }
+    Ok(builder.finish(FileFacts { bytes: size, crc, samples }))
+}
+
+async fn read_footer(bucket: &Bucket, key: &str, size: u64) -> std::result::Result<Result<ParquetMetaData>, ReadError> {
+    let trailer = bucket.get_range(key, size - TRAILER_BYTES..size).await?;
+    let [.., a, b, c, d, _, _, _, _] = *trailer else {
+        return Ok(Err(ParquetError::EOF("the file ends before its trailer".to_owned())));
+    };
+    let len = u64::from(u32::from_le_bytes([a, b, c, d]));
+    if len > FOOTER_BYTES_MAX || len + TRAILER_BYTES > size {
+        return Ok(Err(ParquetError::General(format!("footer of {len} bytes"))));
+    }
+    let mut tail_start = size - TRAILER_BYTES - len;
+    let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    loop {
+        let tail = bucket.get_range(key, tail_start..size).await?;
+        match reader.try_parse_sized(&tail, size) {
+            // The page index lies before the footer.
+            Err(ParquetError::NeedMoreData(needed))
+                if (needed as u64) < size && size - (needed as u64) < tail_start =>
+            {
+                tail_start = size - needed as u64;
+            }
+            Err(error) => return Ok(Err(error)),
+            Ok(()) => return Ok(reader.finish()),
+        }
+    }
+}
+
+/// The bytes of a row group. Its columns are written one after the other.
+fn group_range(group: &RowGroupMetaData, size: u64) -> Result<std::ops::Range<u64>> {
+    let chunks = || group.columns().iter().map(chunk_range);
+    let start = chunks().map(|(start, _)| start).min().unwrap_or(0);
+    let end = chunks().filter_map(|(start, len)| start.checked_add(len)).max().unwrap_or(0);
+    if start > end || end > size {
+        return Err(ParquetError::General("row group lies outside the file".to_owned()));
+    }
+    Ok(start..end)
+}
+
+fn chunk_range(chunk: &ColumnChunkMetaData) -> (u64, u64) {
+    let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+    (start.max(0) as u64, chunk.compressed_size().max(0) as u64)
+}
+
+/// Offset, length and first row of each page of each sample column of a row group.
+fn offset_index(metadata: &ParquetMetaData, group: usize) -> [Vec<(u64, u32, u64)>; SampleColumn::ALL.len()] {
+    SampleColumn::ALL.map(|column| {
+        let columns = metadata.row_group(group).columns();
+        let place = columns.iter().position(|chunk| chunk.column_path().string() == column.path());
+        let pages = metadata.offset_index().zip(place).and_then(|(index, place)| index.get(group)?.get(place));
+        let pages = pages.into_iter().flat_map(|pages| pages.page_locations());
+        pages.map(|page| (page.offset as u64, page.compressed_page_size as u32, page.first_row_index as u64)).collect()
+    })
+}
+
+/// One row group, in memory.
+struct GroupBytes {
+    /// Offset of the first byte in the file.
+    start: u64,
+    bytes: Bytes,
+    meta: RowGroupMetaData,
+}
+
+impl GroupBytes {
+    /// Adds the rows and pages to the index; says how many samples they have.
+    fn index_into(
+        &self,
+        mut builder: IndexBuilder,
+        pages: &[Vec<(u64, u32, u64)>; SampleColumn::ALL.len()],
+    ) -> Result<(IndexBuilder, u64)> {
+        let rows = self.meta.num_rows() as usize;
+        let labels = self.labels(rows)?;
+        let first_ts = self.levels::<Int64Type>("min_ts", rows)?.values;
+        let last_ts = self.levels::<Int64Type>("max_ts", rows)?.values;
+        let counts = self.levels::<Int32Type>("n", rows)?.values;
+        let scales = self.levels::<Int32Type>("scale", rows)?.values;
+        let has_mantissas = rows_with_values(&self.levels::<Int64Type>(SampleColumn::Mantissas.path(), rows)?);
+        let has_doubles = rows_with_values(&self.levels::<DoubleType>(SampleColumn::Doubles.path(), rows)?);
+        let mut samples = 0;
+        for (row, labels) in labels.iter().enumerate() {
+            let layout =
+                RowLayout { scale: has_mantissas[row].then_some(scales[row] as u8), doubles: has_doubles[row] };
+            let facts =
+                RowFacts { first_ts: first_ts[row], last_ts: last_ts[row], samples: counts[row] as u32, layout };
+            builder.push_row(labels, facts);
+            samples += u64::from(facts.samples);
+        }
+        for (column, pages) in SampleColumn::ALL.into_iter().zip(pages) {
+            for (i, &(offset, len, first_row)) in pages.iter().enumerate() {
+                let end_row = pages.get(i + 1).map_or(rows as u64, |next| next.2);
+                let bytes = self.slice(offset, u64::from(len))?;
+                let rows = end_row.saturating_sub(first_row) as u32;
+                builder.push_page(column, PageMark { offset, len, rows, crc: crc32fast::hash(&bytes) });
+            }
+        }
+        Ok((builder, samples))
+    }
+
+    fn slice(&self, offset: u64, len: u64) -> Result<Bytes> {
+        let start = offset.checked_sub(self.start).map(|start| start as usize);
+        let range = start.and_then(|start| Some(start..start.checked_add(len as usize)?));
+        let range = range.filter(|range| range.end <= self.bytes.len());
+        range
+            .map(|range| self.bytes.slice(range))
+            .ok_or_else(|| ParquetError::General("page outside its row group".to_owned()))
+    }
+
+    fn chunk(&self, path: &str) -> Option<&ColumnChunkMetaData> {
+        self.meta.columns().iter().find(|chunk| chunk.column_path().string() == path)
+    }
+
+    fn levels<T: parquet::data_type::DataType>(&self, path: &str, rows: usize) -> Result<Levels<T::T>> {
+        let chunk = self.chunk(path).ok_or_else(|| ParquetError::General(format!("column {path} is missing")))?;
+        let (start, len) = chunk_range(chunk);
+        let bytes = self.slice(start, len)?;
+        let relative = |offset: i64| offset - start as i64;
+        let meta = ColumnChunkMetaData::builder(chunk.column_descr_ptr())
+            .set_compression_codec(chunk.compression_codec())
+            .set_data_page_offset(relative(chunk.data_page_offset()))
+            .set_dictionary_page_offset(chunk.dictionary_page_offset().map(relative))
+            .set_total_compressed_size(chunk.compressed_size())
+            .build()?;
+        decode_chunk::<T>(&meta, bytes, rows)
+    }
+
+    fn labels(&self, rows: usize) -> Result<Vec<LabelSet>> {
+        let mut sets: Vec<BTreeMap<String, String>> = vec![BTreeMap::new(); rows];
+        for chunk in self.meta.columns() {
+            let path = chunk.column_path().string();
+            let label = if path == "name" { Some(METRIC_NAME) } else { label_of_column(&path) };
+            let Some(label) = label else { continue };
+            let levels = self.levels::<ByteArrayType>(&path, rows)?;
+            let mut values = levels.values.iter();
+            for (row, _) in levels.def.iter().enumerate().filter(|(_, def)| **def == 1) {
+                let value = values.next().ok_or_else(|| ParquetError::General("a label lacks its value".to_owned()))?;
+                sets[row].insert(label.to_owned(), text(value)?);
+            }
+        }
+        let keys = self.levels::<ByteArrayType>("labels_rest.key_value.key", rows)?;
+        let values = self.levels::<ByteArrayType>("labels_rest.key_value.value", rows)?;
+        let mut pairs = keys.values.iter().zip(&values.values);
+        let mut next_row = 0;
+        for (rep, def) in keys.rep.iter().zip(&keys.def) {
+            next_row += usize::from(*rep == 0);
+            if *def == 1 {
+                let (key, value) =
+                    pairs.next().ok_or_else(|| ParquetError::General("a label lacks its value".to_owned()))?;
+                sets[next_row - 1].insert(text(key)?, text(value)?);
+            }
+        }
+        Ok(sets.iter().map(LabelSet::from_pairs).collect())
+    }
+}
+
+/// For each row, whether its list has an element that is not null.
+fn rows_with_values<T>(levels: &Levels<T>) -> Vec<bool> {
+    let mut rows = Vec::new();
+    for (rep, def) in levels.rep.iter().zip(&levels.def) {
+        if *rep == 0 {
+            rows.push(false);
+        }
+        if let Some(row) = rows.last_mut() {
+            *row |= *def == DEF_VALUE;
+        }
+    }
+    rows
+}
+
+fn text(value: &ByteArray) -> Result<String> {
+    Ok(value.as_utf8()?.to_owned())
+}

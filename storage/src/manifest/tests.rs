@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+
+use super::*;
+use crate::test_node::{PARTITION, TestNode, memory_bucket, owner, tenant};
+
+fn entry(start_ms: i64, read_at_version: u64) -> FileEntry {
+    FileEntry {
+        key: data_key(&tenant(), PARTITION, BlockSpan::new(start_ms, start_ms + 100), 0, owner(1)),
+        start_ms,
+        end_ms: start_ms + 100,
+        min_ts: start_ms,
+        max_ts: start_ms + 99,
+        level: 0,
+        rows: 1,
+        samples: 2,
+        bytes: 3,
+        index_bytes: 4,
+        crc: 5,
+        owner: owner(1),
+        read_at_version,
+    }
+}
+
+fn empty() -> Manifest {
+    Manifest::empty(&tenant(), PARTITION)
+}
+
+#[test]
+fn a_slice_is_taken_once_whoever_wrote_it() {
+    let one = empty().apply(&Edit::AddFile(entry(100, 0)), 0).unwrap();
+    assert_eq!(one.version, 1);
+    let other = FileEntry { key: "other".to_owned(), owner: owner(2), ..entry(100, 1) };
+    assert_eq!(one.apply(&Edit::AddFile(other), 0), None);
+    let two = one.apply(&Edit::AddFile(entry(0, 1)), 0).unwrap();
+    assert_eq!(two.files.iter().map(|file| file.start_ms).collect::<Vec<_>>(), [0, 100]);
+}
+
+#[test]
+fn removed_files_are_retired_with_their_index() {
+    let one = empty().apply(&Edit::AddFile(entry(0, 0)), 0).unwrap();
+    let remove = Edit::RemoveFiles(vec![entry(0, 0).key]);
+    let two = one.apply(&remove, 77).unwrap();
+    assert!(two.files.is_empty());
+    let retired: Vec<_> = two.retired.iter().map(|retired| (retired.key.as_str(), retired.since_ms)).collect();
+    assert_eq!(retired, [(entry(0, 0).key.as_str(), 77), (entry(0, 0).index_key().as_str(), 77)]);
+    assert_eq!(two.apply(&remove, 78), None);
+}
+
+#[test]
+fn tombstones_concern_files_read_before_them_and_go_with_the_last() {
+    let matchers = vec![Matcher::equal("job", "a"), Matcher::new(MatchOp::NotRegex, "x", "a.*").unwrap()];
+    let delete = Edit::Delete { matchers: matchers.clone(), range: TimeRange::new(0, 150) };
+    let one = empty().apply(&Edit::AddFile(entry(100, 0)), 0).unwrap();
+    let two = one.apply(&delete, 0).unwrap();
+    assert_eq!(two.tombstones[0].matchers().unwrap(), matchers);
+    // Begun before the deletion, committed after it.
+    let three = two.apply(&Edit::AddFile(entry(0, 1)), 0).unwrap();
+    // Begun after it.
+    let four = three.apply(&Edit::AddFile(entry(200, 2)), 0).unwrap();
+    let concerned: Vec<_> = four.files.iter().map(|file| four.tombstones[0].concerns(file)).collect();
+    assert_eq!(concerned, [true, true, false]);
+    let gone = four.apply(&Edit::RemoveFiles(vec![entry(0, 0).key, entry(100, 0).key]), 0).unwrap();
+    assert_eq!(gone.tombstones, []);
+}
+
+#[test]
+fn bytes_are_checked_before_they_are_read() {
+    let manifest = empty().apply(&Edit::AddFile(entry(0, 0)), 0).unwrap();
+    let bytes = manifest.encode();
+    let checksum = crc32fast::hash(&bytes);
+    assert_eq!(Manifest::decode(&bytes, checksum).unwrap(), manifest);
+    assert!(matches!(Manifest::decode(&bytes, checksum ^ 1), Err(ManifestError::Checksum { .. })));
+    let newer = String::from_utf8(bytes).unwrap().replace("\"format\":1", "\"format\":2").into_bytes();
+    assert!(matches!(Manifest::decode(&newer, crc32fast::hash(&newer)), Err(ManifestError::Format(2))));
+}
+
+#[test]
+fn keys_are_pinned() {
+    assert_eq!(entry(0, 0).key, "v1/anonymous/00007/data/0-100-l0-n1-t1.parquet");
+    assert_eq!(entry(0, 0).index_key(), "v1/anonymous/00007/data/0-100-l0-n1-t1.idx");
+    assert_eq!(
+        manifest_key(&tenant(), PARTITION, 12, owner(3)),
+        "v1/anonymous/00007/manifests/00000000000000000012-n1-t3.json"
+    );
+    assert_eq!(pointer_key(&tenant(), PARTITION, 12), "v1/anonymous/00007/pointers/00000000000000000012.json");
+}
+
+fn catalog(pointers: &Arc<MemoryPointers>, bucket: &crate::object::Bucket) -> Catalog {
+    Catalog::new(PARTITION, bucket.clone(), pointers.clone(), 1_000)
+}
+
+#[tokio::test]
+async fn a_commit_over_a_stale_view_reads_again_and_keeps_both_changes() {
+    let (pointers, bucket) = (Arc::new(MemoryPointers::default()), memory_bucket(Arc::new(InMemory::new())));
+    let (ours, theirs) = (catalog(&pointers, &bucket), catalog(&pointers, &bucket));
+    ours.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
+    theirs.commit(&tenant(), &Edit::AddFile(entry(100, 0)), owner(2), 0).await.unwrap();
+    let done = ours.commit(&tenant(), &Edit::AddFile(entry(200, 0)), owner(1), 0).await.unwrap();
+    assert_eq!(done.files.len(), 3);
+    assert_eq!(theirs.current(&tenant()).await.unwrap(), done);
+}
+
+#[tokio::test]
+async fn old_versions_are_deleted_after_their_grace() {
+    let (pointers, bucket) = (Arc::new(MemoryPointers::default()), memory_bucket(Arc::new(InMemory::new())));
+    let catalog = catalog(&pointers, &bucket);
+    for (i, now_ms) in [0, 10, 20, 5_000].into_iter().enumerate() {
+        catalog.commit(&tenant(), &Edit::AddFile(entry(i as i64 * 100, 0)), owner(1), now_ms).await.unwrap();
+    }
+    let keys = bucket.list("v1/anonymous/00007").await.unwrap();
+    let versions: Vec<_> = keys.iter().filter(|key| key.contains("manifests")).collect();
+    assert_eq!(versions.len(), 2, "the current one and the one it replaced: {keys:?}");
+    assert_eq!(keys.iter().filter(|key| key.contains("pointers")).count(), 2);
+}
+
+#[tokio::test]
+async fn a_torn_published_pointer_is_written_again() {
+    let node = TestNode::new();
+    let key = pointer_key(&tenant(), PARTITION, 1);
+    node.bucket.put(&key, Bytes::from_static(b"{\"ver")).await.unwrap();
+    assert_eq!(node.catalog.recover_pointer(&tenant()).await.unwrap(), None);
+    node.catalog.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
+    assert_eq!(node.catalog.recover_pointer(&tenant()).await.unwrap().unwrap().version, 1);
+}

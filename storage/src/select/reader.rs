@@ -1,0 +1,160 @@
+//! What a query asks of one partition: samples, series, label names and values.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use pharos_model::{LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
+
+use super::selection::SelectedFile;
+use super::{ReadError, SelectRequest, Selection, off_thread};
+use crate::datafile::{FileCache, FileIdentity};
+use crate::manifest::{Catalog, FileEntry, Manifest, ManifestError};
+use crate::partition::Partition;
+
+/// Files whose indexes are opened at one time.
+const OPENS_AT_ONCE: usize = 16;
+
+/// Reads one partition's head and data files as one. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PartitionReader {
+    partition: Arc<Partition>,
+    catalog: Arc<Catalog>,
+    cache: Arc<FileCache>,
+}
+
+/// Totals of a tenant's data files in one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileStats {
+    pub files: usize,
+    /// Of each file; a series in two files counts twice.
+    pub rows: u64,
+    pub samples: u64,
+    /// Data files and indexes.
+    pub bytes: u64,
+    /// First and last sample.
+    pub times: Option<(TimestampMs, TimestampMs)>,
+}
+
+impl PartitionReader {
+    pub fn new(partition: Arc<Partition>, catalog: Arc<Catalog>, cache: Arc<FileCache>) -> Self {
+        Self { partition, catalog, cache }
+    }
+
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    pub fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    /// The matching series that may have samples in the range. Reads indexes, no samples.
+    pub async fn select(&self, request: &SelectRequest) -> Result<Selection, ReadError> {
+        let (partition, of_head) = (Arc::clone(&self.partition), request.clone());
+        // Before the manifest: see the module.
+        let head = off_thread(move || Ok(partition.select(&of_head))).await?;
+        let files = self.open_files(&request.tenant, request.range).await?;
+        let (bucket, request) = (self.catalog.bucket().clone(), request.clone());
+        off_thread(move || Ok(Selection::new(bucket, Some(head), files, &request))).await
+    }
+
+    /// Sorted names of the labels that matching series have.
+    pub async fn label_names(&self, request: &SelectRequest) -> Result<Vec<String>, ReadError> {
+        let (partition, of_head) = (Arc::clone(&self.partition), request.clone());
+        let names = off_thread(move || Ok(BTreeSet::from_iter(partition.label_names(&of_head)))).await?;
+        let add = |selected: &SelectedFile, rows: &[u32], names: &mut BTreeSet<String>| {
+            selected.file.index().names_of(rows, names);
+        };
+        Ok(self.with_files(request, names, add).await?.into_iter().collect())
+    }
+
+    /// Sorted values of one label among matching series.
+    pub async fn label_values(&self, name: &str, request: &SelectRequest) -> Result<Vec<String>, ReadError> {
+        let (partition, of_head, label) = (Arc::clone(&self.partition), request.clone(), name.to_owned());
+        let values = off_thread(move || Ok(BTreeSet::from_iter(partition.label_values(&label, &of_head)))).await?;
+        let label = name.to_owned();
+        let add = move |selected: &SelectedFile, rows: &[u32], values: &mut BTreeSet<String>| {
+            selected.file.index().values_of(&label, rows, values);
+        };
+        Ok(self.with_files(request, values, add).await?.into_iter().collect())
+    }
+
+    /// Sorted label sets of matching series, at most `limit`.
+    pub async fn series(&self, request: &SelectRequest, limit: usize) -> Result<Vec<LabelSet>, ReadError> {
+        let (partition, of_head) = (Arc::clone(&self.partition), request.clone());
+        let series = off_thread(move || Ok(BTreeSet::from_iter(partition.series(&of_head, limit)?))).await?;
+        let add = move |selected: &SelectedFile, rows: &[u32], series: &mut BTreeSet<LabelSet>| {
+            let mut bytes = Vec::new();
+            for &row in rows {
+                if series.len() >= limit {
+                    break;
+                }
+                selected.file.index().label_bytes(row, &mut bytes);
+                series.insert(LabelSet::from_canonical_trusted(&bytes));
+            }
+        };
+        Ok(self.with_files(request, series, add).await?.into_iter().collect())
+    }
+
+    /// Totals of the tenant's data files.
+    pub async fn file_stats(&self, tenant: &TenantId) -> Result<FileStats, ReadError> {
+        let manifest = self.catalog.current(tenant).await?;
+        Ok(manifest.files.iter().fold(FileStats::default(), |stats, file| FileStats {
+            files: stats.files + 1,
+            rows: stats.rows + file.rows,
+            samples: stats.samples + file.samples,
+            bytes: stats.bytes + file.bytes + file.index_bytes,
+            times: Some(
+                stats.times.map_or((file.min_ts, file.max_ts), |(first, last)| {
+                    (first.min(file.min_ts), last.max(file.max_ts))
+                }),
+            ),
+        }))
+    }
+
+    /// Lets `add` see the matching rows of every file that has any, starting from what the head gave.
+    async fn with_files<T: Send + 'static>(
+        &self,
+        request: &SelectRequest,
+        mut found: T,
+        add: impl Fn(&SelectedFile, &[u32], &mut T) + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let files = self.open_files(&request.tenant, request.range).await?;
+        let request = request.clone();
+        off_thread(move || {
+            for selected in &files {
+                let mut rows = selected.file.index().select(&request.matchers, request.range);
+                selected.drop_deleted(&mut rows, request.range);
+                add(selected, &rows, &mut found);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Opens the files that may have samples in the range, oldest first.
+    async fn open_files(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<SelectedFile>, ReadError> {
+        let manifest = self.catalog.current(tenant).await?;
+        // Owned entries: a closure over borrowed ones makes a future that cannot be boxed as `Send`.
+        let entries: Vec<FileEntry> = manifest.files_in(range).cloned().collect();
+        let opens = entries.into_iter().map(|entry| {
+            let manifest = Arc::clone(&manifest);
+            async move {
+                let file = self.cache.open(self.catalog.bucket(), &FileIdentity::from(&entry)).await?;
+                Ok(SelectedFile { file, hidden: hidden_in(&manifest, &entry)? })
+            }
+        });
+        stream::iter(opens).buffered(OPENS_AT_ONCE).try_collect().await
+    }
+}
+
+/// What tombstones hide of a file.
+fn hidden_in(manifest: &Manifest, entry: &FileEntry) -> Result<Vec<(Vec<Matcher>, TimeRange)>, ReadError> {
+    let of_file = manifest.tombstones.iter().filter(|tombstone| tombstone.concerns(entry));
+    let hidden = of_file.map(|tombstone| Ok((tombstone.matchers()?, tombstone.range())));
+    hidden.collect::<Result<_, ManifestError>>().map_err(|error| ReadError::DataFile {
+        file: entry.key.clone(),
+        reason: format!("a tombstone of the manifest cannot be read: {error}"),
+    })
+}

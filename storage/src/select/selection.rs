@@ -1,0 +1,383 @@
+//! The series that match in head and data files, each once, and their samples batch by batch.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+use pharos_model::matcher::all_match;
+use pharos_model::{LabelSet, Matcher, TimeRange};
+
+use super::{ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
+use crate::datafile::{DataFile, RowReader};
+use crate::head::HeadSelection;
+use crate::object::Bucket;
+
+/// Samples of one batch, reckoned before reading: 1 MiB decoded.
+pub const BATCH_SAMPLES_MAX: usize = 65_536;
+/// Series of one batch.
+pub const BATCH_SERIES_MAX: usize = 4_096;
+/// What a series of the head is reckoned to have.
+const HEAD_SAMPLES_GUESS: usize = 480;
+/// Files that are fetched from at one time; their pages are the memory that a batch needs.
+const FILES_AT_ONCE: usize = 16;
+/// A selection over more files than this does not keep decoded pages from batch to batch.
+const DECODED_FILES_MAX: usize = 32;
+/// Compressed bytes fetched ahead for the batches to come, over all files.
+const AHEAD_BYTES_MAX: u64 = 8 << 20;
+/// How many series ahead are looked at for that.
+const AHEAD_SERIES_MAX: usize = 2_048;
+/// The source number of the head.
+const HEAD: u32 = u32::MAX;
+
+/// One file that takes part, and what has been deleted from it.
+#[derive(Debug)]
+pub(super) struct SelectedFile {
+    pub file: Arc<DataFile>,
+    pub hidden: Vec<(Vec<Matcher>, TimeRange)>,
+}
+
+impl SelectedFile {
+    /// Ranges of a series that are deleted.
+    pub(super) fn hidden_ranges(&self, labels: &LabelSet) -> Vec<TimeRange> {
+        self.hidden.iter().filter(|(matchers, _)| all_match(matchers, labels)).map(|(_, range)| *range).collect()
+    }
+
+    /// Leaves out the rows of which a deletion hides all that lies within `asked`.
+    pub(super) fn drop_deleted(&self, rows: &mut Vec<u32>, asked: TimeRange) {
+        if self.hidden.is_empty() {
+            return;
+        }
+        let index = self.file.index();
+        let mut bytes = Vec::new();
+        rows.retain(|row| {
+            index.label_bytes(*row, &mut bytes);
+            let hidden = self.hidden_ranges(&LabelSet::from_canonical_trusted(&bytes));
+            let TimeRange { start_ms, end_ms } = index.row_range(*row);
+            let (first, last) = (start_ms.max(asked.start_ms), end_ms.min(asked.end_ms));
+            !hidden.iter().any(|range| range.start_ms <= first && last <= range.end_ms)
+        });
+    }
+}
+
+/// A selection at one moment. It reads what it was made of, whatever becomes of head and manifest; files that were retired
+/// meanwhile stay for the manifest's grace.
+#[derive(Debug)]
+pub struct Selection {
+    bucket: Bucket,
+    range: TimeRange,
+    head: Option<Arc<HeadSelection>>,
+    files: Arc<Vec<SelectedFile>>,
+    /// One for each file. The lock is taken by one blocking task at a time.
+    readers: Arc<Mutex<Vec<RowReader>>>,
+    /// Where each series is, grouped by series; `ends` has where each group ends.
+    sources: Vec<Source>,
+    ends: Vec<u32>,
+    next_series: usize,
+}
+
+/// A series in one file (by its place in the list) or in the head.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    origin: u32,
+    row: u32,
+}
+
+impl Selection {
+    /// Finds the matching series. CPU work in proportion to the series of the files, not their samples.
+    pub(super) fn new(
+        bucket: Bucket,
+        head: Option<HeadSelection>,
+        files: Vec<SelectedFile>,
+        request: &SelectRequest,
+    ) -> Self {
+        let mut grouping = Grouping { head: head.as_ref(), files: &files, ..Grouping::default() };
+        for (origin, selected) in files.iter().enumerate() {
+            for row in selected.file.index().select(&request.matchers, request.range) {
+                grouping.add(Source { origin: origin as u32, row });
+            }
+        }
+        for row in 0..head.as_ref().map_or(0, HeadSelection::len) {
+            grouping.add(Source { origin: HEAD, row: row as u32 });
+        }
+        let (sources, ends) = grouping.finish();
+        let readers = files.iter().map(|selected| RowReader::new(Arc::clone(&selected.file))).collect();
+        Self {
+            bucket,
+            range: request.range,
+            head: head.map(Arc::new),
+            files: Arc::new(files),
+            readers: Arc::new(Mutex::new(readers)),
+            sources,
+            ends,
+            next_series: 0,
+        }
+    }
+
+    /// Series that match and may have samples in the range. One whose samples in the range are all deleted, or that has
+    /// a hole there, is counted but does not come in a batch.
+    pub fn series_count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes held in memory before anything is decoded.
+    pub fn memory_bytes(&self) -> usize {
+        self.head.as_ref().map_or(0, |head| head.memory_bytes())
+            + self.sources.len() * size_of::<Source>()
+            + self.ends.len() * 4
+    }
+
+    /// The next series with their samples; `None` after the last. Each series comes once, in no particular order.
+    /// Dropping the future loses nothing: the next call reads the same series.
+    pub async fn next_batch(&mut self) -> Result<Option<SeriesBatch>, ReadError> {
+        while self.next_series < self.series_count() {
+            let end = self.batch_end();
+            let batch = self.read_batch(self.next_series..end).await?;
+            self.next_series = end;
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn sources_of(&self, series: usize) -> &[Source] {
+        let start = if series == 0 { 0 } else { self.ends[series - 1] };
+        &self.sources[start as usize..self.ends[series] as usize]
+    }
+
+    /// Where a batch that begins at the next series ends.
+    fn batch_end(&self) -> usize {
+        let mut samples = 0;
+        let last = self.series_count().min(self.next_series + BATCH_SERIES_MAX);
+        for series in self.next_series..last {
+            samples += self.sources_of(series).iter().map(|source| self.reckon(*source)).sum::<usize>();
+            if samples >= BATCH_SAMPLES_MAX {
+                return series + 1;
+            }
+        }
+        last
+    }
+
+    fn reckon(&self, source: Source) -> usize {
+        match self.files.get(source.origin as usize) {
+            Some(selected) => selected.file.index().row_samples(source.row) as usize,
+            None => HEAD_SAMPLES_GUESS,
+        }
+    }
+
+    async fn read_batch(&self, series: std::ops::Range<usize>) -> Result<SeriesBatch, ReadError> {
+        let mut parts = Vec::new();
+        let mut plans = self.plan(series.clone()).into_iter().peekable();
+        while plans.peek().is_some() {
+            let group: Vec<_> = plans.by_ref().take(FILES_AT_ONCE).collect();
+            parts.extend(self.read_files(group).await?);
+        }
+        let head = self.head.clone();
+        let files = Arc::clone(&self.files);
+        let sources: Vec<Vec<Source>> = series.map(|series| self.sources_of(series).to_vec()).collect();
+        let range = self.range;
+        off_thread(move || assemble(head.as_deref(), &files, parts, &sources, range)).await
+    }
+
+    /// Which rows of which file the batch needs, and which further ones the next batches will.
+    fn plan(&self, series: std::ops::Range<usize>) -> Vec<FilePlan> {
+        let ahead = series.end..self.series_count().min(series.end + AHEAD_SERIES_MAX);
+        let mut plans: Vec<Option<FilePlan>> = self.files.iter().map(|_| None).collect();
+        for (member, series) in series.enumerate() {
+            for source in self.sources_of(series).iter().filter(|source| source.origin != HEAD) {
+                let file = source.origin as usize;
+                let plan = plans[file].get_or_insert_with(|| FilePlan { file, rows: Vec::new(), ahead: Vec::new() });
+                plan.rows.push((source.row, member));
+            }
+        }
+        for series in ahead {
+            for source in self.sources_of(series) {
+                if let Some(Some(plan)) = plans.get_mut(source.origin as usize) {
+                    plan.ahead.push(source.row);
+                }
+            }
+        }
+        let mut plans: Vec<_> = plans.into_iter().flatten().collect();
+        plans.iter_mut().for_each(|plan| plan.rows.sort_unstable());
+        plans
+    }
+
+    /// Fetches and decodes the rows of some files.
+    async fn read_files(&self, plans: Vec<FilePlan>) -> Result<Vec<FilePart>, ReadError> {
+        let ahead_bytes = AHEAD_BYTES_MAX / self.files.len() as u64;
+        let wanted: Vec<_> = {
+            let readers = self.readers.lock();
+            let missing = plans.iter().map(|plan| {
+                let rows: Vec<_> = plan.rows.iter().map(|(row, _)| *row).chain(plan.ahead.iter().copied()).collect();
+                let reader = &readers[plan.file];
+                (Arc::clone(reader.file()), reader.missing(&rows, plan.rows.len(), ahead_bytes))
+            });
+            missing.collect()
+        };
+        let fetches = wanted.into_iter().map(|(file, wanted)| async move { file.fetch(&self.bucket, wanted).await });
+        let pages: Vec<_> = stream::iter(fetches).buffered(FILES_AT_ONCE).try_collect().await?;
+        let readers = Arc::clone(&self.readers);
+        let range = self.range;
+        let keep_decoded = self.files.len() <= DECODED_FILES_MAX;
+        off_thread(move || {
+            let mut readers = readers.lock();
+            let mut parts = Vec::with_capacity(plans.len());
+            for (plan, pages) in plans.into_iter().zip(pages) {
+                let reader = &mut readers[plan.file];
+                reader.supply(pages);
+                let mut part = FilePart { file: plan.file, rows: Vec::new(), samples: SampleColumns::default() };
+                for (row, member) in plan.rows {
+                    let start = part.samples.len();
+                    reader.read(row, range, &mut part.samples)?;
+                    part.rows.push((member, start..part.samples.len()));
+                }
+                if !keep_decoded {
+                    reader.drop_decoded();
+                }
+                parts.push(part);
+            }
+            Ok(parts)
+        })
+        .await
+    }
+}
+
+/// What a batch wants of one file.
+#[derive(Debug)]
+struct FilePlan {
+    file: usize,
+    /// Rows, ascending, each with its series' place in the batch.
+    rows: Vec<(u32, usize)>,
+    /// Rows of later batches.
+    ahead: Vec<u32>,
+}
+
+/// What one file had for a batch.
+#[derive(Debug)]
+struct FilePart {
+    file: usize,
+    /// The series' place in the batch, and its samples.
+    rows: Vec<(usize, std::ops::Range<usize>)>,
+    samples: SampleColumns,
+}
+
+/// Merges the parts series by series: files in order of time, then the head.
+fn assemble(
+    head: Option<&HeadSelection>,
+    files: &[SelectedFile],
+    parts: Vec<FilePart>,
+    sources: &[Vec<Source>],
+    range: TimeRange,
+) -> Result<SeriesBatch, ReadError> {
+    let mut of_series: Vec<Vec<(usize, std::ops::Range<usize>)>> = vec![Vec::new(); sources.len()];
+    for (i, part) in parts.iter().enumerate() {
+        for (member, samples) in &part.rows {
+            of_series[*member].push((i, samples.clone()));
+        }
+    }
+    let mut batch = SeriesBatch::default();
+    let mut scratch = SampleColumns::default();
+    for (sources, pieces) in sources.iter().zip(of_series) {
+        let labels = labels_of(head, files, sources[0], &mut Vec::new());
+        for (part, piece) in pieces {
+            let samples = &parts[part].samples;
+            let hidden = files[parts[part].file].hidden_ranges(&labels);
+            merge_visible(&mut batch, &samples.ts[piece.clone()], &samples.values[piece], &hidden);
+        }
+        let in_head = sources.last().filter(|source| source.origin == HEAD);
+        if let Some((head, source)) = head.zip(in_head) {
+            head.read(source.row as usize, range, &mut scratch)?;
+            batch.merge(&scratch.ts, &scratch.values);
+        }
+        batch.end_series(labels);
+    }
+    Ok(batch)
+}
+
+fn merge_visible(batch: &mut SeriesBatch, ts: &[i64], values: &[f64], hidden: &[TimeRange]) {
+    if hidden.is_empty() {
+        return batch.merge(ts, values);
+    }
+    let visible = ts.iter().zip(values).filter(|(ts, _)| !hidden.iter().any(|range| range.contains(**ts)));
+    let (ts, values): (Vec<i64>, Vec<f64>) = visible.unzip();
+    batch.merge(&ts, &values);
+}
+
+fn labels_of(head: Option<&HeadSelection>, files: &[SelectedFile], source: Source, scratch: &mut Vec<u8>) -> LabelSet {
+    match (files.get(source.origin as usize), head) {
+        (Some(selected), _) => {
+            selected.file.index().label_bytes(source.row, scratch);
+            LabelSet::from_canonical_trusted(scratch)
+        }
+        (None, Some(head)) => head.labels(source.row as usize),
+        (None, None) => unreachable!("a source is in a file or in the head"),
+    }
+}
+
+/// Brings the sources of one series together, by hash and then by the label bytes themselves.
+#[derive(Default)]
+struct Grouping<'a> {
+    head: Option<&'a HeadSelection>,
+    files: &'a [SelectedFile],
+    table: HashTable<u32>,
+    /// First source and hash of each series.
+    series: Vec<(Source, u64)>,
+    /// Every source with its series, in order of arrival.
+    members: Vec<(u32, Source)>,
+    bytes: Vec<u8>,
+    other: Vec<u8>,
+}
+
+impl Grouping<'_> {
+    fn add(&mut self, source: Source) {
+        let Self { head, files, table, series, bytes, other, .. } = self;
+        fill_label_bytes(*head, files, source, bytes);
+        let hash = twox_hash::XxHash3_64::oneshot(bytes);
+        let same = |known: &u32| {
+            let (first, known_hash) = series[*known as usize];
+            known_hash == hash && {
+                fill_label_bytes(*head, files, first, other);
+                other == bytes
+            }
+        };
+        let found = table.find(hash, same).copied();
+        let number = found.unwrap_or_else(|| {
+            let number = series.len() as u32;
+            series.push((source, hash));
+            table.insert_unique(hash, number, |known| series[*known as usize].1);
+            number
+        });
+        self.members.push((number, source));
+    }
+
+    /// The sources grouped by series, and where each group ends.
+    fn finish(self) -> (Vec<Source>, Vec<u32>) {
+        let mut ends = vec![0_u32; self.series.len()];
+        self.members.iter().for_each(|(number, _)| ends[*number as usize] += 1);
+        let mut total = 0;
+        let mut next: Vec<u32> = Vec::with_capacity(ends.len());
+        for end in &mut ends {
+            next.push(total);
+            total += *end;
+            *end = total;
+        }
+        let mut sources = vec![Source { origin: HEAD, row: 0 }; self.members.len()];
+        for (number, source) in self.members {
+            let place = &mut next[number as usize];
+            sources[*place as usize] = source;
+            *place += 1;
+        }
+        (sources, ends)
+    }
+}
+
+fn fill_label_bytes(head: Option<&HeadSelection>, files: &[SelectedFile], source: Source, out: &mut Vec<u8>) {
+    match files.get(source.origin as usize) {
+        Some(selected) => selected.file.index().label_bytes(source.row, out),
+        None => {
+            out.clear();
+            out.extend_from_slice(head.expect("a source is in a file or in the head").label_bytes(source.row as usize));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use pharos_model::{LabelSet, MatchOp, Matcher, TimeRange};
+
+use super::batch::SeriesBatch;
+use crate::manifest::Edit;
+use crate::test_node::{SLICE_MS, TestNode, labels, owner, request, tenant};
+
+/// Three slices, the first two sealed. `old` lives in the first, `new` in the last, `both` throughout.
+async fn sealed_node() -> TestNode {
+    let node = TestNode::new();
+    for ts in (0..3 * SLICE_MS).step_by(10_000) {
+        node.append(&labels(&[("__name__", "both"), ("job", "x")]), ts, ts as f64);
+        match ts / SLICE_MS {
+            0 => node.append(&labels(&[("__name__", "old"), ("job", "x"), ("zone", "a")]), ts, 1.5),
+            2 => node.append(&labels(&[("__name__", "new"), ("job", "y"), ("zone", "b")]), ts, 2.5),
+            _ => {}
+        }
+    }
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    assert_eq!(node.manifest().await.files.len(), 2);
+    node
+}
+
+#[tokio::test]
+async fn ranges_cross_the_border_of_head_and_files() {
+    let node = sealed_node().await;
+    let matchers = || vec![Matcher::equal("__name__", "both")];
+    for (start, end) in
+        [(0, 5), (95_000, 205_000), (-10, 1), (199_999, 200_000), (150_000, 150_000), (290_000, i64::MAX)]
+    {
+        let dump = node.dump_matching(matchers(), TimeRange::new(start, end)).await.unwrap();
+        let expected: Vec<i64> = (0..3 * SLICE_MS).step_by(10_000).filter(|ts| start <= *ts && *ts <= end).collect();
+        let found: Vec<i64> = dump.values().flatten().map(|(ts, _)| *ts).collect();
+        assert_eq!(found, expected, "{start}..={end}");
+    }
+}
+
+#[tokio::test]
+async fn names_values_and_series_come_from_head_and_files_within_the_range() {
+    let node = sealed_node().await;
+    let reader = node.reader();
+    let all = request(Vec::new(), TimeRange::ALL);
+    assert_eq!(reader.label_names(&all).await.unwrap(), ["__name__", "job", "zone"]);
+    assert_eq!(reader.label_values("zone", &all).await.unwrap(), ["a", "b"]);
+    assert_eq!(reader.label_values("__name__", &all).await.unwrap(), ["both", "new", "old"]);
+    let first = request(Vec::new(), TimeRange::new(0, SLICE_MS - 1));
+    assert_eq!(reader.label_values("__name__", &first).await.unwrap(), ["both", "old"]);
+    let middle = request(Vec::new(), TimeRange::new(SLICE_MS, 2 * SLICE_MS - 1));
+    assert_eq!(reader.label_names(&middle).await.unwrap(), ["__name__", "job"]);
+    let of_job = request(vec![Matcher::equal("job", "x")], TimeRange::ALL);
+    assert_eq!(reader.label_values("__name__", &of_job).await.unwrap(), ["both", "old"]);
+    let series = reader.series(&all, usize::MAX).await.unwrap();
+    assert_eq!(series.iter().map(|set| set.metric_name().unwrap()).collect::<Vec<_>>(), ["both", "new", "old"]);
+    assert_eq!(reader.series(&all, 2).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_tombstone_hides_what_was_there_and_nothing_that_comes_later() {
+    let node = sealed_node().await;
+    let delete =
+        Edit::Delete { matchers: vec![Matcher::equal("job", "x")], range: TimeRange::new(50_000, 10 * SLICE_MS) };
+    node.catalog.commit(&tenant(), &delete, owner(1), 0).await.unwrap();
+    let dump = node.dump().await;
+    let both = &dump[&labels(&[("__name__", "both"), ("job", "x")])];
+    let expected: Vec<i64> = (0..50_000).step_by(10_000).chain((2 * SLICE_MS..3 * SLICE_MS).step_by(10_000)).collect();
+    assert_eq!(
+        both.iter().map(|(ts, _)| *ts).collect::<Vec<_>>(),
+        expected,
+        "the head's own samples are the head's to delete"
+    );
+    let late = request(Vec::new(), TimeRange::new(60_000, SLICE_MS - 1));
+    assert_eq!(node.reader().label_values("__name__", &late).await.unwrap(), Vec::<String>::new());
+
+    // Sealed after the deletion: not concerned by it.
+    for ts in (3 * SLICE_MS..4 * SLICE_MS).step_by(10_000) {
+        node.append(&labels(&[("__name__", "both"), ("job", "x")]), ts, 1.0);
+    }
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    assert_eq!(node.manifest().await.files.len(), 3);
+    let after = node.dump_matching(Vec::new(), TimeRange::new(2 * SLICE_MS, 3 * SLICE_MS - 1)).await.unwrap();
+    assert_eq!(after[&labels(&[("__name__", "both"), ("job", "x")])].len(), 10);
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_an_error_that_names_the_file() {
+    let node = sealed_node().await;
+    let file = node.manifest().await.files[0].clone();
+    let mut bytes = node.bucket.get(&file.key).await.unwrap().to_vec();
+    bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+    node.bucket.put(&file.key, bytes.into()).await.unwrap();
+    let error = node.dump_matching(Vec::new(), TimeRange::ALL).await.unwrap_err().to_string();
+    assert!(error.contains(&file.key), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_index_is_rebuilt_from_the_file() {
+    let mut node = sealed_node().await;
+    let before = node.dump().await;
+    let file = node.manifest().await.files[0].clone();
+    node.bucket.delete(&file.index_key()).await.unwrap();
+    node.restart();
+    assert_eq!(node.dump().await, before);
+    assert_eq!(node.metrics.index_rebuilds.get(), 1);
+}
+
+#[tokio::test]
+async fn many_series_come_in_several_batches_each_once() {
+    let node = TestNode::new();
+    for series in 0..6_000 {
+        let labels = labels(&[("__name__", "m"), ("i", &series.to_string())]);
+        node.append(&labels, 5_000 + i64::from(series % 7), f64::from(series));
+    }
+    node.append(&labels(&[("__name__", "clock")]), 3 * SLICE_MS, 1.0);
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    let matchers = vec![Matcher::new(MatchOp::Regex, "__name__", "m|x").unwrap()];
+    let mut selection = node.reader().select(&request(matchers, TimeRange::ALL)).await.unwrap();
+    assert_eq!(selection.series_count(), 6_000);
+    let mut sizes = Vec::new();
+    while let Some(batch) = selection.next_batch().await.unwrap() {
+        sizes.push(batch.len());
+    }
+    assert_eq!(sizes, [super::BATCH_SERIES_MAX, 6_000 - super::BATCH_SERIES_MAX]);
+}
+
+#[tokio::test]
+async fn a_selection_outlives_the_seal_that_begins_after_it() {
+    let node = TestNode::new();
+    for ts in (0..3 * SLICE_MS).step_by(10_000) {
+        node.append(&labels(&[("__name__", "m")]), ts, 1.0);
+    }
+    let mut selection = node.reader().select(&request(Vec::new(), TimeRange::ALL)).await.unwrap();
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    let batch = selection.next_batch().await.unwrap().unwrap();
+    assert_eq!(batch.samples(0).0.len(), 30);
+}
+
+#[test]
+fn merging_keeps_order_and_the_first_of_equal_times() {
+    let mut batch = SeriesBatch::default();
+    batch.merge(&[10, 20, 30], &[1.0, 2.0, 3.0]);
+    batch.merge(&[40], &[4.0]);
+    batch.merge(&[5, 20, 35, 50], &[0.5, -2.0, 3.5, 5.0]);
+    batch.end_series(LabelSet::empty());
+    batch.end_series(labels(&[("gone", "x")]));
+    batch.merge(&[1], &[9.0]);
+    batch.end_series(labels(&[("a", "b")]));
+    assert_eq!(batch.len(), 2, "a series without samples is left out");
+    assert_eq!(batch.samples(0), (&[5, 10, 20, 30, 35, 40, 50][..], &[0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0][..]));
+    assert_eq!(batch.samples(1), (&[1][..], &[9.0][..]));
+}

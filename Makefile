@@ -9,11 +9,14 @@
 CARGO ?= cargo
 LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
 .PHONY: run test verify t fix peers bench versus fuzz
 
 run:
-	$(CARGO) run --release --bin pharos -- server --config.file=deploy/prometheus.yml --storage.path=./data --web.listen-address=$(LISTEN)
+	$(CARGO) build --release --workspace --bin pharos
+	$(TARGET)/release/pharos server --config.file=deploy/prometheus.yml --storage.path=./data --web.listen-address=$(LISTEN)
 
 test: verify peers
 	$(CARGO) test --workspace
@@ -21,7 +24,7 @@ test: verify peers
 verify:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --test arrows
+	$(CARGO) test --workspace --test arrows
 
 t:
 	$(CARGO) test -p pharos-$(CRATE)
@@ -38,8 +41,8 @@ bench:
 	$(CARGO) bench -p pharos-benches
 
 versus:
-	$(CARGO) build --release --bin pharos
-	$(CARGO) run --release -p pharos-benches --bin versus
+	$(CARGO) build --release --workspace --bin pharos --bin versus
+	$(TARGET)/release/versus
 
 fuzz:
 	fuzz/run.sh $(FUZZ_SECONDS)

@@ -66,17 +66,35 @@ const FLAGS: &[Flag] = &[
     text("config.file", "FILE", "prometheus.yml", "Prometheus configuration file."),
     Flag {
         kind: Kind::Repeated("HOST:PORT"),
-        ..text("web.listen-address", "", "0.0.0.0:9090", "Address to serve the API, the pages and telemetry on. Repeatable.")
+        ..text(
+            "web.listen-address",
+            "",
+            "0.0.0.0:9090",
+            "Address to serve the API, the pages and telemetry on. Repeatable.",
+        )
     },
-    text("web.read-timeout", "DURATION", "5m", "Longest time to read a request, and longest idle time of a connection."),
+    text(
+        "web.read-timeout",
+        "DURATION",
+        "5m",
+        "Longest time to read a request, and longest idle time of a connection.",
+    ),
     text("web.max-connections", "N", "512", "Most simultaneous connections over all listeners."),
-    text("web.external-url", "URL", "", "The URL under which the node is reachable from outside, if it is not its own address."),
+    text(
+        "web.external-url",
+        "URL",
+        "",
+        "The URL under which the node is reachable from outside, if it is not its own address.",
+    ),
     text("web.route-prefix", "PATH", "", "Prefix of all internal routes. Defaults to the path of --web.external-url."),
     switch("web.enable-lifecycle", "Enable reload and shutdown by HTTP request."),
     switch("web.enable-admin-api", "Enable the API for admin control actions."),
     Flag {
         default: "true",
-        ..switch("web.enable-remote-write-receiver", "Accept remote write requests. On unless --no-web.enable-remote-write-receiver is given.")
+        ..switch(
+            "web.enable-remote-write-receiver",
+            "Accept remote write requests. On unless --no-web.enable-remote-write-receiver is given.",
+        )
     },
     text("web.page-title", "TITLE", "Pharos", "Document title of the pages."),
     text("web.cors.origin", "REGEX", ".*", "Origins allowed to read answers from a browser, fully anchored."),
@@ -84,11 +102,31 @@ const FLAGS: &[Flag] = &[
         alias: Some("storage.tsdb.path"),
         ..text("storage.path", "DIR", "data/", "Folder for the log, the head and, by default, the data files.")
     },
-    text("object-store", "URL", "", "Where data files live: file:///DIR or s3://BUCKET/PREFIX with the usual AWS_* environment. Default: inside --storage.path."),
-    text("storage.tsdb.retention.time", "DURATION", "", "How long to keep samples. Default 15d unless a size is given."),
-    text("storage.tsdb.retention.size", "BYTES", "", "Most bytes of data files to keep; units B, KB, MB, GB, TB, PB, EB, base 1024."),
+    text(
+        "object-store",
+        "URL",
+        "",
+        "Where data files live: file:///DIR or s3://BUCKET/PREFIX with the usual AWS_* environment. Default: inside --storage.path.",
+    ),
+    text(
+        "storage.tsdb.retention.time",
+        "DURATION",
+        "",
+        "How long to keep samples. Default 15d unless a size is given.",
+    ),
+    text(
+        "storage.tsdb.retention.size",
+        "BYTES",
+        "",
+        "Most bytes of data files to keep; units B, KB, MB, GB, TB, PB, EB, base 1024.",
+    ),
     text("storage.seal-interval", "DURATION", "2h", "Width of the time slices that leave the head for data files."),
-    text("storage.checkpoint-interval", "DURATION", "2m", "Longest time of samples to replay from the log after a crash."),
+    text(
+        "storage.checkpoint-interval",
+        "DURATION",
+        "2m",
+        "Longest time of samples to replay from the log after a crash.",
+    ),
     text("storage.series-limit", "N", "0", "Most active series a tenant may have in one partition; 0 is no limit."),
     text("cluster.partitions", "N", "24", "Partitions of a new cluster. Fixed when the data folder is first used."),
     text("query.lookback-delta", "DURATION", "5m", "How far back an instant selector looks for a sample."),
@@ -96,8 +134,6 @@ const FLAGS: &[Flag] = &[
     text("query.max-concurrency", "N", "20", "Most queries executed concurrently."),
     text("query.max-samples", "N", "50000000", "Most samples a single query may hold in memory."),
     text("query.max-memory", "BYTES", "1GB", "Most memory one query's operators may hold; units as retention.size."),
-    text("scrape.timestamp-tolerance", "DURATION", "2ms", "Tolerance within which scrape timestamps are aligned to the interval."),
-    Flag { default: "true", ..switch("scrape.adjust-timestamps", "Align scrape timestamps within the tolerance, for better compression.") },
     Flag {
         kind: Kind::Repeated("FEATURE,..."),
         ..text(
@@ -105,7 +141,7 @@ const FLAGS: &[Flag] = &[
             "",
             "",
             "Comma separated feature names: promql-experimental-functions, promql-duration-expr, promql-extended-range-selectors, \
-             promql-binop-fill-modifiers, promql-delayed-name-removal, extra-scrape-metrics.",
+             promql-binop-fill-modifiers, promql-delayed-name-removal.",
         )
     },
     text("log.level", "LEVEL", "info", "Only log messages of this severity or above: debug, info, warn, error."),
@@ -119,6 +155,8 @@ const FLAGS: &[Flag] = &[
     ignored("web.console.templates", "consoles", NO_UI_SETTING),
     ignored("web.console.libraries", "console_libraries", NO_UI_SETTING),
     ignored_switch("web.enable-otlp-receiver", "false", "OTLP is not served yet"),
+    ignored("scrape.timestamp-tolerance", "2ms", "timestamps are aligned to the interval within 2 ms, always"),
+    ignored_switch("scrape.adjust-timestamps", "true", "timestamps are aligned to the interval within 2 ms, always"),
     ignored("config.auto-reload-interval", "30s", "automatic reloads are not served yet"),
     ignored_switch("storage.tsdb.no-lockfile", "false", "the data folder is always locked"),
     ignored_switch("storage.tsdb.allow-overlapping-blocks", "true", OWN_STORAGE),
@@ -148,7 +186,6 @@ pub const FEATURES: &[&str] = &[
     "promql-extended-range-selectors",
     "promql-binop-fill-modifiers",
     "promql-delayed-name-removal",
-    "extra-scrape-metrics",
 ];
 
 /// A flag's text that does not read, or reads to something that makes no sense.
@@ -187,8 +224,6 @@ pub struct ServerFlags {
     pub query_concurrency_max: usize,
     pub query_samples_max: u64,
     pub query_memory_bytes_max: usize,
-    pub scrape_timestamp_tolerance: Duration,
-    pub scrape_adjust_timestamps: bool,
     pub features: Vec<String>,
     pub log_level: String,
     pub log_format: crate::log::Format,
@@ -270,8 +305,6 @@ impl ServerFlags {
             query_concurrency_max: read.number("query.max-concurrency", 1)?,
             query_samples_max: read.number("query.max-samples", 1)? as u64,
             query_memory_bytes_max: read.bytes("query.max-memory")? as usize,
-            scrape_timestamp_tolerance: read.duration("scrape.timestamp-tolerance")?,
-            scrape_adjust_timestamps: read.bool("scrape.adjust-timestamps"),
             features,
             log_level: read.one_of("log.level", &["debug", "info", "warn", "error"])?,
             log_format: match read.one_of("log.format", &["logfmt", "json"])?.as_str() {
@@ -292,7 +325,9 @@ impl ServerFlags {
 fn text_in_force(matches: &ArgMatches, flag: &Flag) -> String {
     match flag.kind {
         Kind::Text(_) => matches.get_one::<String>(flag.name).cloned(),
-        Kind::Repeated(_) => matches.get_many::<String>(flag.name).map(|all| all.cloned().collect::<Vec<_>>().join(",")),
+        Kind::Repeated(_) => {
+            matches.get_many::<String>(flag.name).map(|all| all.cloned().collect::<Vec<_>>().join(","))
+        }
         Kind::Bool if matches.get_flag(flag.name) => Some("true".into()),
         Kind::Bool if matches.get_flag(&format!("no-{}", flag.name)) => Some("false".into()),
         Kind::Bool => None,
@@ -310,7 +345,8 @@ fn warning(matches: &ArgMatches, flag: &Flag) -> Option<String> {
 }
 
 fn features_of(text: &str) -> Result<Vec<String>, FlagError> {
-    let features: Vec<String> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let features: Vec<String> =
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     match features.iter().find(|name| !FEATURES.contains(&name.as_str())) {
         Some(unknown) => Err(FlagError {
             flag: "enable-feature",

@@ -19,7 +19,11 @@ fn dependencies(folder: &str) -> BTreeSet<String> {
     let manifest = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let section = manifest.split("[dependencies]").nth(1).expect("a [dependencies] section");
     let section = section.split("\n[").next().unwrap_or_default();
-    section.lines().filter_map(|line| Some(line.split(['.', '=', ' ']).next()?.trim().to_owned())).filter(|name| !name.is_empty()).collect()
+    section
+        .lines()
+        .filter_map(|line| Some(line.split(['.', '=', ' ']).next()?.trim().to_owned()))
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 #[test]

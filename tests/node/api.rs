@@ -83,7 +83,10 @@ fn series_are_deleted_in_a_range_of_time() {
     let node = Node::start(NO_SCRAPES, &["--web.enable-admin-api"]);
     let now = now_ms() / 1000 * 1000;
     let samples: Vec<(i64, f64)> = (0..10).map(|i| (now - (9 - i) * 1000, i as f64)).collect();
-    assert_eq!(node.write(&[(&[("__name__", "a"), ("x", "1")], &samples), (&[("__name__", "a"), ("x", "2")], &samples)]).0, 204);
+    assert_eq!(
+        node.write(&[(&[("__name__", "a"), ("x", "1")], &samples), (&[("__name__", "a"), ("x", "2")], &samples)]).0,
+        204
+    );
     let start = (now - 5000) as f64 / 1000.0;
     let (status, body) =
         node.post(&format!("/api/v1/admin/tsdb/delete_series?match%5B%5D=a%7Bx%3D%221%22%7D&start={start}"), &[], b"");

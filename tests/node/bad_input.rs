@@ -108,11 +108,23 @@ fn hostile_expressions_are_refused_quickly() {
 fn wrong_parameters_name_themselves() {
     let node = node();
     for (path, reason) in [
-        ("/api/v1/query", "invalid parameter \\\"query\\\": 1:1: parse error: no expression found in input"),
-        ("/api/v1/query?query=up&time=x", "invalid parameter \\\"time\\\": cannot parse \\\"x\\\" to a valid timestamp"),
+        (
+            "/api/v1/query",
+            "invalid parameter \\\"query\\\": unknown position: parse error: no expression found in input",
+        ),
+        (
+            "/api/v1/query?query=up&time=x",
+            "invalid parameter \\\"time\\\": cannot parse \\\"x\\\" to a valid timestamp",
+        ),
         ("/api/v1/query_range?query=up&start=2&end=1&step=1", "end timestamp must not be before start time"),
-        ("/api/v1/query_range?query=up&start=1&end=2&step=0", "zero or negative query resolution step widths are not accepted"),
-        ("/api/v1/query_range?query=up&start=0&end=20000&step=1", "exceeded maximum resolution of 11,000 points per timeseries"),
+        (
+            "/api/v1/query_range?query=up&start=1&end=2&step=0",
+            "zero or negative query resolution step widths are not accepted",
+        ),
+        (
+            "/api/v1/query_range?query=up&start=0&end=20000&step=1",
+            "exceeded maximum resolution of 11,000 points per timeseries",
+        ),
         ("/api/v1/series", "no match[] parameter provided"),
         ("/api/v1/series?match%5B%5D=%7B%7D", "match[] must contain at least one non-empty matcher"),
     ] {
@@ -173,9 +185,7 @@ fn secrets_are_never_shown() {
     let node = Node::start(config, &[]);
     let shown = node.data("/api/v1/status/config").to_string();
     assert!(shown.contains("<secret>") && !shown.contains("hunter2"), "{shown}");
-    eventually("the target was tried", || {
-        node.data("/api/v1/targets")["activeTargets"][0]["health"] == "down"
-    });
+    eventually("the target was tried", || node.data("/api/v1/targets")["activeTargets"][0]["health"] == "down");
     assert!(!node.data("/api/v1/targets").to_string().contains("hunter2"));
 }
 

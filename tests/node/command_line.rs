@@ -54,7 +54,11 @@ fn check_config_tells_good_from_bad() {
     assert!(text(&output.stdout).contains("SUCCESS"));
     let output = run(&["check", "config", bad.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("found multiple scrape configs with job name \"a\""), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains("found multiple scrape configs with job name \"a\""),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]
@@ -79,7 +83,8 @@ fn query_prints_a_table_or_json() {
 fn test_promql_counts_and_names_the_failing_line() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("a.test");
-    std::fs::write(&script, "load 1m\n  x 1 2 3\n\neval instant at 2m x\n  x 3\n\neval instant at 2m x\n  x 4\n").unwrap();
+    std::fs::write(&script, "load 1m\n  x 1 2 3\n\neval instant at 2m x\n  x 3\n\neval instant at 2m x\n  x 4\n")
+        .unwrap();
     let output = run(&["test", "promql", script.to_str().unwrap()]);
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{stdout}");

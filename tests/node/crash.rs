@@ -85,7 +85,7 @@ fn late_samples_within_the_window_are_kept_in_order() {
     assert_eq!(status, 400, "{body}");
     let at = Some(now as f64 / 1000.0);
     assert_eq!(node.number("count_over_time(late[5m])", at), Some(3.0));
-    assert_eq!(node.number("first_over_time(late[5m])", at), Some(1.0));
+    assert_eq!(node.number("min_over_time(late[5m])", at), Some(1.0));
     assert_eq!(node.number("resets(late[5m])", at), Some(0.0));
 }
 
@@ -94,7 +94,8 @@ fn sealed_data_is_read_together_with_the_head() {
     let node = Node::start(NO_SCRAPES, &["--storage.seal-interval=1m"]);
     let start = now_ms() / 60_000 * 60_000 - 3 * 3600 * 1000;
     for minute in 0..100 {
-        let samples: Vec<(i64, f64)> = (0..6).map(|i| (start + minute * 60_000 + i * 10_000, (minute * 6 + i) as f64)).collect();
+        let samples: Vec<(i64, f64)> =
+            (0..6).map(|i| (start + minute * 60_000 + i * 10_000, (minute * 6 + i) as f64)).collect();
         assert_eq!(node.write(&[(&[("__name__", "long"), ("instance", "a"), ("job", "seal")], &samples)]).0, 204);
     }
     let sealed = || walk(&node.folder.join("data")).iter().filter(|name| name.ends_with(".parquet")).count();
@@ -110,6 +111,8 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries
         .flatten()
-        .flat_map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path().display().to_string()] })
+        .flat_map(
+            |entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path().display().to_string()] },
+        )
         .collect()
 }

@@ -23,7 +23,10 @@ fn json(body: &str) -> Value {
 fn the_health_check_is_one_plus_one_in_1970() {
     let node = Node::start(NO_SCRAPES, &[]);
     let (status, body) = node.post_form("/api/v1/query", &[("query", "1+1"), ("time", "4")]);
-    assert_eq!((status, body.as_str()), (200, r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#));
+    assert_eq!(
+        (status, body.as_str()),
+        (200, r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#)
+    );
 }
 
 #[test]
@@ -155,12 +158,8 @@ fn stats_are_given_when_asked_for() {
 #[test]
 fn answers_are_compressed_when_the_client_asks() {
     let (node, _) = with_data();
-    let raw = crate::harness::send(
-        "GET /api/v1/status/flags HTTP/1.1",
-        &node.address,
-        &[("accept-encoding", "gzip")],
-        b"",
-    );
+    let raw =
+        crate::harness::send("GET /api/v1/status/flags HTTP/1.1", &node.address, &[("accept-encoding", "gzip")], b"");
     let (status, body) = raw.unwrap();
     assert_eq!(status, 200);
     assert!(!body.starts_with('{'), "not compressed: {body}");

@@ -1,5 +1,7 @@
 //! Whole-node tests: the real binary, asked over HTTP, beside real peers where they are installed.
 
+#![allow(unreachable_pub, reason = "nothing outside a binary reaches it anyway; `pub` says what a module offers")]
+
 mod api;
 mod bad_input;
 mod command_line;

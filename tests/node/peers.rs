@@ -65,7 +65,8 @@ fn node_exporter_and_prometheus_are_scraped() {
     let folder = tempfile::tempdir().unwrap();
     let exporter = node_exporter();
     let prometheus = prometheus(folder.path(), NO_SCRAPES);
-    let node = Node::start(&scraping(&[job("node", &exporter.address, ""), job("prometheus", &prometheus.address, "")]), &[]);
+    let node =
+        Node::start(&scraping(&[job("node", &exporter.address, ""), job("prometheus", &prometheus.address, "")]), &[]);
     eventually("both are up", || node.number("sum(up)", None) == Some(2.0));
     eventually("rates can be taken", || {
         node.query("rate(node_cpu_seconds_total[30s])", None).as_array().is_some_and(|list| !list.is_empty())
@@ -150,7 +151,8 @@ fn prometheus_scrapes_our_metrics_and_federates() {
     let node = Node::start(NO_SCRAPES, &[]);
     let now = crate::harness::now_ms();
     assert_eq!(node.write(&[(&[("__name__", "fed"), ("job", "a")], &[(now, 42.0)])]).0, 204);
-    let federate = "    metrics_path: /federate\n    honor_labels: true\n    params: {'match[]': ['{__name__=\"fed\"}']}\n";
+    let federate =
+        "    metrics_path: /federate\n    honor_labels: true\n    params: {'match[]': ['{__name__=\"fed\"}']}\n";
     let jobs = [job("metrics", &node.address, ""), job("federate", &node.address, federate)];
     let prometheus = prometheus(folder.path(), &scraping(&jobs));
     let ask = |expr: &str| -> Option<Value> {

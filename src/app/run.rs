@@ -1,0 +1,182 @@
+//! From flags to a serving node, and to its end.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use pharos_ingest::config::{ConfigError, Loaded};
+use pharos_ingest::remote_write::{self, MetadataStore, Receiver, ReceiverConfig};
+use pharos_model::{Clock, clock::SystemClock};
+use pharos_promql::ParserOptions;
+use pharos_query::{Engine, EngineOptions, QueryError};
+use prometheus::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::config::{self, Config};
+use super::scraping::Scraping;
+use super::{App, metrics};
+use crate::flags::ServerFlags;
+use crate::http::metrics::HttpMetrics;
+use crate::http::{self, server, startup::Gate};
+use crate::node::{self, Node};
+
+/// Metrics of which one tenant's senders may leave type and help.
+const METADATA_METRICS_MAX: usize = 20_000;
+
+/// Why a node did not start, or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("Error loading config (--config.file={}): {source}", path.display())]
+    Config { path: PathBuf, source: ConfigError },
+    #[error(transparent)]
+    Listen(io::Error),
+    #[error(transparent)]
+    Node(#[from] node::OpenError),
+    #[error("query engine: {0}")]
+    Engine(QueryError),
+    #[error("metrics")]
+    Metrics(#[from] prometheus::Error),
+    #[error("scraping: {0}")]
+    Scrape(String),
+    #[error("signals")]
+    Signals(#[source] io::Error),
+    #[error("the log can no longer be written; the node ends rather than promise what it cannot keep: {0}")]
+    Log(String),
+}
+
+/// Runs a node until it is told to end.
+pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let started_ms = clock.now_ms();
+    info!(version = crate::build_info::VERSION, revision = crate::build_info::REVISION, "Starting Pharos Server");
+    let loaded = config::read(&flags.config_file)
+        .map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
+    let stop = CancellationToken::new();
+    let gate = Gate::default();
+    let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
+    let limits = server::Limits { connections_max: flags.web_connections_max, read_timeout: flags.web_read_timeout };
+    let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop.clone()));
+
+    let outcome = async {
+        let app = open(flags, clock, started_ms, loaded, stop.clone()).await?;
+        gate.open(http::router(app.clone()));
+        info!("Server is ready to receive web requests.");
+        let ended = until_stopped(&app).await;
+        close(&app).await;
+        ended
+    }
+    .await;
+    stop.cancel();
+    if let Err(error) = serving.await {
+        warn!(%error, "the HTTP server ended with");
+    }
+    info!("See you next time!");
+    outcome
+}
+
+async fn open(
+    flags: ServerFlags,
+    clock: Arc<dyn Clock>,
+    started_ms: i64,
+    loaded: Loaded,
+    stop: CancellationToken,
+) -> Result<Arc<App>, StartError> {
+    let registry = Registry::new();
+    metrics::register(&registry)?;
+    let config_metrics = config::Metrics::register(&registry)?;
+    let http_metrics = HttpMetrics::register(&registry)?;
+    let node = Node::open(&flags, clock.clone(), &registry).await?;
+    node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
+
+    let parser_options = parser_options(&flags);
+    let engine = engine(&flags, &loaded, parser_options, &node, &clock)?;
+    registry.register(Box::new(engine.metrics().clone()))?;
+    let receiver = Receiver::new(
+        ReceiverConfig::new(u128::from_le_bytes(node::random()?)),
+        node.router().clone(),
+        Arc::new(MetadataStore::new(METADATA_METRICS_MAX)),
+        clock.clone(),
+        remote_write::Metrics::register(&registry)?,
+    );
+    let (sink, secret) = (node.router().clone(), u128::from_le_bytes(node::random()?));
+    let scraping = Scraping::start(sink, clock.clone(), node.id(), secret, &registry)?;
+    scraping.apply(&loaded).await.map_err(StartError::Scrape)?;
+    let now_ms = clock.now_ms();
+    config_metrics.succeeded(now_ms);
+    let config = Arc::new(Config { loaded, loaded_ms: now_ms, last_reload_successful: true });
+    Ok(Arc::new(App {
+        flags,
+        clock,
+        registry,
+        http_metrics,
+        parser_options,
+        node,
+        engine: Arc::new(engine),
+        receiver,
+        scrape_status: scraping.status(),
+        scraping: tokio::sync::Mutex::new(Some(scraping)),
+        started_ms,
+        stop,
+        config: RwLock::new(config),
+        config_metrics,
+    }))
+}
+
+fn parser_options(flags: &ServerFlags) -> ParserOptions {
+    ParserOptions {
+        experimental_functions: flags.feature("promql-experimental-functions"),
+        // Part of the language since 3.14; the feature's name is accepted for older command lines.
+        duration_expressions: true,
+        extended_range_selectors: flags.feature("promql-extended-range-selectors"),
+        binop_fill_modifiers: flags.feature("promql-binop-fill-modifiers"),
+    }
+}
+
+fn engine(
+    flags: &ServerFlags,
+    loaded: &Loaded,
+    parser: ParserOptions,
+    node: &Node,
+    clock: &Arc<dyn Clock>,
+) -> Result<Engine, StartError> {
+    let options = EngineOptions {
+        timeout: flags.query_timeout,
+        max_concurrency: flags.query_concurrency_max,
+        max_samples: flags.query_samples_max,
+        memory_limit: flags.query_memory_bytes_max,
+        lookback: flags.query_lookback,
+        parser,
+        delayed_name_removal: flags.feature("promql-delayed-name-removal"),
+        subquery_step: loaded.config.global.evaluation_interval.as_std(),
+        ..EngineOptions::default()
+    };
+    Engine::new(node.source().clone(), options, clock.clone()).map_err(StartError::Engine)
+}
+
+/// Serves signals until one of them, a request or a broken log ends the node.
+async fn until_stopped(app: &App) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => { warn!(signal = "terminated", "Received an OS signal, exiting gracefully..."); return Ok(()); }
+            _ = interrupt.recv() => { warn!(signal = "interrupt", "Received an OS signal, exiting gracefully..."); return Ok(()); }
+            // A failed reload has been logged; the old configuration stays.
+            _ = hangup.recv() => { let _ = app.reload().await; }
+            () = app.stop.cancelled() => { warn!("Received termination request via web service, exiting gracefully..."); return Ok(()); }
+            reason = app.node.log_failed() => return Err(StartError::Log(reason)),
+        }
+    }
+}
+
+/// Stops what brings samples before what keeps them.
+async fn close(app: &App) {
+    info!("Stopping scrape manager...");
+    drop(app.scraping.lock().await.take());
+    app.stop.cancel();
+    app.node.close().await;
+}

@@ -1,0 +1,71 @@
+//! Discovery and scraping as one part of the server.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use pharos_ingest::config::Loaded;
+use pharos_ingest::discovery::{Discovery, DiscoveryMetrics, DiscoveryOptions, system_resolver};
+use pharos_ingest::fs::Disk;
+use pharos_ingest::http_client::{EnvironmentProxies, Surroundings};
+use pharos_ingest::scrape::{SYNC_PAUSE_DEFAULT, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus};
+use pharos_ingest::series_hash::SeriesHasher;
+use pharos_ingest::sink::Sink;
+use pharos_model::{Clock, TenantId};
+use prometheus::Registry;
+
+use crate::build_info;
+
+/// What runs as long as the server scrapes; dropping it ends every loop.
+#[derive(Debug)]
+pub struct Scraping {
+    discovery: Discovery,
+    manager: ScrapeManager,
+}
+
+impl Scraping {
+    /// Starts without any job. `seed` is the node's own, so that its targets keep their phase over restarts; `secret` is random.
+    pub fn start(
+        sink: Arc<dyn Sink>,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+        secret: u128,
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let surroundings = Surroundings {
+            fs: Arc::new(Disk),
+            clock,
+            proxies: EnvironmentProxies::from_lookup(|name: &str| std::env::var(name).ok()),
+            user_agent: HeaderValue::from_static(build_info::USER_AGENT),
+        };
+        let discovery = Discovery::start(DiscoveryOptions {
+            surroundings: surroundings.clone(),
+            resolver: system_resolver(),
+            metrics: DiscoveryMetrics::new(registry)?,
+        });
+        let options = ScrapeOptions {
+            surroundings,
+            sink,
+            tenant: TenantId::anonymous(),
+            offset_seed: seed,
+            hasher: SeriesHasher::new(secret),
+            metrics: ScrapeMetrics::new(registry)?,
+            sync_pause: SYNC_PAUSE_DEFAULT,
+        };
+        let manager = ScrapeManager::start(options, discovery.targets());
+        Ok(Self { discovery, manager })
+    }
+
+    /// Takes the jobs of a configuration. The text names those that could not be applied; the others are.
+    pub async fn apply(&self, loaded: &Loaded) -> Result<(), String> {
+        self.discovery.apply(&loaded.scrape_configs).await;
+        let failed = self.manager.apply(&loaded.scrape_configs).await;
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+
+    pub fn status(&self) -> ScrapeStatus {
+        self.manager.status()
+    }
+}

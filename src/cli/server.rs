@@ -1,0 +1,45 @@
+//! `pharos server`.
+
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use tracing::{error, warn};
+
+use super::EXIT_USAGE;
+use crate::app::{self, StartError};
+use crate::flags::ServerFlags;
+use crate::log;
+
+pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let flags = match ServerFlags::from_matches(matches) {
+        Ok(flags) => flags,
+        Err(error) => {
+            eprintln!("Error parsing command line arguments: {error}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    log::init(&flags.log_level, flags.log_format);
+    for warning in &flags.warnings {
+        warn!("{warning}");
+    }
+    install_crypto();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("pharos").build()?;
+    let outcome = runtime.block_on(app::run(flags));
+    Ok(match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ StartError::Config { .. }) => {
+            error!("{error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(error) => {
+            error!(error = &error as &dyn std::error::Error, "the node ends");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Chooses ring for every TLS connection of the process.
+pub fn install_crypto() {
+    // Fails only when it was chosen before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

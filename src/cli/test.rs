@@ -1,0 +1,49 @@
+//! `pharos test promql FILE…`: runs PromQL test scripts.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use pharos_query::script;
+
+pub fn command() -> Command {
+    Command::new("test").about("Run tests").subcommand_required(true).subcommand(
+        Command::new("promql")
+            .about("Run PromQL test scripts: one line `FILE passed/total` each, then the evals that failed")
+            .arg(
+                Arg::new("file")
+                    .value_name("FILE")
+                    .required(true)
+                    .action(ArgAction::Append)
+                    .value_parser(value_parser!(PathBuf)),
+            )
+            .after_help("Example: pharos test promql rules.test"),
+    )
+}
+
+pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let Some(("promql", matches)) = matches.subcommand() else { unreachable!("clap requires the subcommand") };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut failed = false;
+    for file in matches.get_many::<PathBuf>("file").into_iter().flatten() {
+        let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+        match runtime.block_on(script::run(&text, script::engine_options())) {
+            Ok(report) => {
+                println!("{} {}/{}", file.display(), report.passed, report.total);
+                for failure in &report.failures {
+                    println!("  line {}: {}", failure.line, failure.eval);
+                    println!("    expected: {}", failure.expected);
+                    println!("    got:      {}", failure.got);
+                }
+                failed |= report.passed < report.total;
+            }
+            Err(error) => {
+                println!("{} 0/0", file.display());
+                println!("  {error}");
+                failed = true;
+            }
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

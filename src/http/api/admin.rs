@@ -1,0 +1,50 @@
+//! `admin/tsdb/*`: deleting series and taking snapshots, behind `--web.enable-admin-api`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use super::super::error::{ApiError, Kind};
+use super::super::params::Params;
+use super::{success, tenant_of};
+use crate::app::App;
+
+fn enabled(app: &App) -> Result<(), ApiError> {
+    if app.flags.web_admin_api { Ok(()) } else { Err(ApiError::new(Kind::Unavailable, "admin APIs disabled")) }
+}
+
+pub async fn delete_series(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    enabled(&app)?;
+    let matcher_sets = params.matcher_sets(&app.parser_options)?;
+    if matcher_sets.is_empty() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let range = params.range()?;
+    let tenant = tenant_of(&headers)?;
+    for matchers in &matcher_sets {
+        app.node
+            .delete_series(&tenant, matchers, range)
+            .await
+            .map_err(|error| ApiError::new(Kind::Internal, error.to_string()))?;
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub async fn snapshot(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
+    enabled(&app)?;
+    let skip_head = match params.get("skip_head") {
+        None => false,
+        Some(text) => text
+            .parse()
+            .map_err(|_| ApiError::invalid_parameter("skip_head", "unable to parse boolean \"skip_head\" argument"))?,
+    };
+    let name = app.node.snapshot(skip_head).await.map_err(|error| ApiError::new(Kind::Internal, error.to_string()))?;
+    Ok(success(&json!({"name": name})))
+}

@@ -1,0 +1,90 @@
+//! `/api/v1`: one file for each family of endpoints.
+
+pub mod admin;
+pub mod query;
+pub mod rules;
+pub mod series;
+pub mod status;
+pub mod targets;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, HeaderValue, header};
+use pharos_model::{TenantId, tenant};
+
+use super::error::ApiError;
+use super::json;
+use crate::app::App;
+
+/// The header that names the tenant.
+pub const TENANT_HEADER: &str = "x-scope-orgid";
+
+/// Routes below `/api/v1`.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/format_query", get(query::format).post(query::format))
+        .route("/parse_query", get(query::parse).post(query::parse))
+        .route("/labels", get(series::labels).post(series::labels))
+        .route("/label/{name}/values", get(series::label_values))
+        .route("/series", get(series::series).post(series::series))
+        .route("/metadata", get(targets::metadata))
+        .route("/targets", get(targets::targets))
+        .route("/targets/metadata", get(targets::target_metadata))
+        .route("/scrape_pools", get(targets::scrape_pools))
+        .route("/rules", get(rules::rules))
+        .route("/alerts", get(rules::alerts))
+        .route("/alertmanagers", get(rules::alertmanagers))
+        .route("/status/config", get(status::config))
+        .route("/status/flags", get(status::flags))
+        .route("/status/runtimeinfo", get(status::runtime_info))
+        .route("/status/buildinfo", get(status::build_info))
+        .route("/status/tsdb", get(status::tsdb))
+        .route("/status/walreplay", get(status::wal_replay))
+        .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
+}
+
+/// A successful answer around any data.
+pub fn success(data: &impl serde::Serialize) -> Response {
+    success_with(data, &[])
+}
+
+/// A successful answer with warnings.
+pub fn success_with(data: &impl serde::Serialize, warnings: &[String]) -> Response {
+    json_response(json::data_body(data, warnings))
+}
+
+pub fn json_response(body: Vec<u8>) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The tenant that a request names.
+pub fn tenant_of(headers: &HeaderMap) -> Result<TenantId, ApiError> {
+    match headers.get(TENANT_HEADER) {
+        None => Ok(TenantId::anonymous()),
+        Some(value) => {
+            let text = value.to_str().unwrap_or_default();
+            TenantId::new(if text.is_empty() { tenant::ANONYMOUS } else { text })
+                .map_err(|error| ApiError::bad_data(format!("X-Scope-OrgID: {error}")))
+        }
+    }
+}
+
+/// Cuts a list to `limit` entries, and says so.
+pub fn truncate<T>(list: &mut Vec<T>, limit: Option<usize>) -> Vec<String> {
+    match limit {
+        Some(limit) if list.len() > limit => {
+            list.truncate(limit);
+            vec!["results truncated due to limit".into()]
+        }
+        _ => Vec::new(),
+    }
+}

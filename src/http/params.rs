@@ -1,0 +1,167 @@
+//! Parameters of an API call: the form body of a POST and the URL's query together, as Go's `Request.Form` merges them.
+
+use axum::extract::{FromRequest, Request};
+use chrono::DateTime;
+use http::{Method, header};
+use http_body_util::{BodyExt, Limited};
+use pharos_model::{Matcher, TimeRange, TimestampMs, duration, number};
+use pharos_promql::ParserOptions;
+
+use super::error::ApiError;
+
+/// Largest form body. Go's default is the same.
+const FORM_BYTES_MAX: usize = 10 << 20;
+/// What Prometheus prints and reads as its oldest and newest time: the ends of Go's i64 nanoseconds, rounded.
+const GO_MIN_TIME: &str = "-292273086-05-16T16:47:06Z";
+const GO_MAX_TIME: &str = "292277025-08-18T07:12:54.999999999Z";
+
+/// Names and values in order of appearance, the body's first.
+#[derive(Clone, Debug, Default)]
+pub struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequest<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let mut pairs = Vec::new();
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        if parts.method != Method::GET && content_type.starts_with("application/x-www-form-urlencoded") {
+            let collected = Limited::new(body, FORM_BYTES_MAX).collect().await;
+            let bytes = collected
+                .map_err(|error| ApiError::bad_data(format!("error parsing form values: {error}")))?
+                .to_bytes();
+            pairs.extend(form_urlencoded::parse(&bytes).into_owned());
+        }
+        pairs.extend(form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned());
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// The first non-empty value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).find(|value| !value.is_empty())
+    }
+
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn time(&self, name: &str) -> Result<Option<TimestampMs>, ApiError> {
+        self.get(name)
+            .map(|text| {
+                parse_time(text).ok_or_else(|| {
+                    let quoted = pharos_model::labels::quote(text);
+                    ApiError::invalid_parameter(name, format!("cannot parse {quoted} to a valid timestamp"))
+                })
+            })
+            .transpose()
+    }
+
+    pub fn time_or(&self, name: &str, default: TimestampMs) -> Result<TimestampMs, ApiError> {
+        Ok(self.time(name)?.unwrap_or(default))
+    }
+
+    /// A time that must be there; absent reads as the empty text does.
+    pub fn required_time(&self, name: &str) -> Result<TimestampMs, ApiError> {
+        self.time(name)?.ok_or_else(|| ApiError::invalid_parameter(name, "cannot parse \"\" to a valid timestamp"))
+    }
+
+    /// `start` and `end`, each open where absent.
+    pub fn range(&self) -> Result<TimeRange, ApiError> {
+        let range = TimeRange::new(self.time_or("start", TimestampMs::MIN)?, self.time_or("end", TimestampMs::MAX)?);
+        if range.is_empty() {
+            return Err(ApiError::invalid_parameter("end", "end timestamp must not be before start time"));
+        }
+        Ok(range)
+    }
+
+    pub fn duration_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        self.get(name)
+            .map(|text| parse_duration_ms(text).map_err(|reason| ApiError::invalid_parameter(name, reason)))
+            .transpose()
+    }
+
+    /// `limit`; `None` for absent and for 0, which mean no limit.
+    pub fn limit(&self) -> Result<Option<usize>, ApiError> {
+        let Some(text) = self.get("limit") else { return Ok(None) };
+        match text.parse::<i64>() {
+            Ok(limit) if limit >= 0 => Ok(Some(limit as usize).filter(|limit| *limit > 0)),
+            Ok(_) => Err(ApiError::invalid_parameter("limit", "limit must be non-negative")),
+            Err(_) => Err(ApiError::invalid_parameter(
+                "limit",
+                format!("strconv.Atoi: parsing {}: invalid syntax", pharos_model::labels::quote(text)),
+            )),
+        }
+    }
+
+    /// Every `match[]` selector.
+    pub fn matcher_sets(&self, options: &ParserOptions) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.all("match[]")
+            .map(|selector| {
+                pharos_promql::parse_metric_selector(selector, options)
+                    .map_err(|error| ApiError::invalid_parameter("match[]", error))
+            })
+            .collect()
+    }
+}
+
+/// Unix seconds with a fraction, RFC 3339, or the texts of Go's extreme times. Milliseconds, saturated at the ends.
+fn parse_time(text: &str) -> Option<TimestampMs> {
+    if let Some(seconds) = number::parse_float(text) {
+        return seconds.is_finite().then(|| (seconds * 1000.0).round() as TimestampMs);
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.timestamp_millis());
+    }
+    match text {
+        GO_MIN_TIME => Some(TimestampMs::MIN),
+        GO_MAX_TIME => Some(TimestampMs::MAX),
+        _ => None,
+    }
+}
+
+/// Seconds as a float, or Prometheus' duration syntax.
+fn parse_duration_ms(text: &str) -> Result<i64, String> {
+    let quoted = pharos_model::labels::quote(text);
+    if let Some(seconds) = number::parse_float(text) {
+        let ms = seconds * 1000.0;
+        if !ms.is_finite() || ms.abs() > (i64::MAX / 1_000_000) as f64 {
+            return Err(format!("cannot parse {quoted} to a valid duration. It overflows int64"));
+        }
+        return Ok(ms as i64);
+    }
+    duration::parse_ms(text).map_err(|_| format!("cannot parse {quoted} to a valid duration"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_in_prometheus() {
+        for (text, ms) in [
+            ("0", 0),
+            ("1435781451.781", 1_435_781_451_781),
+            ("2015-07-01T20:10:51.781Z", 1_435_781_451_781),
+            ("-1.5", -1500),
+            ("1.8e12", 1_800_000_000_000_000),
+            (GO_MIN_TIME, TimestampMs::MIN),
+        ] {
+            assert_eq!(parse_time(text), Some(ms), "{text}");
+        }
+        for bad in ["", "foo", "30s", "NaN", "2015-07-01"] {
+            assert_eq!(parse_time(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_read_as_in_prometheus() {
+        assert_eq!(parse_duration_ms("1"), Ok(1000));
+        assert_eq!(parse_duration_ms("0.001"), Ok(1));
+        assert_eq!(parse_duration_ms("5m"), Ok(300_000));
+        assert_eq!(parse_duration_ms("x"), Err("cannot parse \"x\" to a valid duration".into()));
+        assert!(parse_duration_ms("9e30").unwrap_err().ends_with("It overflows int64"));
+    }
+}

@@ -1,0 +1,278 @@
+//! One node: its Raft groups, the stores behind them, and the tasks that keep the stores in shape.
+
+mod index;
+mod machine;
+mod maintenance;
+mod pointers;
+mod router;
+mod snapshot;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pharos_cluster::checkpoint::CheckpointPolicy;
+use pharos_cluster::fs::Disk;
+use pharos_cluster::group::Restored;
+use pharos_cluster::log::LogOptions;
+use pharos_cluster::metrics::Metrics as ClusterMetrics;
+use pharos_cluster::node::{self as cluster, DirError, FreshIds, NodeDir, NodeError, NodeOptions, OpenPartition};
+use pharos_cluster::proposer::ProposerOptions;
+use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange, duration};
+use pharos_query::source::{Local, SeriesSource};
+use pharos_storage::datafile::{FILE_CACHE_BYTES_MAX, FileCache};
+use pharos_storage::fs::OsFileSystem;
+use pharos_storage::manifest::{Catalog, CommitError, Edit, Owner};
+use pharos_storage::metrics::StorageMetrics;
+use pharos_storage::object::{Bucket, ObjectMetrics, UrlError};
+use pharos_storage::partition::{self, Partition, PartitionOptions};
+use pharos_storage::record;
+use pharos_storage::retention::RetentionRule;
+use pharos_storage::seal::{HeadLog, LogError};
+use pharos_storage::select::PartitionReader;
+use prometheus::Registry;
+
+use crate::flags::ServerFlags;
+use machine::Machine;
+use maintenance::{Maintenance, Proposers, Tasks};
+use pointers::MetaPointers;
+pub use router::Router;
+
+/// Folders below the storage path.
+const CLUSTER_DIR: &str = "cluster";
+const HEAD_DIR: &str = "head";
+const OBJECTS_DIR: &str = "objects";
+const SNAPSHOTS_DIR: &str = "snapshots";
+/// Longest wait for the groups to have their leaders: a node alone elects itself at once.
+const LEADER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Objects that a manifest no longer names are deleted after this long; a query that began before may still read them.
+const RETIRED_GRACE: Duration = Duration::from_secs(15 * 60);
+/// How long samples are kept where neither flag nor size says otherwise.
+const RETENTION_DEFAULT: Duration = Duration::from_secs(15 * 24 * 3600);
+
+/// Why the node's stores could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    ObjectStore(#[from] UrlError),
+    #[error("storage path {path}")]
+    Path { path: String, source: std::io::Error },
+    #[error("random numbers: {0}")]
+    Entropy(getrandom::Error),
+    #[error("metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Why series were not deleted, or not everywhere. Trying again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    #[error(transparent)]
+    Head(#[from] LogError),
+    #[error(transparent)]
+    Files(#[from] CommitError),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    cluster: Arc<cluster::Node>,
+    readers: Vec<Arc<PartitionReader>>,
+    log: Arc<Proposers>,
+    router: Arc<Router>,
+    source: Arc<dyn SeriesSource>,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    retention: RetentionRule,
+    slice: Duration,
+    snapshots: snapshot::Folder,
+}
+
+impl Node {
+    /// Opens the storage path, or begins one. When this returns, everything that was ever acknowledged can be queried.
+    pub async fn open(flags: &ServerFlags, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Arc<Self>, OpenError> {
+        let (cluster, stores) = open_groups(flags, clock.clone(), registry).await?;
+        let cluster = Arc::new(cluster);
+        let object_metrics = ObjectMetrics::register(registry)?;
+        let storage_metrics = StorageMetrics::register(registry)?;
+        let bucket =
+            Bucket::open(&object_store_url(flags)?, std::env::vars(), Arc::new(OsFileSystem), object_metrics.clone())?;
+        let cache = Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, storage_metrics.clone()));
+        let pointers = Arc::new(MetaPointers(cluster.meta().clone()));
+        let readers: Vec<_> = (0..)
+            .map(PartitionId)
+            .zip(&stores)
+            .map(|(id, store)| {
+                let grace_ms = RETIRED_GRACE.as_millis() as i64;
+                let catalog = Arc::new(Catalog::new(id, bucket.clone(), pointers.clone(), grace_ms));
+                Arc::new(PartitionReader::new(store.clone(), catalog, cache.clone()))
+            })
+            .collect();
+        let proposers: Vec<_> =
+            (0..cluster.cluster().partitions).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
+        let log = Arc::new(Proposers(proposers.clone()));
+        let router = Arc::new(Router::new(proposers, stores, clock.clone(), flags.series_limit));
+        let retention = retention(flags);
+        let tasks = Tasks::start(Maintenance {
+            readers: readers.clone(),
+            cache,
+            log: log.clone(),
+            metrics: storage_metrics,
+            router: router.clone(),
+            clock: clock.clone(),
+            cluster: cluster.clone(),
+            slice: flags.seal_interval,
+            retention,
+            idle: Mutex::default(),
+        });
+        let snapshots = snapshot::Folder::new(flags.storage_path.join(SNAPSHOTS_DIR), object_metrics);
+        let source = Arc::new(Local::new(readers.clone()));
+        let slice = flags.seal_interval;
+        Ok(Arc::new(Self { cluster, readers, log, router, source, tasks, clock, retention, slice, snapshots }))
+    }
+
+    pub fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    pub fn source(&self) -> &Arc<dyn SeriesSource> {
+        &self.source
+    }
+
+    /// A number that stays the node's own over restarts.
+    pub fn id(&self) -> u64 {
+        self.cluster.node_id()
+    }
+
+    /// Damaged places that were found in the log when it was opened.
+    pub fn corruptions(&self) -> usize {
+        self.cluster.recovery().quarantined.len()
+    }
+
+    /// How long and how much is kept, as Prometheus words it.
+    pub fn retention_text(&self) -> String {
+        let time = self.retention.time_ms.map(duration::format_ms);
+        let size = self.retention.bytes.map(|bytes| format!("{bytes}B"));
+        time.into_iter().chain(size).collect::<Vec<_>>().join(" or ")
+    }
+
+    fn owner(&self, partition: PartitionId) -> Owner {
+        Owner { node: self.cluster.node_id(), term: self.cluster.partition(partition).term() }
+    }
+
+    /// Hides the samples in the range of all series that satisfy the matchers: in the head through the log, in data files by
+    /// a tombstone in the manifest.
+    pub async fn delete_series(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<(), DeleteError> {
+        for reader in &self.readers {
+            let catalog = reader.catalog();
+            let partition = catalog.partition();
+            self.log.propose(partition, record::delete_series(tenant, matchers, range)).await?;
+            if !catalog.current(tenant).await?.files.is_empty() {
+                let edit = Edit::Delete { matchers: matchers.to_vec(), range };
+                catalog.commit(tenant, &edit, self.owner(partition), self.clock.now_ms()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the reason once the log or a group can no longer be written.
+    pub async fn log_failed(&self) -> String {
+        self.cluster.failed().await
+    }
+
+    /// Finishes what was accepted and closes the log.
+    pub async fn close(&self) {
+        self.tasks.stop().await;
+        self.cluster.shutdown().await;
+    }
+}
+
+async fn open_groups(
+    flags: &ServerFlags,
+    clock: Arc<dyn Clock>,
+    registry: &Registry,
+) -> Result<(cluster::Node, Vec<Arc<Partition>>), OpenError> {
+    let dir = NodeDir::lock(Arc::new(Disk), &flags.storage_path.join(CLUSTER_DIR))?;
+    let stores = Arc::new(Stores::default());
+    let hash_seed = random::<8>().map(u64::from_le_bytes)?;
+    let open = stores.opener(flags, partition::Metrics::register(registry)?, hash_seed);
+    let options = NodeOptions {
+        partitions: flags.partitions,
+        fresh: FreshIds {
+            node: random::<8>().map(u64::from_le_bytes)?,
+            cluster: random::<16>().map(u128::from_le_bytes)?,
+        },
+        log: LogOptions::default(),
+        proposer: ProposerOptions::default(),
+        checkpoints: CheckpointPolicy { age_max: flags.checkpoint_interval, ..CheckpointPolicy::default() },
+        leader_wait_max: LEADER_WAIT_MAX,
+        clock,
+        metrics: ClusterMetrics::register(registry)?,
+    };
+    let cluster = cluster::Node::open(dir, options, open).await?;
+    let stores = stores.take(cluster.cluster().partitions);
+    Ok((cluster, stores))
+}
+
+/// The URL of the flag, or of a folder below the storage path.
+fn object_store_url(flags: &ServerFlags) -> Result<String, OpenError> {
+    if let Some(url) = &flags.object_store {
+        return Ok(url.clone());
+    }
+    let path = flags.storage_path.join(OBJECTS_DIR);
+    let absolute =
+        std::path::absolute(&path).map_err(|source| OpenError::Path { path: path.display().to_string(), source })?;
+    Ok(format!("file://{}", absolute.display()))
+}
+
+/// Time and size as the flags say; the default time when they say neither.
+fn retention(flags: &ServerFlags) -> RetentionRule {
+    let time = match (flags.retention_time, flags.retention_bytes) {
+        (None, None) => Some(RETENTION_DEFAULT),
+        (time, _) => time,
+    };
+    RetentionRule { time_ms: time.map(|time| time.as_millis() as i64), bytes: flags.retention_bytes }
+}
+
+/// The stores that were opened, by partition: the groups know them as state machines only.
+#[derive(Debug, Default)]
+struct Stores(Mutex<Vec<Option<Arc<Partition>>>>);
+
+impl Stores {
+    fn opener(self: &Arc<Self>, flags: &ServerFlags, metrics: partition::Metrics, hash_seed: u64) -> OpenPartition {
+        let (stores, root) = (self.clone(), flags.storage_path.join(HEAD_DIR));
+        Arc::new(move |id: PartitionId| {
+            let options = PartitionOptions { hash_seed, ..PartitionOptions::default() };
+            let dir = root.join(format!("{:04}", id.0));
+            let opened = Partition::open(&dir, Arc::new(OsFileSystem), options, &metrics)?;
+            let store = Arc::new(opened.partition);
+            let mut all = stores.0.lock();
+            if all.len() <= usize::from(id.0) {
+                all.resize(usize::from(id.0) + 1, None);
+            }
+            all[usize::from(id.0)] = Some(store.clone());
+            Ok(Restored { machine: Arc::new(Machine(store)), raft_state: opened.raft_state })
+        })
+    }
+
+    fn take(&self, count: u16) -> Vec<Arc<Partition>> {
+        let stores: Vec<_> = std::mem::take(&mut *self.0.lock()).into_iter().flatten().collect();
+        assert_eq!(stores.len(), usize::from(count), "every partition is opened before the node is");
+        stores
+    }
+}
+
+/// Random bytes from the system.
+pub fn random<const N: usize>() -> Result<[u8; N], OpenError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(OpenError::Entropy)?;
+    Ok(bytes)
+}

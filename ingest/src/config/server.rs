@@ -31,7 +31,8 @@ block! {
     #[derive(Default)]
     pub struct TsdbConfig {
         keys {
-            out_of_order_time_window: PromDuration,
+            /// Absent is not zero: the node then takes its own default.
+            out_of_order_time_window: Option<PromDuration>,
             stale_series_compaction_threshold: f64,
             retention: Option<RetentionConfig>,
             chunk_encoding: Option<ChunkEncoding>,

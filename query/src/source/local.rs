@@ -1,5 +1,7 @@
 //! The partitions of this node, head and data files as one.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use pharos_model::LabelSet;
 use pharos_storage::select::{self, PartitionReader};
@@ -9,12 +11,12 @@ use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesB
 /// Reads every partition that it was given.
 #[derive(Clone, Debug)]
 pub struct Local {
-    readers: Vec<PartitionReader>,
+    readers: Vec<Arc<PartitionReader>>,
 }
 
 impl Local {
     /// One reader for each partition.
-    pub fn new(readers: Vec<PartitionReader>) -> Self {
+    pub fn new(readers: Vec<Arc<PartitionReader>>) -> Self {
         Self { readers }
     }
 }

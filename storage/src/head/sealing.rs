@@ -30,11 +30,21 @@ pub struct SealRule {
     pub out_of_order_window_ms: i64,
     /// Patience beyond the window with senders whose clocks or queues lag. Default 5 min.
     pub grace_ms: i64,
+    /// The head took no sample for the window and the grace: only then may the wall clock close slices. A head that is fed
+    /// history of years ago is behind the clock all the time, and not done.
+    pub idle: bool,
+}
+
+impl SealRule {
+    /// How far beyond a slice's end the newest sample, or the clock of an idle head, has to be.
+    pub fn patience_ms(&self) -> i64 {
+        self.out_of_order_window_ms.saturating_add(self.grace_ms)
+    }
 }
 
 impl Default for SealRule {
     fn default() -> Self {
-        Self { slice_ms: 7_200_000, out_of_order_window_ms: 3_600_000, grace_ms: 300_000 }
+        Self { slice_ms: 7_200_000, out_of_order_window_ms: 3_600_000, grace_ms: 300_000, idle: false }
     }
 }
 
@@ -44,9 +54,9 @@ impl Default for SealRule {
 /// them.
 pub fn sealable(extent: &HeadExtent, rule: &SealRule, now_ms: TimestampMs) -> Vec<BlockSpan> {
     let (Some(min_ts), Some(max_ts)) = (extent.min_ts, extent.max_ts) else { return Vec::new() };
-    let patience = rule.out_of_order_window_ms.saturating_add(rule.grace_ms);
-    let closed_until =
-        max_ts.saturating_sub(patience).max(now_ms.saturating_sub(patience).min(max_ts.saturating_add(rule.slice_ms)));
+    let by_sample = max_ts.saturating_sub(rule.patience_ms());
+    let by_clock = now_ms.saturating_sub(rule.patience_ms()).min(max_ts.saturating_add(rule.slice_ms));
+    let closed_until = if rule.idle { by_sample.max(by_clock) } else { by_sample };
     let mut slices = Vec::new();
     let mut slice = BlockSpan::aligned(min_ts.max(extent.dropped_until_ms), rule.slice_ms);
     while slice.end_ms <= closed_until && slice.start_ms <= max_ts && slices.len() < SLICES_MAX {
@@ -73,7 +83,7 @@ mod tests {
 
     #[test]
     fn slices_close_by_the_newest_sample_or_by_the_clock() {
-        let rule = SealRule { slice_ms: 100, out_of_order_window_ms: 50, grace_ms: 10 };
+        let rule = SealRule { slice_ms: 100, out_of_order_window_ms: 50, grace_ms: 10, idle: true };
         for (min, max, dropped, now, expected) in [
             (10, 159, i64::MIN, 0, vec![]),
             (10, 160, i64::MIN, 0, vec![0]),
@@ -88,6 +98,13 @@ mod tests {
             let starts: Vec<_> = sealable(&extent(min, max, dropped), &rule, now).iter().map(|s| s.start_ms).collect();
             assert_eq!(starts, expected, "min {min} max {max} dropped {dropped} now {now}");
         }
+    }
+
+    #[test]
+    fn the_clock_closes_nothing_of_a_head_that_is_being_fed() {
+        let rule = SealRule { slice_ms: 100, out_of_order_window_ms: 50, grace_ms: 10, idle: false };
+        assert_eq!(sealable(&extent(10, 40, i64::MIN), &rule, i64::MAX), []);
+        assert_eq!(sealable(&extent(10, 160, i64::MIN), &rule, 0).len(), 1);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct CheckpointPolicy {
     pub log_bytes_max: u64,
     /// A group whose checkpoint failed is left alone for so long. Default 30 s.
     pub retry_after: Duration,
+    /// How often the policy is asked. Default 1 s.
+    pub tick: Duration,
 }
 
 impl Default for CheckpointPolicy {
@@ -22,6 +24,7 @@ impl Default for CheckpointPolicy {
             age_max: Duration::from_secs(120),
             log_bytes_max: 512 << 20,
             retry_after: Duration::from_secs(30),
+            tick: Duration::from_secs(1),
         }
     }
 }
@@ -62,6 +65,7 @@ mod tests {
         age_max: Duration::from_secs(60),
         log_bytes_max: 1000,
         retry_after: Duration::from_secs(10),
+        tick: Duration::from_secs(1),
     };
 
     fn group(log_bytes: u64, oldest_segment: u64, age_s: u64) -> GroupLoad {

@@ -5,6 +5,8 @@
 //! renamed, removed) after [`Fs::sync_dir`] of their directory.
 
 mod disk;
+#[cfg(test)]
+pub(crate) mod sim;
 
 use std::fmt::Debug;
 use std::io;

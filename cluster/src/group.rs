@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use openraft::metrics::WaitError;
 use openraft::{BasicNode, Raft};
 use parking_lot::Mutex;
@@ -115,7 +116,11 @@ impl Group {
         let raft = Raft::new(context.node_id, config, NoPeers, store, Adaptor(Arc::clone(&machine))).await;
         let raft = raft.map_err(|error| core_error(error.to_string()))?;
 
-        if let Err(error) = lead(context, id, &raft, resumes).await {
+        let waited = context.leader_wait_max;
+        let led = tokio::time::timeout(waited, lead(context.node_id, id, &raft, resumes)).await;
+        if let Err(error) = led.unwrap_or(Err(GroupError::NoLeader { group: id, waited })) {
+            // The core may wait for a log that cannot write; it ends when the log does.
+            stop_log(&context.log).await;
             stop_core(&raft).await;
             return Err(error);
         }
@@ -137,6 +142,11 @@ impl Group {
 
     pub fn proposer(&self) -> &Proposer {
         &self.proposer
+    }
+
+    /// The term this node is in: it leads the group in it, or another node does.
+    pub fn term(&self) -> u64 {
+        self.raft.metrics().borrow().current_term
     }
 
     /// After this returns, the local state machine has everything that was committed when it was called (Q2, M1).
@@ -181,7 +191,7 @@ impl Group {
         Ok(())
     }
 
-    /// Returns the reason when the core has ended by a failure or by [`Group::shutdown`].
+    /// Returns the reason when the core has ended, by a failure or because the node was stopped.
     pub async fn ended(&self) -> String {
         let mut metrics = self.raft.metrics();
         match metrics.wait_for(|metrics| metrics.running_state.is_err()).await {
@@ -190,8 +200,8 @@ impl Group {
         }
     }
 
-    /// Takes no more commands, finishes those that wait, stops the core.
-    pub async fn shutdown(&self) {
+    /// Takes no more commands and finishes those that wait.
+    async fn drain(&self) {
         self.proposer.close();
         let worker = self.worker.lock().take();
         if let Some(worker) = worker
@@ -199,7 +209,23 @@ impl Group {
         {
             error!(group = %self.id, "the proposer of a group panicked");
         }
-        stop_core(&self.raft).await;
+    }
+}
+
+/// Stops groups and the log they share: takes no more commands, finishes those that wait, closes the log, ends the cores.
+pub(crate) async fn stop(groups: &[Arc<Group>], log: &Arc<Log>, drain_max: Duration) {
+    let drained = join_all(groups.iter().map(|group| group.drain()));
+    if tokio::time::timeout(drain_max, drained).await.is_err() {
+        error!("commands in flight were given up, the log cannot write them");
+    }
+    stop_log(log).await;
+    join_all(groups.iter().map(|group| stop_core(&group.raft))).await;
+}
+
+async fn stop_log(log: &Arc<Log>) {
+    let log = Arc::clone(log);
+    if tokio::task::spawn_blocking(move || log.stop()).await.is_err() {
+        error!("closing the log panicked");
     }
 }
 
@@ -257,21 +283,17 @@ fn replay_range(log: &GroupHandle, machine: &Machine, from: u64, last: u64) -> R
     Ok(next - from)
 }
 
-/// Makes this node the group's leader: at once if it was, by an election of one voter else.
-async fn lead(context: &GroupContext, id: GroupId, raft: &Raft<TypeConfig>, resumes: bool) -> Result<(), GroupError> {
+/// Makes this node the group's leader: at once if it was, by an election of one voter else. Waits until everything is applied.
+async fn lead(node_id: u64, id: GroupId, raft: &Raft<TypeConfig>, resumes: bool) -> Result<(), GroupError> {
     let core_error = |reason: String| GroupError::Core { group: id, reason };
     let initialized = raft.is_initialized().await.map_err(|error| core_error(error.to_string()))?;
     if !initialized {
-        let members = BTreeMap::from([(context.node_id, BasicNode::default())]);
+        let members = BTreeMap::from([(node_id, BasicNode::default())]);
         raft.initialize(members).await.map_err(|error| core_error(error.to_string()))?;
     } else if !resumes {
         raft.trigger().elect().await.map_err(|error| core_error(error.to_string()))?;
     }
-    let waited = context.leader_wait_max;
-    match raft.wait(Some(waited)).current_leader(context.node_id, "leads").await {
-        Ok(_) => {}
-        Err(WaitError::Timeout(..)) => return Err(GroupError::NoLeader { group: id, waited }),
-        Err(WaitError::ShuttingDown) => return Err(core_error("it ended while starting".to_owned())),
-    }
+    let leads = raft.wait(None).current_leader(node_id, "leads").await;
+    leads.map_err(|error| core_error(error.to_string()))?;
     raft.ensure_linearizable().await.map(drop).map_err(|error| core_error(error.to_string()))
 }

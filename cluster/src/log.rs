@@ -11,11 +11,11 @@
 //! Disk full: [`Room`] refuses proposals while everything already proposed has its room. Failed sync: the log ends, see
 //! [`Log::failed`]. Damage: [`RecoveryReport`].
 
+pub mod body;
 pub mod entry;
 pub mod record;
 pub mod segment;
 
-mod body;
 mod handle;
 mod index;
 mod recovery;
@@ -23,6 +23,9 @@ mod repair;
 mod room;
 mod spare;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -42,7 +45,6 @@ use index::GroupLog;
 use spare::{Spare, Spares};
 use writer::{Queue, Writer};
 
-pub use body::commands_len;
 pub use handle::GroupHandle;
 pub use recovery::{GroupLoss, Quarantined, RecoveryReport};
 pub use room::{NoRoom, Reservation, Room};

@@ -6,6 +6,8 @@
 //! The caller locks the directory before it opens anything in it, and opens a partition's store when it is asked to.
 
 mod dir;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,8 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::checkpoint::{CheckpointPolicy, GroupLoad, next_due};
-use crate::group::{Group, GroupContext, GroupError, Restored};
+use crate::group::{Group, GroupContext, GroupError, Restored, stop};
+use crate::log::body::commands_record_len;
 use crate::log::entry::GroupId;
 use crate::log::{Log, LogOptions, OpenError, RecoveryReport};
 use crate::meta::{Cluster, MetaClient, MetaError, MetaMachine};
@@ -43,6 +46,8 @@ pub struct NodeOptions {
     pub checkpoints: CheckpointPolicy,
     /// Longest wait for a group's leader at the start.
     pub leader_wait_max: Duration,
+    /// Longest wait for commands in flight at a stop; a log that cannot write would hold it up for ever.
+    pub drain_max: Duration,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }
@@ -72,6 +77,8 @@ pub enum NodeError {
         "the log in {dir} is gone, but its node {node_id} took part before: a node that lost its log must not come back under its name"
     )]
     LogMissing { dir: String, node_id: u64 },
+    #[error("entries of {entry_bytes_max} bytes do not fit records of {record_bytes_max}")]
+    Limits { entry_bytes_max: usize, record_bytes_max: u64 },
     #[error("opening the metadata")]
     Metadata(#[source] CheckpointError),
     #[error("agreeing on the cluster")]
@@ -99,6 +106,7 @@ pub struct Node {
     recovery: RecoveryReport,
     checkpointer: Mutex<Option<JoinHandle<()>>>,
     stopping: watch::Sender<bool>,
+    drain_max: Duration,
     /// Held to the end: the lock goes last.
     _dir: NodeDir,
 }
@@ -113,6 +121,7 @@ impl Node {
     /// Opens the node in a locked directory. When this returns, the node leads all its groups and everything in the log is
     /// applied. On an error everything is stopped again.
     pub async fn open(mut dir: NodeDir, options: NodeOptions, open: OpenPartition) -> Result<Self, NodeError> {
+        check_limits(&options)?;
         let node_id = dir.node_id(options.fresh.node)?;
         let (log, recovery) = open_log(&dir, &options).await?;
         if dir.is_initialized() && recovery.segments == 0 {
@@ -132,8 +141,9 @@ impl Node {
         let opened = open_partitions(&context, &options, &meta, open).await;
         let (cluster, partitions) = match opened {
             Ok(opened) => opened,
-            Err(error) => {
-                meta_group.shutdown().await;
+            Err((error, opened)) => {
+                let groups: Vec<Arc<Group>> = std::iter::once(meta_group).chain(opened).collect();
+                stop(&groups, &log, options.drain_max).await;
                 return Err(error);
             }
         };
@@ -149,7 +159,8 @@ impl Node {
         };
         let checkpointer = Mutex::new(Some(tokio::spawn(checkpointer.run(stopping.subscribe()))));
         info!(node_id, cluster = cluster.id, partitions = cluster.partitions, "node open");
-        Ok(Self { node_id, cluster, meta, groups, log, recovery, checkpointer, stopping, _dir: dir })
+        let drain_max = options.drain_max;
+        Ok(Self { node_id, cluster, meta, groups, log, recovery, checkpointer, stopping, drain_max, _dir: dir })
     }
 
     pub fn node_id(&self) -> u64 {
@@ -216,12 +227,17 @@ impl Node {
         {
             warn!("the checkpoint task panicked");
         }
-        join_all(self.groups.iter().map(|group| group.shutdown())).await;
-        let log = Arc::clone(&self.log);
-        if tokio::task::spawn_blocking(move || log.stop()).await.is_err() {
-            warn!("closing the log panicked");
-        }
+        stop(&self.groups, &self.log, self.drain_max).await;
     }
+}
+
+/// The largest entry holds one command of the largest size, so its record is that and what stands before it.
+fn check_limits(options: &NodeOptions) -> Result<(), NodeError> {
+    let (entry_bytes_max, record_bytes_max) = (options.proposer.entry_bytes_max, options.log.record_bytes_max);
+    if commands_record_len(std::iter::once(entry_bytes_max)) as u64 > record_bytes_max {
+        return Err(NodeError::Limits { entry_bytes_max, record_bytes_max });
+    }
+    Ok(())
 }
 
 async fn open_log(dir: &NodeDir, options: &NodeOptions) -> Result<(Log, RecoveryReport), NodeError> {
@@ -240,19 +256,14 @@ async fn open_meta(dir: &NodeDir, context: &GroupContext) -> Result<(Arc<Group>,
     Ok((group, client))
 }
 
-/// Agrees on the partition count, then opens all of them, or none.
+/// Agrees on the partition count, then opens all partitions. On an error also returns the groups that were opened.
 async fn open_partitions(
     context: &GroupContext,
     options: &NodeOptions,
     meta: &MetaClient,
     open: OpenPartition,
-) -> Result<(Cluster, Vec<Arc<Group>>), NodeError> {
-    let asked = options.partitions;
-    let fresh = Cluster { id: format!("{:032x}", options.fresh.cluster), partitions: asked };
-    let cluster = meta.found(fresh).await?;
-    if cluster.partitions != asked {
-        return Err(NodeError::Partitions { stored: cluster.partitions, asked });
-    }
+) -> Result<(Cluster, Vec<Arc<Group>>), (NodeError, Vec<Arc<Group>>)> {
+    let cluster = agree(options, meta).await.map_err(|error| (error, Vec::new()))?;
     let opening = (0..cluster.partitions).map(|at| open_partition(context, PartitionId(at), Arc::clone(&open)));
     let mut groups = Vec::new();
     let mut failed = None;
@@ -264,11 +275,19 @@ async fn open_partitions(
     }
     match failed {
         None => Ok((cluster, groups)),
-        Some(error) => {
-            join_all(groups.iter().map(|group| group.shutdown())).await;
-            Err(error)
-        }
+        Some(error) => Err((error, groups)),
     }
+}
+
+/// Founds the cluster at the first start; later makes sure that it is the one asked for.
+async fn agree(options: &NodeOptions, meta: &MetaClient) -> Result<Cluster, NodeError> {
+    let asked = options.partitions;
+    let fresh = Cluster { id: format!("{:032x}", options.fresh.cluster), partitions: asked };
+    let cluster = meta.found(fresh).await?;
+    if cluster.partitions != asked {
+        return Err(NodeError::Partitions { stored: cluster.partitions, asked });
+    }
+    Ok(cluster)
 }
 
 async fn open_partition(
@@ -288,9 +307,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|error| NodeError::Task { reason: error.to_string() })
 }
 
-/// How often the policy is asked.
-const CHECKPOINT_TICK: Duration = Duration::from_secs(1);
-
 /// Makes checkpoints as the policy says, one at a time.
 struct Checkpointer {
     groups: Arc<Vec<Arc<Group>>>,
@@ -303,7 +319,7 @@ impl Checkpointer {
     async fn run(self, mut stopping: watch::Receiver<bool>) {
         let started = self.clock.monotonic();
         let mut last: Vec<LastCheckpoint> = vec![LastCheckpoint { at: started, failed_at: None }; self.groups.len()];
-        let mut tick = tokio::time::interval(CHECKPOINT_TICK);
+        let mut tick = tokio::time::interval(self.policy.tick);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {

@@ -17,8 +17,8 @@ use openraft::error::ClientWriteError;
 use pharos_model::Clock;
 use tokio::sync::oneshot;
 
-use crate::log::record::record_len;
-use crate::log::{NoRoom, Room, commands_len};
+use crate::log::body::commands_record_len;
+use crate::log::{NoRoom, Room};
 use crate::metrics::RaftMetrics;
 use crate::raft::{Answers, Commands, TypeConfig};
 use queue::{Queue, Waiting};
@@ -214,7 +214,7 @@ impl Worker {
     }
 
     async fn write(&self, commands: Vec<Bytes>) -> Result<Answers, ProposeError> {
-        let bytes = record_len(ENTRY_HEAD_BYTES + commands_len(commands.iter().map(Bytes::len)));
+        let bytes = commands_record_len(commands.iter().map(Bytes::len));
         let _room = self.proposer.room.reserve(bytes as u64).await?;
         let sent = self.raft.client_write_ff(Commands(commands)).await;
         self.proposer.metrics.entries.inc();
@@ -227,9 +227,6 @@ impl Worker {
         }
     }
 }
-
-/// What an entry's record has before its commands.
-const ENTRY_HEAD_BYTES: usize = 25;
 
 fn refuse(callers: Vec<oneshot::Sender<Result<Bytes, ProposeError>>>, error: &ProposeError) {
     for caller in callers {

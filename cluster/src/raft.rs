@@ -12,6 +12,9 @@ mod network;
 mod snapshot;
 mod store;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use codec::AppliedState;
 pub(crate) use config::{Answers, Commands, TypeConfig, library_config};
 pub(crate) use machine::{Adaptor, Machine};

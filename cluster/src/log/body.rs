@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use super::entry::{Entry, HardState, LogId, Payload, Vote};
+use super::record::record_len;
 
 const BLANK: u8 = 0;
 const COMMANDS: u8 = 1;
@@ -23,9 +24,16 @@ pub(super) fn entry_len(payload: &Payload) -> usize {
         }
 }
 
-/// Bytes that commands of these lengths take in an entry.
-pub fn commands_len(lengths: impl Iterator<Item = usize>) -> usize {
-    4 + lengths.map(|len| 4 + len).sum::<usize>()
+/// Bytes that a command adds to its own in an entry.
+pub const COMMAND_OVERHEAD_BYTES: usize = 4;
+
+fn commands_len(lengths: impl Iterator<Item = usize>) -> usize {
+    4 + lengths.map(|len| COMMAND_OVERHEAD_BYTES + len).sum::<usize>()
+}
+
+/// Bytes in the log of an entry with commands of these lengths.
+pub fn commands_record_len(lengths: impl Iterator<Item = usize>) -> usize {
+    record_len(ENTRY_HEAD_BYTES + commands_len(lengths))
 }
 
 pub(super) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {

@@ -103,7 +103,7 @@ impl GroupLog {
         self.state.lock().slots.front()?.place.map(|place| place.segment)
     }
 
-    /// Takes consecutive entries in. Returns the epoch to hand to [`GroupLog::place`], and the committed position to write along
+    /// Takes consecutive entries in, following the last one. Returns the epoch to hand to [`GroupLog::place`], and the committed position to write along
     /// if it is new.
     pub(super) fn push(&self, entries: &[Entry]) -> (u32, Option<LogId>) {
         let mut state = self.state.lock();
@@ -111,6 +111,11 @@ impl GroupLog {
         for entry in entries {
             let bytes = record_len(body::entry_len(&entry.payload)) as u32;
             let slot = Slot { epoch: state.epoch, bytes, place: None, entry: Some(Box::new(entry.clone())) };
+            if entry.id.index != state.next_index() {
+                // What comes before is covered by a snapshot, or else the group's next start tells that it is missing.
+                let dropped: Vec<Slot> = state.slots.drain(..).collect();
+                self.forget(state, &dropped);
+            }
             state.push(entry.id, slot);
             state.cached_bytes += u64::from(bytes);
             self.cached_bytes.add(i64::from(bytes));

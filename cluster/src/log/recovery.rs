@@ -133,17 +133,17 @@ struct Tail {
 }
 
 /// One pass over all segments.
-struct Reading {
-    recovered: Recovered,
+pub(super) struct Reading {
+    pub recovered: Recovered,
     report: RecoveryReport,
     tail: Option<Tail>,
     /// Segments to rewrite, with their unreadable ranges.
-    repairs: BTreeMap<u64, Vec<Range<usize>>>,
+    pub repairs: BTreeMap<u64, Vec<Range<usize>>>,
     /// Newest entry to keep of each group that lost some.
     keep: Keep,
 }
 
-fn read(fs: &dyn Fs, dir: &Path) -> Result<Reading, OpenError> {
+pub(super) fn read(fs: &dyn Fs, dir: &Path) -> Result<Reading, OpenError> {
     let io_error = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Io { path, source }

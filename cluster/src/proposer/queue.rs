@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::{ProposeError, ProposerOptions};
+use crate::log::body::COMMAND_OVERHEAD_BYTES;
 use crate::metrics::RaftMetrics;
 
 /// A command and who waits for its answer.
@@ -84,7 +85,8 @@ impl Queue {
         let mut bytes = 0;
         let mut batch = Vec::new();
         while let Some(next) = state.waiting.front() {
-            if !batch.is_empty() && bytes + next.command.len() > self.options.entry_bytes_max {
+            let entry_bytes = bytes + COMMAND_OVERHEAD_BYTES + next.command.len();
+            if !batch.is_empty() && entry_bytes > self.options.entry_bytes_max {
                 break;
             }
             let Some(waiting) = state.waiting.pop_front() else { break };
@@ -92,7 +94,7 @@ impl Queue {
             if waiting.answer.is_closed() {
                 continue;
             }
-            bytes += waiting.command.len();
+            bytes = entry_bytes;
             batch.push(waiting);
         }
         (!batch.is_empty()).then_some(batch)

@@ -1,7 +1,14 @@
 //! Metrics of the long-term half of the store. Names are Prometheus' own where the meaning is the same.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pharos_model::{PartitionId, TenantId};
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntGauge, Registry};
+
+use crate::manifest::Manifest;
 
 /// Registered once for a node; clones share the counters.
 #[derive(Clone, Debug)]
@@ -15,11 +22,21 @@ pub struct StorageMetrics {
     pub compactions_failed: IntCounter,
     /// Samples written to data files.
     pub samples_sealed: IntCounter,
-    pub time_retentions: IntCounter,
+    /// Data files dropped by retention, by time or by size.
+    pub files_expired: IntCounter,
     pub index_cache_hits: IntCounter,
     pub index_cache_misses: IntCounter,
     pub index_cache_bytes: IntGauge,
     pub index_rebuilds: IntCounter,
+    /// Files and bytes of each manifest that the first two gauges sum up.
+    manifests: Arc<Mutex<HashMap<(PartitionId, TenantId), Totals>>>,
+}
+
+/// Data files of one manifest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    files: i64,
+    bytes: i64,
 }
 
 impl StorageMetrics {
@@ -39,9 +56,9 @@ impl StorageMetrics {
                 "Attempts to seal a slice that failed.",
             )?,
             samples_sealed: counter("pharos_storage_samples_sealed_total", "Samples written to data files.")?,
-            time_retentions: counter(
-                "prometheus_tsdb_time_retentions_total",
-                "Times that data files were dropped because retention was exceeded.",
+            files_expired: counter(
+                "pharos_storage_files_expired_total",
+                "Data files that fell out of retention, by time or by size.",
             )?,
             index_cache_hits: counter("pharos_storage_index_cache_hits_total", "Data files found open.")?,
             index_cache_misses: counter(
@@ -53,7 +70,29 @@ impl StorageMetrics {
                 "pharos_storage_index_rebuilds_total",
                 "Indexes that were missing or damaged and were made anew from their data file.",
             )?,
+            manifests: Arc::default(),
         })
+    }
+}
+
+impl StorageMetrics {
+    /// Brings the totals of data files up to date with one tenant's manifest in one partition.
+    pub fn observe(&self, tenant: &TenantId, partition: PartitionId, manifest: &Manifest) {
+        let now = Totals { files: manifest.files.len() as i64, bytes: manifest.bytes() as i64 };
+        let before = self.manifests.lock().insert((partition, tenant.clone()), now).unwrap_or_default();
+        self.blocks_loaded.add(now.files - before.files);
+        self.blocks_bytes.add(now.bytes - before.bytes);
+    }
+
+    /// Leaves a partition out of the totals, because another node leads it now.
+    pub fn forget(&self, partition: PartitionId) {
+        self.manifests.lock().retain(|(of, _), totals| {
+            if *of == partition {
+                self.blocks_loaded.sub(totals.files);
+                self.blocks_bytes.sub(totals.bytes);
+            }
+            *of != partition
+        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads rows of a data file: their pages by range, checked, decoded off the async threads.
 //!
 //! Rows are asked for in ascending order over many calls. A page is fetched once, some further ones that later rows
-//! will want with it, and the page that the last row was in stays decoded.
+//! will want with it, and the page that the last row was in stays, decoded too unless there are too many files for that.
 
 mod decoded;
 mod open;
@@ -51,8 +51,8 @@ impl RowReader {
         &self.file
     }
 
-    /// The pages that have to be fetched before the first `needed` of `rows` can be read in this order, and up to
-    /// `ahead_bytes` more for the others. Each part ascends.
+    /// The pages that have to be fetched before the first `needed` of `rows` can be read, and up to `ahead_bytes` more for
+    /// the others. The needed rows ascend.
     pub(crate) fn missing(&self, rows: &[u32], needed: usize, ahead_bytes: u64) -> Vec<(SampleColumn, usize)> {
         let mut wanted = Vec::new();
         let mut ahead = 0;
@@ -63,29 +63,17 @@ impl RowReader {
             }
             for column in self.file.columns_of(row) {
                 let PagePlace { page, .. } = self.file.page_of(column, row);
-                let last = last_page[column as usize].replace(page);
-                // The decoded page serves only before another one takes its place.
-                let at_hand = last.is_none() && self.decoded_page(column) == Some(page);
-                if last == Some(page) || at_hand || self.fetched[column as usize].contains_key(&page) {
+                let seen = last_page[column as usize].replace(page) == Some(page);
+                if seen || self.fetched[column as usize].contains_key(&page) || wanted.contains(&(column, page)) {
                     continue;
                 }
-                if i < needed {
-                    wanted.push((column, page));
-                } else if !wanted.contains(&(column, page)) {
-                    wanted.push((column, page));
+                wanted.push((column, page));
+                if i >= needed {
                     ahead += u64::from(self.file.index().pages(column)[page].len);
                 }
             }
         }
         wanted
-    }
-
-    fn decoded_page(&self, column: SampleColumn) -> Option<usize> {
-        match column {
-            SampleColumn::Timestamps => self.timestamps.as_ref().map(|decoded| decoded.page),
-            SampleColumn::Mantissas => self.mantissas.as_ref().map(|decoded| decoded.page),
-            SampleColumn::Doubles => self.doubles.as_ref().map(|decoded| decoded.page),
-        }
     }
 
     /// Gives up the decoded pages, which are what takes memory.
@@ -164,7 +152,7 @@ impl RowReader {
         let page = match self.timestamps.take().filter(|decoded| decoded.page == place.page) {
             Some(decoded) => decoded,
             None => {
-                let (mark, bytes) = self.take(SampleColumn::Timestamps, place.page)?;
+                let (mark, bytes) = self.page(SampleColumn::Timestamps, place.page)?;
                 TimestampPage::decode(self.file.index(), place, mark, bytes)?
             }
         };
@@ -176,7 +164,7 @@ impl RowReader {
         let page = match self.mantissas.take().filter(|decoded| decoded.page == place.page) {
             Some(decoded) => decoded,
             None => {
-                let (mark, bytes) = self.take(SampleColumn::Mantissas, place.page)?;
+                let (mark, bytes) = self.page(SampleColumn::Mantissas, place.page)?;
                 ValuePage::decode::<Int64Type>(SampleColumn::Mantissas, place, mark, bytes)?
             }
         };
@@ -188,19 +176,20 @@ impl RowReader {
         let page = match self.doubles.take().filter(|decoded| decoded.page == place.page) {
             Some(decoded) => decoded,
             None => {
-                let (mark, bytes) = self.take(SampleColumn::Doubles, place.page)?;
+                let (mark, bytes) = self.page(SampleColumn::Doubles, place.page)?;
                 ValuePage::decode::<DoubleType>(SampleColumn::Doubles, place, mark, bytes)?
             }
         };
         Ok(self.doubles.insert(page))
     }
 
-    /// Takes a fetched page for decoding and drops those before it, which no later row wants.
-    fn take(&mut self, column: SampleColumn, page: usize) -> Result<(PageMark, Bytes), String> {
+    /// A fetched page for decoding. It stays at hand, for when the decoded one is given up; those before it, which no later
+    /// row wants, do not.
+    fn page(&mut self, column: SampleColumn, page: usize) -> Result<(PageMark, Bytes), String> {
         let fetched = &mut self.fetched[column as usize];
         *fetched = fetched.split_off(&page);
-        let bytes = fetched.remove(&page).ok_or_else(|| format!("page {page} of {} was not fetched", column.path()))?;
-        Ok((self.file.index().pages(column)[page], bytes))
+        let bytes = fetched.get(&page).ok_or_else(|| format!("page {page} of {} was not fetched", column.path()))?;
+        Ok((self.file.index().pages(column)[page], bytes.clone()))
     }
 }
 
@@ -240,6 +229,13 @@ impl DataFile {
         let firsts = &self.page_firsts[column as usize];
         let page = firsts.partition_point(|first| *first <= row) - 1;
         PagePlace { page, first_row: firsts[page] }
+    }
+
+    /// The page that has most of a row, and its compressed bytes.
+    pub(crate) fn main_page(&self, row: u32) -> (usize, u64) {
+        let column = self.columns_of(row).last().unwrap_or(SampleColumn::Timestamps);
+        let PagePlace { page, .. } = self.page_of(column, row);
+        (page, u64::from(self.index.pages(column)[page].len))
     }
 
     /// Fetches pages and verifies each against the index.

@@ -19,7 +19,7 @@ use super::page::{Levels, PageMark, decode_chunk};
 use super::reader::FileIdentity;
 use super::schema::{DEF_VALUE, SampleColumn, label_of_column};
 use crate::object::Bucket;
-use crate::select::ReadError;
+use crate::select::{ReadError, off_thread};
 
 /// Bytes of the trailer: the footer's length and the magic.
 const TRAILER_BYTES: u64 = 8;
@@ -49,9 +49,7 @@ pub(super) async fn rebuild_index(bucket: &Bucket, identity: &FileIdentity) -> s
         at = range.end;
         let pages = offset_index(&metadata, i);
         let work = move || group.index_into(builder, &pages);
-        let indexed = tokio::task::spawn_blocking(work).await;
-        let (grown, read) =
-            indexed.map_err(|panic| damaged(panic.to_string()))?.map_err(|error| damaged(error.to_string()))?;
+        let (grown, read) = off_thread(move || Ok(work())).await?.map_err(|error| damaged(error.to_string()))?;
         builder = grown;
         samples += read;
     }
@@ -76,7 +74,13 @@ async fn read_footer(bucket: &Bucket, key: &str, size: u64) -> std::result::Resu
     let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
     loop {
         let tail = bucket.get_range(key, tail_start..size).await?;
-        match reader.try_parse_sized(&tail, size) {
+        let parse = move || {
+            let parsed = reader.try_parse_sized(&tail, size);
+            Ok((parsed, reader))
+        };
+        let (parsed, returned) = off_thread(parse).await?;
+        reader = returned;
+        match parsed {
             // The page index lies before the footer.
             Err(ParquetError::NeedMoreData(needed))
                 if (needed as u64) < size && size - (needed as u64) < tail_start =>

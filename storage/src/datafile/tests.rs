@@ -203,6 +203,26 @@ async fn rows_scattered_over_many_pages_are_found() {
     }
 }
 
+#[tokio::test]
+async fn rows_beyond_the_first_row_group_are_found() {
+    let row = |i: u32| {
+        (
+            labels(&[("i", &format!("{i:05}"))]),
+            SampleColumns { ts: vec![i64::from(i)], values: vec![f64::from(i) / 4.0] },
+        )
+    };
+    let rows: Rows = (0..66_000).map(row).collect();
+    let (summary, file) = write(&rows);
+    let bucket = bucket_with(file, Some(summary.index.clone())).await;
+    let (opened, _) = DataFile::open(&bucket, &identity(&summary)).await.unwrap();
+    let wanted = [0, 65_535, 65_536, 65_999];
+    let read = read_rows(&bucket, opened, &wanted, TimeRange::ALL, 2).await.unwrap();
+    assert_eq!(read.iter().map(|samples| samples.values[0] * 4.0).collect::<Vec<_>>(), wanted.map(f64::from));
+    bucket.delete(&index_key(KEY)).await.unwrap();
+    let (rebuilt, _) = DataFile::open(&bucket, &identity(&summary)).await.unwrap();
+    assert!(rebuilt.index().encode() == summary.index, "the rebuilt index is another");
+}
+
 /// A flipped bit anywhere in the file either changes nothing that is read or is an error. Never another value.
 #[tokio::test]
 async fn a_flipped_bit_never_gives_another_value() {

@@ -1,3 +1,5 @@
+mod seaweed;
+
 use std::sync::Arc;
 
 use prometheus::Registry;

@@ -16,7 +16,7 @@ use crate::fs::FileSystem;
 /// Requests under way at one time.
 const CONCURRENCY_MAX: usize = 64;
 /// A request is tried again this often, and not after this long.
-const RETRIES_MAX: usize = 5;
+const RETRIES_MAX: usize = 10;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a URL does not open.

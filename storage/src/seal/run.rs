@@ -110,6 +110,8 @@ impl Sealer {
             }
         }
         report.expired = self.expire(&run).await?;
+        let manifest = self.catalog.current(tenant).await?;
+        self.metrics.observe(tenant, self.catalog.partition(), &manifest);
         Ok(report)
     }
 
@@ -150,7 +152,7 @@ impl Sealer {
         self.cache.forget(&keys);
         let files = keys.len();
         self.catalog.commit(run.tenant, &Edit::RemoveFiles(keys), run.owner, run.now_ms).await?;
-        self.metrics.time_retentions.inc();
+        self.metrics.files_expired.inc_by(files as u64);
         info!(tenant = %run.tenant, partition = %self.catalog.partition(), files, "dropped data files out of retention");
         Ok(files)
     }

@@ -33,6 +33,8 @@ async fn sealed_slices_leave_the_head_and_read_the_same() {
     let extent = node.partition.extent(&tenant()).unwrap();
     assert_eq!(extent.dropped_until_ms, 3 * SLICE_MS);
     assert_eq!(node.dump().await, expected);
+    assert_eq!((node.metrics.blocks_loaded.get(), node.metrics.compactions.get()), (2, 2));
+    assert_eq!(node.metrics.blocks_bytes.get() as u64, node.manifest().await.bytes());
     let again = node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
     assert_eq!(again.files, 0);
 }
@@ -100,6 +102,7 @@ async fn retention_drops_files_and_then_their_objects() {
     node.retention = RetentionRule { time_ms: Some(250_000), bytes: None };
     let report = node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
     assert_eq!(report.expired, 1);
+    assert_eq!(node.metrics.blocks_loaded.get(), 1);
     assert!(node.dump().await.values().flatten().all(|(ts, _)| *ts >= SLICE_MS));
     assert!(node.bucket.size(&first.key).await.is_ok(), "queries under way may still read it");
     node.retention = RetentionRule { time_ms: Some(150_000), bytes: None };

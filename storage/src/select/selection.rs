@@ -21,8 +21,11 @@ pub const BATCH_SERIES_MAX: usize = 4_096;
 const HEAD_SAMPLES_GUESS: usize = 480;
 /// Files that are fetched from at one time; their pages are the memory that a batch needs.
 const FILES_AT_ONCE: usize = 16;
-/// A selection over more files than this does not keep decoded pages from batch to batch.
+/// Files of a selection whose last pages stay decoded from batch to batch, some 1.3 MB each. More files than this in one
+/// selection cost the decoding of a page of each for each batch.
 const DECODED_FILES_MAX: usize = 32;
+/// Compressed bytes that a batch may need beyond one page of each file: scattered series make smaller batches.
+const BATCH_FETCH_BYTES_MAX: u64 = 16 << 20;
 /// Compressed bytes fetched ahead for the batches to come, over all files.
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
 /// How many series ahead are looked at for that.
@@ -149,21 +152,25 @@ impl Selection {
     /// Where a batch that begins at the next series ends.
     fn batch_end(&self) -> usize {
         let mut samples = 0;
+        let mut fetch_bytes = 0;
+        let mut pages = vec![None; self.files.len()];
         let last = self.series_count().min(self.next_series + BATCH_SERIES_MAX);
         for series in self.next_series..last {
-            samples += self.sources_of(series).iter().map(|source| self.reckon(*source)).sum::<usize>();
-            if samples >= BATCH_SAMPLES_MAX {
+            for source in self.sources_of(series) {
+                let Some(selected) = self.files.get(source.origin as usize) else {
+                    samples += HEAD_SAMPLES_GUESS;
+                    continue;
+                };
+                samples += selected.file.index().row_samples(source.row) as usize;
+                let (page, bytes) = selected.file.main_page(source.row);
+                let before = pages[source.origin as usize].replace(page);
+                fetch_bytes += if before.is_some_and(|before| before != page) { bytes } else { 0 };
+            }
+            if samples >= BATCH_SAMPLES_MAX || fetch_bytes >= BATCH_FETCH_BYTES_MAX {
                 return series + 1;
             }
         }
         last
-    }
-
-    fn reckon(&self, source: Source) -> usize {
-        match self.files.get(source.origin as usize) {
-            Some(selected) => selected.file.index().row_samples(source.row) as usize,
-            None => HEAD_SAMPLES_GUESS,
-        }
     }
 
     async fn read_batch(&self, series: std::ops::Range<usize>) -> Result<SeriesBatch, ReadError> {
@@ -219,7 +226,6 @@ impl Selection {
         let pages: Vec<_> = stream::iter(fetches).buffered(FILES_AT_ONCE).try_collect().await?;
         let readers = Arc::clone(&self.readers);
         let range = self.range;
-        let keep_decoded = self.files.len() <= DECODED_FILES_MAX;
         off_thread(move || {
             let mut readers = readers.lock();
             let mut parts = Vec::with_capacity(plans.len());
@@ -232,7 +238,7 @@ impl Selection {
                     reader.read(row, range, &mut part.samples)?;
                     part.rows.push((member, start..part.samples.len()));
                 }
-                if !keep_decoded {
+                if plan.file >= DECODED_FILES_MAX {
                     reader.drop_decoded();
                 }
                 parts.push(part);

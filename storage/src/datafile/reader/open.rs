@@ -9,7 +9,7 @@ use super::super::rebuild::rebuild_index;
 use super::super::schema::SampleColumn;
 use crate::manifest::FileEntry;
 use crate::object::{Bucket, ObjectError};
-use crate::select::ReadError;
+use crate::select::{ReadError, off_thread};
 
 /// An open data file: its index is in memory, its pages are fetched as they are wanted.
 #[derive(Debug)]
@@ -48,14 +48,11 @@ impl DataFile {
     /// Opens a file. The index must be of exactly this file; else it is rebuilt, which reads the file once.
     pub(crate) async fn open(bucket: &Bucket, identity: &FileIdentity) -> Result<(Self, IndexOrigin), ReadError> {
         let reason = match bucket.get(&identity.index_key).await {
-            Ok(bytes) => {
-                let opened = tokio::task::spawn_blocking(move || Index::open(&bytes)).await;
-                match opened.map_err(|panic| ReadError::ObjectStore(panic.to_string()))? {
-                    Ok(index) if index.is_of(identity) => return Ok((Self::new(identity, index), IndexOrigin::Object)),
-                    Ok(_) => "it belongs to another data file".to_owned(),
-                    Err(error) => error.to_string(),
-                }
-            }
+            Ok(bytes) => match off_thread(move || Ok(Index::open(&bytes))).await? {
+                Ok(index) if index.is_of(identity) => return Ok((Self::new(identity, index), IndexOrigin::Object)),
+                Ok(_) => "it belongs to another data file".to_owned(),
+                Err(error) => error.to_string(),
+            },
             Err(ObjectError::NotFound { .. }) => "it does not exist".to_owned(),
             Err(error) => return Err(error.into()),
         };

@@ -15,7 +15,6 @@ pub enum Kind {
     Canceled,
     Internal,
     Unavailable,
-    NotFound,
 }
 
 impl Kind {
@@ -27,7 +26,6 @@ impl Kind {
             Self::Canceled => "canceled",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
-            Self::NotFound => "not_found",
         }
     }
 
@@ -39,7 +37,6 @@ impl Kind {
             // nginx' "client closed request", which Prometheus uses too.
             Self::Canceled => StatusCode::from_u16(499).expect("three digits"),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotFound => StatusCode::NOT_FOUND,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `/federate`: the newest sample of every selected series, as a text exposition for another server's scraper.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use pharos_model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Matcher, Sample, TenantId, TimeRange, number};
+use pharos_model::{LabelSet, Sample, TimeRange, number};
 use pharos_query::source::{SampleColumns, SelectRequest, SeriesSource};
 
 use super::api::tenant_of;
@@ -23,10 +23,10 @@ pub async fn federate(State(app): State<Arc<App>>, headers: HeaderMap, params: P
     let now_ms = app.clock.now_ms();
     // The lookback window is open on the left, as everywhere in PromQL.
     let range = TimeRange::new(now_ms - app.flags.query_lookback.as_millis() as i64 + 1, now_ms);
-    let mut found = Vec::new();
-    let mut seen = HashSet::new();
+    let mut found = BTreeMap::new();
     for matchers in matcher_sets {
-        newest_samples(&**app.node.source(), &tenant, matchers, range, &mut found, &mut seen).await?;
+        let request = SelectRequest { tenant: tenant.clone(), matchers, range };
+        newest_samples(&**app.node.source(), &request, &mut found).await?;
     }
     let text = exposition(found, &app.external_labels());
     let mut response = text.into_response();
@@ -37,22 +37,18 @@ pub async fn federate(State(app): State<Arc<App>>, headers: HeaderMap, params: P
 
 async fn newest_samples(
     source: &dyn SeriesSource,
-    tenant: &TenantId,
-    matchers: Vec<Matcher>,
-    range: TimeRange,
-    found: &mut Vec<(LabelSet, Sample)>,
-    seen: &mut HashSet<LabelSet>,
+    request: &SelectRequest,
+    found: &mut BTreeMap<LabelSet, Sample>,
 ) -> Result<(), ApiError> {
-    let request = SelectRequest { tenant: tenant.clone(), matchers, range };
     let mut scratch = SampleColumns::default();
     for partition in 0..source.partitions() {
-        let mut selection = source.select(partition, &request).await?;
+        let mut selection = source.select(partition, request).await?;
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
                 let samples = batch.samples(i, &mut scratch)?;
                 let (Some(&ts), Some(&value)) = (samples.ts.last(), samples.values.last()) else { continue };
-                if !is_stale(value) && seen.insert(batch.labels(i).clone()) {
-                    found.push((batch.labels(i).clone(), Sample { ts, value }));
+                if !is_stale(value) {
+                    found.insert(batch.labels(i).clone(), Sample { ts, value });
                 }
             }
         }
@@ -62,7 +58,8 @@ async fn newest_samples(
 
 /// The text format 0.0.4, one untyped block a metric. External labels are added where a series lacks them; a series
 /// without an instance gets an empty one, so that the scraping server does not add its own.
-fn exposition(mut found: Vec<(LabelSet, Sample)>, external: &LabelSet) -> String {
+fn exposition(found: BTreeMap<LabelSet, Sample>, external: &LabelSet) -> String {
+    let mut found: Vec<_> = found.into_iter().collect();
     found.sort_by(|(a, _), (b, _)| (a.metric_name(), a).cmp(&(b.metric_name(), b)));
     let mut out = String::new();
     let mut last_name: Option<String> = None;
@@ -112,11 +109,11 @@ mod tests {
         let series = |pairs: &[(&str, &str)], value| {
             (LabelSet::from_pairs(pairs.iter().copied()), Sample { ts: 6_000_000, value })
         };
-        let found = vec![
+        let found = BTreeMap::from([
             series(&[("__name__", "b"), ("foo", "x\"y")], 2.0),
             series(&[("__name__", "a"), ("instance", "i"), ("zone", "own")], f64::INFINITY),
             series(&[("__name__", "b"), ("foo", "a")], 1e22),
-        ];
+        ]);
         let external = LabelSet::from_pairs([("zone", "ie")]);
         assert_eq!(
             exposition(found, &external),

@@ -48,7 +48,8 @@ pub async fn bind(addresses: &[String]) -> io::Result<Vec<TcpListener>> {
 pub async fn serve(listeners: Vec<TcpListener>, gate: Gate, limits: Limits, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
-    let acceptors = listeners.iter().map(|listener| accept_loop(listener, &gate, limits, &slots, &graceful, &stop));
+    let acceptor = Acceptor { gate, limits, slots, graceful: &graceful, stop: &stop };
+    let acceptors = listeners.iter().map(|listener| acceptor.run(listener));
     futures::future::join_all(acceptors).await;
     drop(listeners);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
@@ -56,36 +57,40 @@ pub async fn serve(listeners: Vec<TcpListener>, gate: Gate, limits: Limits, stop
     }
 }
 
-async fn accept_loop(
-    listener: &TcpListener,
-    gate: &Gate,
+/// What the accept loops share.
+struct Acceptor<'a> {
+    gate: Gate,
     limits: Limits,
-    slots: &Arc<Semaphore>,
-    graceful: &GracefulShutdown,
-    stop: &CancellationToken,
-) {
-    loop {
-        let slot = tokio::select! {
-            () = stop.cancelled() => return,
-            slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
-        };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let connection = graceful.watch(connection(stream, gate.clone(), limits));
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        debug!(%peer, %error, "connection ended");
-                    }
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+    slots: Arc<Semaphore>,
+    graceful: &'a GracefulShutdown,
+    stop: &'a CancellationToken,
+}
+
+impl Acceptor<'_> {
+    async fn run(&self, listener: &TcpListener) {
+        loop {
+            let slot = tokio::select! {
+                () = self.stop.cancelled() => return,
+                slot = self.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
+            };
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = self.graceful.watch(connection(stream, self.gate.clone(), self.limits));
+                    tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            debug!(%peer, %error, "connection ended");
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
             }
         }
     }

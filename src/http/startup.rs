@@ -25,10 +25,6 @@ impl Gate {
     pub fn open(&self, router: Router) {
         self.router.store(Some(Arc::new(router)));
     }
-
-    pub fn is_open(&self) -> bool {
-        self.router.load().is_some()
-    }
 }
 
 impl<B> Service<Request<B>> for Gate

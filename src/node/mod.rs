@@ -45,6 +45,8 @@ const OBJECTS_DIR: &str = "objects";
 const SNAPSHOTS_DIR: &str = "snapshots";
 /// Longest wait for the groups to have their leaders: a node alone elects itself at once.
 const LEADER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest wait at the end for commands that were already taken.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Objects that a manifest no longer names are deleted after this long; a query that began before may still read them.
 const RETIRED_GRACE: Duration = Duration::from_secs(15 * 60);
 /// How long samples are kept where neither flag nor size says otherwise.
@@ -214,6 +216,7 @@ async fn open_groups(
         proposer: ProposerOptions::default(),
         checkpoints: CheckpointPolicy { age_max: flags.checkpoint_interval, ..CheckpointPolicy::default() },
         leader_wait_max: LEADER_WAIT_MAX,
+        drain_max: DRAIN_MAX,
         clock,
         metrics: ClusterMetrics::register(registry)?,
     };

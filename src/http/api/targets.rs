@@ -138,7 +138,9 @@ pub async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap, params: P
             }
             None => status.metadata(),
         };
-        of_target.into_iter().for_each(|(family, metadata)| drop(families.entry(family).or_default().insert(metadata)));
+        for (family, metadata) in of_target {
+            families.entry(family).or_default().insert(metadata);
+        }
     }
     for (family, metadata) in app.receiver.metadata().list(&tenant_of(&headers)?) {
         if metric.is_none_or(|metric| metric == &*family) {

@@ -33,6 +33,11 @@ pub async fn run(kinds: &[Kind], root: &Path, archive: &Path, now_ms: i64) -> Re
             server.write(body).await?;
             samples += count;
         }
+        // A sample of now tells the store that the slice of then is over.
+        let mut over = Vec::new();
+        let labels = [("__name__", "over"), ("instance", "localhost:9100"), ("job", "node")];
+        series_fields(&mut over, &label_fields(labels), now_ms, 1.0);
+        server.write(snap::raw::Encoder::new().compress_vec(&over)?.into()).await?;
         server.flush().await?;
         let size = match kind {
             Kind::Pharos => sealed_bytes(&server).await?,
@@ -63,7 +68,8 @@ async fn sealed_bytes(server: &Server) -> Result<u64> {
 
 async fn merged_bytes(server: &Server) -> Result<u64> {
     reqwest::get(server.url("/internal/force_merge")).await?;
-    let stored = |path: &Path| path.to_string_lossy().contains("/data/data/") || path.to_string_lossy().contains("/indexdb/");
+    let stored =
+        |path: &Path| path.to_string_lossy().contains("/data/data/") || path.to_string_lossy().contains("/indexdb/");
     let mut last = u64::MAX;
     loop {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -78,7 +84,8 @@ async fn merged_bytes(server: &Server) -> Result<u64> {
 /// The texts of the archive in the order of their names.
 fn read_scrapes(archive: &Path) -> Result<Vec<String>> {
     let folder = tempfile::tempdir()?;
-    let status = Command::new("tar").arg("-xJf").arg(archive).arg("-C").arg(folder.path()).stderr(Stdio::inherit()).status();
+    let status =
+        Command::new("tar").arg("-xJf").arg(archive).arg("-C").arg(folder.path()).stderr(Stdio::inherit()).status();
     ensure!(status.context("run tar")?.success(), "tar could not read {}", archive.display());
     let mut paths: Vec<_> = std::fs::read_dir(folder.path())?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
@@ -110,7 +117,12 @@ fn request(text: &str, ts: i64) -> (Bytes, usize) {
         pairs.push(("instance".into(), "localhost:9100".into()));
         pairs.push(("job".into(), "node".into()));
         pairs.sort();
-        series_fields(&mut body, &label_fields(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))), ts, value);
+        series_fields(
+            &mut body,
+            &label_fields(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+            ts,
+            value,
+        );
         count += 1;
     }
     (snap::raw::Encoder::new().compress_vec(&body).expect("a body far below snappy's limit").into(), count)

@@ -41,7 +41,9 @@ impl Kind {
             let here = std::env::current_exe().ok()?;
             return Some(here.with_file_name("pharos")).filter(|path| path.exists());
         }
-        std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(self.name())).find(|path| path.exists())
+        std::env::split_paths(&std::env::var_os("PATH")?)
+            .map(|folder| folder.join(self.name()))
+            .find(|path| path.exists())
     }
 
     fn ready_path(self) -> &'static str {

@@ -69,12 +69,8 @@ async fn measure(servers: &[Server], expression: &str, steps: i64, rounds: usize
     let start = if steps == 1 { end } else { end - (rounds as i64 * INTERVAL_MS) / 2 };
     let step = if steps == 1 { 1000 } else { (end - start) / (steps - 1) };
     let seconds = |ms: i64| format!("{}", ms as f64 / 1000.0);
-    let parameters = [
-        ("query", expression.to_owned()),
-        ("start", seconds(start)),
-        ("end", seconds(end)),
-        ("step", seconds(step)),
-    ];
+    let parameters =
+        [("query", expression.to_owned()), ("start", seconds(start)), ("end", seconds(end)), ("step", seconds(step))];
     let mut figure = Figure::new(format!("{expression} @ {steps}"), "CPU-ms");
     let mut answers = Vec::new();
     for server in servers {
@@ -99,7 +95,9 @@ fn by_series(result: Value) -> Answer {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|point| (point[0].to_string(), point[1].as_str().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)))
+            .map(|point| {
+                (point[0].to_string(), point[1].as_str().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN))
+            })
             .collect()
     };
     let key = |series: &Value| {

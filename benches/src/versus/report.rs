@@ -31,7 +31,15 @@ pub fn print(title: &str, figures: &[Figure]) {
     println!("\n## {title}");
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(["figure", "unit", "pharos", "prometheus", "victoria-metrics", "/ prometheus", "/ victoria-metrics"]);
+    table.set_header([
+        "figure",
+        "unit",
+        "pharos",
+        "prometheus",
+        "victoria-metrics",
+        "/ prometheus",
+        "/ victoria-metrics",
+    ]);
     for figure in figures {
         let value = |kind| figure.values.get(&kind).map_or_else(|| "-".to_owned(), |value| number(*value));
         let ratio = |kind| figure.ratio(kind).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
@@ -50,7 +58,8 @@ pub fn print(title: &str, figures: &[Figure]) {
 
 /// Geometric mean of our ratios to a peer.
 pub fn geometric_mean(figures: &[Figure], peer: Kind) -> Option<f64> {
-    let ratios: Vec<f64> = figures.iter().filter_map(|figure| figure.ratio(peer)).filter(|ratio| *ratio > 0.0).collect();
+    let ratios: Vec<f64> =
+        figures.iter().filter_map(|figure| figure.ratio(peer)).filter(|ratio| *ratio > 0.0).collect();
     (!ratios.is_empty()).then(|| (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp())
 }
 

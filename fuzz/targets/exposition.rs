@@ -1,21 +1,26 @@
-//! Any body in any format parses to its end or fails at a position.
+//! Any body in any format parses to its end or fails at a position, and so do the labels of every sample and exemplar in it.
+//! The first byte chooses the format: `o` OpenMetrics, `p` protobuf, anything else Prometheus text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use pharos_ingest::exposition::{Event, Format, Parser};
 use pharos_ingest::label_limits::LabelLimits;
 
-fuzz_target!(|input: (u8, &[u8])| {
-    let (choice, body) = input;
-    let format = match choice % 3 {
-        0 => Format::Text,
-        1 => Format::OpenMetrics,
-        _ => Format::Protobuf,
+fuzz_target!(|input: &[u8]| {
+    let Some((choice, body)) = input.split_first() else { return };
+    let format = match choice {
+        b'o' => Format::OpenMetrics,
+        b'p' => Format::Protobuf,
+        _ => Format::Text,
     };
     let mut parser = Parser::new(body, format);
     while let Ok(Some(event)) = parser.next() {
         if let Event::Sample(sample) = event {
-            let _ = sample.labels(&LabelLimits::default());
+            let labels = sample.labels(&LabelLimits::CEILING);
+            assert!(labels.is_err() || !sample.series.is_empty(), "a series needs a text to be known by");
+            if let Some(exemplar) = sample.exemplar {
+                let _ = exemplar.labels(&LabelLimits::CEILING);
+            }
         }
     }
 });

@@ -1,15 +1,19 @@
-//! Any text parses or fails; what parses prints to a text that parses to the same.
+//! Any text parses or fails; what parses prints, in one line and laid out over lines, to a text that parses to the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pharos_promql::{ParserOptions, parse_expr};
+use pharos_promql::{ParserOptions, parse_expr, parse_metric_selector, parse_series_description};
 
 fuzz_target!(|text: &str| {
-    if let Ok(expr) = parse_expr(text, &ParserOptions::ALL) {
-        let printed = expr.to_string();
-        let again = parse_expr(&printed, &ParserOptions::ALL).unwrap_or_else(|error| panic!("{printed}: {error}"));
-        assert_eq!(again.to_string(), printed);
-        pharos_promql::pretty(&expr);
-        pharos_promql::to_json(&expr);
+    let _ = parse_metric_selector(text, &ParserOptions::default());
+    let _ = parse_series_description(text);
+    let Ok(expr) = parse_expr(text, &ParserOptions::ALL) else { return };
+    expr.to_json();
+    let printed = expr.to_string();
+    for again in [&printed, &expr.pretty()] {
+        match parse_expr(again, &ParserOptions::ALL) {
+            Ok(same) => assert_eq!(same.to_string(), printed, "from {again:?}"),
+            Err(error) => panic!("{again:?}: {error}"),
+        }
     }
 });

@@ -1,0 +1,180 @@
+//! A data file with bytes changed, by itself and beside its index: reading gives an error or, where the index vouches for every page,
+//! exactly what was written.
+//!
+//! Without its index object the file's own footer is believed as far as it goes: the index is made from it, under a manifest
+//! that names the changed file's checksum. What is read then may be anything, but reading ends and does not panic.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use arbitrary::Arbitrary;
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use object_store::memory::InMemory;
+use pharos_model::{LabelSet, PartitionId, TenantId, TimeRange, TimestampMs};
+use pharos_storage::datafile::{FileCache, FileSummary, LabelCensus, Writer};
+use pharos_storage::fs::OsFileSystem;
+use pharos_storage::manifest::{Catalog, Edit, FileEntry, MemoryPointers, Owner};
+use pharos_storage::metrics::StorageMetrics;
+use pharos_storage::object::{Bucket, ObjectMetrics};
+use pharos_storage::partition::{Metrics, Partition, PartitionOptions};
+use pharos_storage::select::{PartitionReader, ReadError, SampleColumns, SelectRequest};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+const KEY: &str = "file.parquet";
+const INDEX_KEY: &str = "file.idx";
+const PARTITION: PartitionId = PartitionId(0);
+const OWNER: Owner = Owner { node: 1, term: 1 };
+const START_MS: TimestampMs = 1_700_000_000_000;
+const SERIES: usize = 12;
+const EDITS_MAX: usize = 16;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    has_index: bool,
+    edits: Vec<Overwrite>,
+    /// Bytes that are missing at the end.
+    cut: Option<u16>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Overwrite {
+    at: u16,
+    bytes: [u8; 4],
+    len: u8,
+}
+
+fuzz_target!(|input: Input| {
+    let original = &FIXTURE.file;
+    let file = damaged(original, &input);
+    let entry = if input.has_index { entry(original) } else { entry(&file) };
+    let read = FIXTURE.runtime.block_on(read(file, input.has_index, entry));
+    if input.has_index
+        && let Ok(read) = read
+    {
+        assert_eq!(read, FIXTURE.rows, "the index let a wrong value pass");
+    }
+});
+
+/// Bits of the values of each series.
+type Rows = BTreeMap<LabelSet, Vec<(TimestampMs, u64)>>;
+
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
+
+/// What all runs share: a file as it was written, and a partition whose head is empty.
+struct Fixture {
+    file: Vec<u8>,
+    summary: FileSummary,
+    rows: Rows,
+    runtime: Runtime,
+    partition: Arc<Partition>,
+    object_metrics: ObjectMetrics,
+    storage_metrics: StorageMetrics,
+    #[expect(dead_code, reason = "held for its drop")]
+    dir: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let rows: Rows = (0..SERIES).map(|i| (labels(i), samples(i))).collect();
+        let mut census = LabelCensus::default();
+        rows.keys().for_each(|labels| census.count(labels));
+        let mut writer = Writer::new(Vec::new(), census.promoted()).expect("a schema of a few labels");
+        for (labels, samples) in &rows {
+            let ts = samples.iter().map(|(ts, _)| *ts).collect();
+            let values = samples.iter().map(|(_, bits)| f64::from_bits(*bits)).collect();
+            writer.append(labels, &SampleColumns { ts, values }).expect("sorted rows");
+        }
+        let (summary, file) = writer.finish().expect("writing to memory");
+        let registry = prometheus::Registry::new();
+        let dir = tempfile::tempdir().expect("a folder");
+        let metrics = Metrics::register(&registry).expect("a registry of its own");
+        let opened = Partition::open(dir.path(), Arc::new(OsFileSystem), PartitionOptions::default(), &metrics);
+        Self {
+            file,
+            summary,
+            rows,
+            runtime: Builder::new_current_thread().build().expect("a runtime without drivers"),
+            partition: Arc::new(opened.expect("an empty folder").partition),
+            object_metrics: ObjectMetrics::register(&registry).expect("names that differ"),
+            storage_metrics: StorageMetrics::register(&registry).expect("names that differ"),
+            dir,
+        }
+    }
+}
+
+fn labels(i: usize) -> LabelSet {
+    let (series, half) = (format!("s{i:02}"), if i < SERIES / 2 { "first" } else { "" });
+    LabelSet::from_pairs([("__name__", "metric"), ("series", &series), ("half", half)])
+}
+
+/// Integers, decimals, doubles that are none, both in one series, constants, special values.
+fn samples(i: usize) -> Vec<(TimestampMs, u64)> {
+    let value = |n: usize| match i % 6 {
+        0 => (n * n) as f64,
+        1 => (n * 25) as f64 / 100.0,
+        2 => 1.0 / (n + 3) as f64,
+        3 if n % 2 == 0 => std::f64::consts::PI * n as f64,
+        3 => n as f64,
+        4 => 7.0,
+        _ => [f64::NAN, f64::INFINITY, -0.0, f64::from_bits(0x7ff0_0000_0000_0002)][n % 4],
+    };
+    (0..40 + i).map(|n| (START_MS + (n * 15_000 + n % 3) as i64, value(n).to_bits())).collect()
+}
+
+fn damaged(original: &[u8], input: &Input) -> Vec<u8> {
+    let mut file = original.to_vec();
+    file.truncate(original.len().saturating_sub(usize::from(input.cut.unwrap_or(0))));
+    for Overwrite { at, bytes, len } in input.edits.iter().take(EDITS_MAX) {
+        let places = file.iter_mut().skip(usize::from(*at)).take(usize::from(*len % 5));
+        places.zip(bytes).for_each(|(place, byte)| *place = *byte);
+    }
+    file
+}
+
+/// What a manifest says of a file with these bytes.
+fn entry(file: &[u8]) -> FileEntry {
+    let FileSummary { rows, samples, times, ref index, .. } = FIXTURE.summary;
+    let (min_ts, max_ts) = times.expect("the file has rows");
+    FileEntry {
+        key: KEY.to_owned(),
+        start_ms: min_ts,
+        end_ms: max_ts + 1,
+        min_ts,
+        max_ts,
+        level: 0,
+        rows,
+        samples,
+        bytes: file.len() as u64,
+        index_bytes: index.len() as u64,
+        crc: crc32fast::hash(file),
+        owner: OWNER,
+        read_at_version: 0,
+    }
+}
+
+async fn read(file: Vec<u8>, has_index: bool, entry: FileEntry) -> Result<Rows, ReadError> {
+    let bucket = Bucket::new(Arc::new(InMemory::new()), "", FIXTURE.object_metrics.clone());
+    bucket.put(KEY, file.into()).await.expect("memory takes it");
+    if has_index {
+        bucket.put(INDEX_KEY, Bytes::from_static(&FIXTURE.summary.index)).await.expect("memory takes it");
+    }
+    let tenant = TenantId::anonymous();
+    let catalog = Catalog::new(PARTITION, bucket, Arc::new(MemoryPointers::default()), i64::MAX);
+    catalog.commit(&tenant, &Edit::AddFile(entry), OWNER, START_MS).await.expect("the first commit");
+    let cache = FileCache::new(0, FIXTURE.storage_metrics.clone());
+    let reader = PartitionReader::new(Arc::clone(&FIXTURE.partition), Arc::new(catalog), Arc::new(cache));
+    let request = SelectRequest { tenant, matchers: Vec::new(), range: TimeRange::ALL };
+    let mut selection = reader.select(&request).await?;
+    let mut rows = Rows::new();
+    while let Some(batch) = selection.next_batch().await? {
+        for i in 0..batch.len() {
+            let (ts, values) = batch.samples(i);
+            let samples = ts.iter().copied().zip(values.iter().map(|value| value.to_bits()));
+            rows.insert(batch.labels(i).clone(), samples.collect());
+        }
+    }
+    Ok(rows)
+}

@@ -36,6 +36,8 @@ struct State {
     committed_written: Option<LogId>,
     first_index: u64,
     slots: VecDeque<Slot>,
+    /// One for each purge and truncation whose record is not on disk yet: the oldest segment that held entries before it.
+    pins: VecDeque<Pin>,
     /// Who proposed the entries, run-length encoded: each from its index to the next one's.
     leaders: VecDeque<LogId>,
     /// Bytes of all records of live entries.
@@ -46,6 +48,16 @@ struct State {
     cached_bytes: u64,
     /// No entry before this one is in memory.
     cached_from: u64,
+}
+
+/// What must stay on disk until a purge or truncation is: recovery needs every entry that is not known to be gone.
+#[derive(Clone, Copy, Debug)]
+enum Pin {
+    /// The group had no entries.
+    Nothing,
+    From(u64),
+    /// The first entry has no place yet.
+    Everything,
 }
 
 #[derive(Debug)]
@@ -100,7 +112,14 @@ impl GroupLog {
 
     /// The oldest segment with an entry that is not purged.
     pub(super) fn oldest_segment(&self) -> Option<u64> {
-        self.state.lock().slots.front()?.place.map(|place| place.segment)
+        let state = self.state.lock();
+        let pinned = state.pins.iter().filter_map(|pin| match pin {
+            Pin::Nothing => None,
+            Pin::From(segment) => Some(*segment),
+            Pin::Everything => Some(0),
+        });
+        let first = state.slots.front().and_then(|slot| slot.place).map(|place| place.segment);
+        pinned.chain(first).min()
     }
 
     /// Takes consecutive entries in, following the last one. Returns the epoch to hand to [`GroupLog::place`], and the committed position to write along
@@ -142,6 +161,7 @@ impl GroupLog {
     pub(super) fn truncate(&self, index: u64) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        state.pin();
         state.epoch += 1;
         state.cached_from = state.cached_from.min(index);
         let keep = index.saturating_sub(state.first_index) as usize;
@@ -156,6 +176,7 @@ impl GroupLog {
     pub(super) fn purge(&self, upto: LogId) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        state.pin();
         state.hard.purged = state.hard.purged.max(Some(upto));
         let count = (upto.index + 1).saturating_sub(state.first_index) as usize;
         let dropped: Vec<Slot> = state.slots.drain(..count.min(state.slots.len())).collect();
@@ -164,6 +185,11 @@ impl GroupLog {
             state.leaders.pop_front();
         }
         self.forget(state, &dropped);
+    }
+
+    /// The record of the oldest purge or truncation that was handed in is on disk.
+    pub(super) fn unpin(&self) {
+        self.state.lock().pins.pop_front();
     }
 
     fn forget(&self, state: &mut State, dropped: &[Slot]) {
@@ -230,6 +256,13 @@ impl GroupLog {
 }
 
 impl State {
+    fn pin(&mut self) {
+        self.pins.push_back(match self.slots.front() {
+            None => Pin::Nothing,
+            Some(slot) => slot.place.map_or(Pin::Everything, |place| Pin::From(place.segment)),
+        });
+    }
+
     fn push(&mut self, id: LogId, slot: Slot) {
         if self.slots.is_empty() {
             self.first_index = id.index;

@@ -195,6 +195,9 @@ impl Writer {
             self.put_request(request)?;
         }
         self.flush()?;
+        for request in batch.iter().filter(|request| matches!(request.work, Work::Truncate(_) | Work::Purge(_))) {
+            request.group.unpin();
+        }
         if std::mem::take(&mut self.purged) {
             self.free_segments();
         }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use crate::harness::{NO_SCRAPES, Node, eventually, now_ms, send, write_request};
+use crate::harness::{NO_SCRAPES, Node, WrittenSeries, eventually, now_ms, send, write_request};
 
 const WRITE_HEADERS: [(&str, &str); 2] = [("content-encoding", "snappy"), ("content-type", "application/x-protobuf")];
 
@@ -15,7 +15,7 @@ fn feed(address: &str, start: i64, next: &AtomicI64, stop: &AtomicBool) -> i64 {
         let samples = [(start + second * 1000, second as f64)];
         let labels: Vec<[(&str, &str); 3]> =
             names.iter().map(|i| [("__name__", "fed"), ("instance", i.as_str()), ("job", "crash")]).collect();
-        let series: Vec<(&[(&str, &str)], &[(i64, f64)])> =
+        let series: Vec<WrittenSeries<'_>> =
             labels.iter().map(|labels| (labels.as_slice(), samples.as_slice())).collect();
         let body = write_request(&series);
         if let Some((204, _)) = send("POST /api/v1/write HTTP/1.1", address, &WRITE_HEADERS, &body) {

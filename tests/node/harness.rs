@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// Sends samples by remote write.
-    pub fn write(&self, series: &[(&[(&str, &str)], &[(i64, f64)])]) -> (u16, String) {
+    pub fn write(&self, series: &[WrittenSeries<'_>]) -> (u16, String) {
         self.post("/api/v1/write", &WRITE_HEADERS, &write_request(series))
     }
 
@@ -130,6 +130,9 @@ impl Drop for Node {
         let _ = self.child.wait();
     }
 }
+
+/// Labels and samples of one series of a write request.
+pub type WrittenSeries<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
 
 /// Headers of a remote-write 1.0 request.
 pub const WRITE_HEADERS: [(&str, &str); 3] = [
@@ -215,7 +218,7 @@ fn unchunk(mut body: &str) -> String {
 }
 
 /// A compressed remote-write body. Labels must be sorted for a well-formed request.
-pub fn write_request(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
+pub fn write_request(series: &[WrittenSeries<'_>]) -> Vec<u8> {
     let mut request = Vec::new();
     for (labels, samples) in series {
         let mut one = Vec::new();

@@ -158,7 +158,7 @@ impl Maintenance {
 }
 
 /// Tenants with a head, and those that have only data files left.
-async fn tenants(reader: &PartitionReader) -> Result<Vec<TenantId>, PointerError> {
+pub(super) async fn tenants(reader: &PartitionReader) -> Result<Vec<TenantId>, PointerError> {
     let mut tenants = reader.partition().tenants();
     tenants.extend(reader.catalog().tenants().await?);
     tenants.sort_unstable();

@@ -10,6 +10,7 @@ use pharos_storage::object::{Bucket, ObjectMetrics, UrlError};
 use pharos_storage::seal::SealError;
 use pharos_storage::snapshot::Snapshot;
 
+use super::maintenance::tenants;
 use super::{Node, random};
 
 /// Why no snapshot was made. What is left of it is in a folder that no other snapshot uses.
@@ -55,10 +56,6 @@ impl Node {
         let name = format!("{}-{:016x}", time.format("%Y%m%dT%H%M%SZ"), u64::from_le_bytes(number));
         let target = self.snapshots.create(&name)?;
         for reader in &self.readers {
-            let mut tenants = reader.partition().tenants();
-            tenants.extend(reader.catalog().tenants().await?);
-            tenants.sort_unstable();
-            tenants.dedup();
             let snapshot = Snapshot {
                 partition: reader.partition(),
                 catalog: reader.catalog(),
@@ -66,7 +63,7 @@ impl Node {
                 owner: self.owner(reader.catalog().partition()),
                 with_head: !skip_head,
             };
-            for tenant in tenants {
+            for tenant in tenants(reader).await? {
                 snapshot.write(&tenant, &target).await?;
             }
         }

@@ -18,7 +18,8 @@ if [ -n "$missing" ]; then
 	fi
 fi
 python=${PYTHON:-python3}
-for module in duckdb:duckdb prometheus_api_client:prometheus-api-client; do
+# The client's classes for metrics need pandas, which it does not bring unless asked.
+for module in duckdb:duckdb prometheus_api_client.metric:prometheus-api-client[dataframe]; do
 	name=${module%%:*} package=${module##*:}
 	"$python" -c "import $name" 2>/dev/null && continue
 	"$python" -m pip install -q "$package" >>/tmp/pharos-peers.log 2>&1 ||

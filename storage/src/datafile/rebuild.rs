@@ -1,7 +1,7 @@
 //! Makes the index of a data file from the data file alone.
 //!
-//! Reads the file once from front to back, a row group at a time, and believes nothing before the whole file has
-//! the checksum that the manifest names.
+//! Reads the file from front to back, a row group at a time, twice: first for its checksum, because nothing is parsed
+//! before the whole file is known to be what the manifest names.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,8 @@ use crate::select::{ReadError, off_thread};
 /// Bytes of the trailer: the footer's length and the magic.
 const TRAILER_BYTES: u64 = 8;
 const MAGIC_BYTES: u64 = 4;
+/// Bytes that are fetched at a time for the checksum.
+const CHECKSUM_READ_BYTES: u64 = 8 << 20;
 /// Largest footer that is read.
 const FOOTER_BYTES_MAX: u64 = 256 << 20;
 
@@ -33,32 +35,40 @@ pub(super) async fn rebuild_index(bucket: &Bucket, identity: &FileIdentity) -> s
     if size != identity.bytes || size < MAGIC_BYTES + TRAILER_BYTES {
         return Err(damaged(format!("{size} bytes long, the manifest says {}", identity.bytes)));
     }
+    let crc = checksum(bucket, &identity.key, size).await?;
+    if crc != identity.crc {
+        return Err(damaged(format!("checksum is {crc:08x}, the manifest says {:08x}", identity.crc)));
+    }
     let metadata = read_footer(bucket, &identity.key, size).await?.map_err(|error| damaged(error.to_string()))?;
-    let mut crc = crc32fast::Hasher::new();
+    let rows: u64 = metadata.row_groups().iter().map(|group| group.num_rows().max(0) as u64).sum();
+    if rows != identity.rows {
+        return Err(damaged(format!("{rows} rows, the manifest says {}", identity.rows)));
+    }
     let mut builder = IndexBuilder::default();
     let mut samples = 0;
-    let mut at = 0;
     for (i, group) in metadata.row_groups().iter().enumerate() {
         let range = group_range(group, size).map_err(|error| damaged(error.to_string()))?;
-        if range.start < at {
-            return Err(damaged("row groups overlap".to_owned()));
-        }
-        let bytes = bucket.get_range(&identity.key, at..range.end).await?;
-        crc.update(&bytes);
-        let group = GroupBytes { start: at, bytes, meta: group.clone() };
-        at = range.end;
+        let start = range.start;
+        let bytes = bucket.get_range(&identity.key, range).await?;
+        let group = GroupBytes { start, bytes, meta: group.clone() };
         let pages = offset_index(&metadata, i);
         let work = move || group.index_into(builder, &pages);
         let (grown, read) = off_thread(move || Ok(work())).await?.map_err(|error| damaged(error.to_string()))?;
         builder = grown;
         samples += read;
     }
-    crc.update(&bucket.get_range(&identity.key, at..size).await?);
-    let crc = crc.finalize();
-    if crc != identity.crc || builder.rows() as u64 != identity.rows {
-        return Err(damaged(format!("checksum is {crc:08x}, the manifest says {:08x}", identity.crc)));
-    }
     Ok(builder.finish(FileFacts { bytes: size, crc, samples }))
+}
+
+async fn checksum(bucket: &Bucket, key: &str, size: u64) -> std::result::Result<u32, ReadError> {
+    let mut crc = crc32fast::Hasher::new();
+    let mut at = 0;
+    while at < size {
+        let end = size.min(at + CHECKSUM_READ_BYTES);
+        crc.update(&bucket.get_range(key, at..end).await?);
+        at = end;
+    }
+    Ok(crc.finalize())
 }
 
 async fn read_footer(bucket: &Bucket, key: &str, size: u64) -> std::result::Result<Result<ParquetMetaData>, ReadError> {
@@ -137,12 +147,14 @@ impl GroupBytes {
     ) -> Result<(IndexBuilder, u64)> {
         let rows = self.meta.num_rows() as usize;
         let labels = self.labels(rows)?;
-        let first_ts = self.levels::<Int64Type>("min_ts", rows)?.values;
-        let last_ts = self.levels::<Int64Type>("max_ts", rows)?.values;
-        let counts = self.levels::<Int32Type>("n", rows)?.values;
-        let scales = self.levels::<Int32Type>("scale", rows)?.values;
-        let has_mantissas = rows_with_values(&self.levels::<Int64Type>(SampleColumn::Mantissas.path(), rows)?);
-        let has_doubles = rows_with_values(&self.levels::<DoubleType>(SampleColumn::Doubles.path(), rows)?);
+        let first_ts = of_each_row("min_ts", rows, self.levels::<Int64Type>("min_ts", rows)?.values)?;
+        let last_ts = of_each_row("max_ts", rows, self.levels::<Int64Type>("max_ts", rows)?.values)?;
+        let counts = of_each_row("n", rows, self.levels::<Int32Type>("n", rows)?.values)?;
+        let scales = of_each_row("scale", rows, self.levels::<Int32Type>("scale", rows)?.values)?;
+        let [mantissas, doubles] = [SampleColumn::Mantissas.path(), SampleColumn::Doubles.path()];
+        let has_mantissas = rows_with_values(&self.levels::<Int64Type>(mantissas, rows)?);
+        let has_mantissas = of_each_row(mantissas, rows, has_mantissas)?;
+        let has_doubles = of_each_row(doubles, rows, rows_with_values(&self.levels::<DoubleType>(doubles, rows)?))?;
         let mut samples = 0;
         for (row, labels) in labels.iter().enumerate() {
             let layout =
@@ -198,9 +210,9 @@ impl GroupBytes {
             let Some(label) = label else { continue };
             let levels = self.levels::<ByteArrayType>(&path, rows)?;
             let mut values = levels.values.iter();
-            for (row, _) in levels.def.iter().enumerate().filter(|(_, def)| **def == 1) {
+            for (set, _) in sets.iter_mut().zip(&levels.def).filter(|(_, def)| **def == 1) {
                 let value = values.next().ok_or_else(|| ParquetError::General("a label lacks its value".to_owned()))?;
-                sets[row].insert(label.to_owned(), text(value)?);
+                set.insert(label.to_owned(), text(value)?);
             }
         }
         let keys = self.levels::<ByteArrayType>("labels_rest.key_value.key", rows)?;
@@ -212,11 +224,21 @@ impl GroupBytes {
             if *def == 1 {
                 let (key, value) =
                     pairs.next().ok_or_else(|| ParquetError::General("a label lacks its value".to_owned()))?;
-                sets[next_row - 1].insert(text(key)?, text(value)?);
+                let set = sets.get_mut(next_row.wrapping_sub(1));
+                let set = set.ok_or_else(|| ParquetError::General("a label lies outside the rows".to_owned()))?;
+                set.insert(text(key)?, text(value)?);
             }
         }
         Ok(sets.iter().map(LabelSet::from_pairs).collect())
     }
+}
+
+/// A column that has a value in every row.
+fn of_each_row<T>(path: &str, rows: usize, values: Vec<T>) -> Result<Vec<T>> {
+    if values.len() != rows {
+        return Err(ParquetError::General(format!("column {path} has {} values in {rows} rows", values.len())));
+    }
+    Ok(values)
 }
 
 /// For each row, whether its list has an element that is not null.

@@ -165,8 +165,10 @@ impl<'a> Reader<'a> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
     }
 
+    /// The last index there is counts as unreadable: every index has one after it.
     fn log_id(&mut self) -> Option<LogId> {
-        Some(LogId { term: self.u64()?, node: self.u64()?, index: self.u64()? })
+        let id = LogId { term: self.u64()?, node: self.u64()?, index: self.u64()? };
+        (id.index < u64::MAX).then_some(id)
     }
 
     fn vote(&mut self) -> Option<Vote> {

@@ -117,8 +117,6 @@ pub enum MapFunction {
     Date(DatePart),
     /// `timestamp()` of anything but a selector: the evaluation time.
     EvaluationTime,
-    /// A function that has an answer for native histograms only.
-    HistogramOnly,
     /// A binary operator with a scalar on one side.
     WithScalar {
         op: BinaryOp,

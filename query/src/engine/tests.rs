@@ -6,7 +6,7 @@ use pharos_model::{LabelSet, Sample};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::source::{ReadError, SelectRequest, Selection};
+use crate::source::{ReadError, SelectRequest, Selection, SeriesBatch};
 use crate::testing::MemorySource;
 use crate::value::Series;
 
@@ -141,6 +141,62 @@ fn a_query_beyond_its_memory_names_the_limit() {
         assert_eq!(error.to_string(), "the query needs more than its memory limit of 10000 bytes", "{text}");
     }
     assert!(range(&engine, "sum(m{i=\"1\"})").is_ok());
+}
+
+/// Counts the batches of series that were read.
+#[derive(Debug)]
+struct Counting {
+    inner: MemorySource,
+    batches: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct CountingSelection(Box<dyn Selection>, Arc<AtomicUsize>);
+
+#[async_trait]
+impl SeriesSource for Counting {
+    fn partitions(&self) -> usize {
+        self.inner.partitions()
+    }
+
+    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+        let selection = self.inner.select(partition, request).await?;
+        Ok(Box::new(CountingSelection(selection, Arc::clone(&self.batches))))
+    }
+}
+
+#[async_trait]
+impl Selection for CountingSelection {
+    fn series_count(&self) -> usize {
+        self.0.series_count()
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.next_batch().await
+    }
+}
+
+#[test]
+fn the_left_side_of_a_set_operator_is_not_gathered() {
+    let steps = 1_000;
+    for text in ["m and on () one", "m unless on () none"] {
+        let source = MemorySource::new(1);
+        let sample = [Sample { ts: 0, value: 1.0 }];
+        for i in 0..2_000 {
+            source.append(&LabelSet::from_pairs([("__name__", "m"), ("i", &i.to_string())]), sample);
+        }
+        source.append(&LabelSet::from_pairs([("__name__", "one")]), sample);
+        let batches = Arc::new(AtomicUsize::new(0));
+        let counting = Counting { inner: source, batches: Arc::clone(&batches) };
+        let engine = engine(counting, EngineOptions { max_samples: 400_000, ..EngineOptions::default() });
+        let range = QueryRange { start_ms: 0, end_ms: steps - 1, step: Duration::from_millis(1) };
+        let outcome = block_on(engine.range(&TenantId::anonymous(), text, range, QueryOptions::default()));
+        assert!(matches!(outcome, Err(QueryError::TooManySamples { .. })), "{text}");
+        // 64 series a batch: the limit is met after some 400 of the 2,000.
+        let read = batches.load(Ordering::SeqCst);
+        assert!(read < 15, "{text} read {read} batches");
+    }
 }
 
 /// A source whose first selection waits until it is let go.

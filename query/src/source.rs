@@ -18,6 +18,8 @@ pub trait SeriesBatch: fmt::Debug + Send + Sync {
         self.len() == 0
     }
     fn labels(&self, i: usize) -> &LabelSet;
+    /// Bytes held in memory, for the query's memory limit.
+    fn memory_bytes(&self) -> usize;
     /// The samples of series `i` within the request's range, staleness markers included: in place when they are decoded already,
     /// else in `scratch`. CPU work, no IO.
     fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError>;
@@ -28,6 +30,8 @@ pub trait SeriesBatch: fmt::Debug + Send + Sync {
 pub trait Selection: fmt::Debug + Send {
     /// Series that match, known from the index.
     fn series_count(&self) -> usize;
+    /// Bytes held in memory now, for the query's memory limit; the batches handed out are not among them.
+    fn memory_bytes(&self) -> usize;
     /// The next series; `None` at the end. IO happens here.
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError>;
 }

@@ -143,6 +143,16 @@ fn a_query_beyond_its_memory_names_the_limit() {
     assert!(range(&engine, "sum(m{i=\"1\"})").is_ok());
 }
 
+#[test]
+fn what_a_scan_reads_counts_as_memory() {
+    // An aggregation to one group holds next to nothing itself.
+    let engine =
+        engine(series(1000), EngineOptions { memory_limit: 15_000, parallelism: 1, ..EngineOptions::default() });
+    assert!(matches!(instant(&engine, "count(m)"), Err(QueryError::MemoryLimit { .. })));
+    assert!(instant(&engine, "count(m{i=~\"1.?\"})").is_ok());
+    assert!(matches!(instant(&engine, "m[10s]"), Err(QueryError::MemoryLimit { .. })));
+}
+
 /// Counts the batches of series that were read.
 #[derive(Debug)]
 struct Counting {
@@ -169,6 +179,10 @@ impl SeriesSource for Counting {
 impl Selection for CountingSelection {
     fn series_count(&self) -> usize {
         self.0.series_count()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
     }
 
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {

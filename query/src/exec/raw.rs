@@ -33,10 +33,13 @@ pub async fn read_raw(
     };
     let mut found = Vec::new();
     let mut columns = SampleColumns::default();
+    let answer = query.reserve_result();
+    let read = answer.new_empty();
     for partition in 0..query.source.partitions() {
         let mut selection = query.source.select(partition, &request).await?;
         while let Some(batch) = selection.next_batch().await? {
             check(query)?;
+            read.try_resize(selection.memory_bytes() + batch.memory_bytes()).map_err(|e| own(&e, query))?;
             for i in 0..batch.len() {
                 let raw = batch.samples(i, &mut columns)?;
                 let samples = in_window(raw, &window, selector.shift.reference(at));
@@ -45,6 +48,7 @@ pub async fn read_raw(
                 }
                 query.count_read(samples.len() as u64);
                 query.hold_samples(samples.len() as u64).map_err(|e| own(&e, query))?;
+                answer.try_grow(size_of_val(samples.as_slice())).map_err(|e| own(&e, query))?;
                 found.push(Series { labels: batch.labels(i).clone(), samples });
             }
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use pharos_model::TimeRange;
@@ -19,7 +20,7 @@ use super::range::RangeEval;
 use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::{Grid, RangeWindow, RowOut, Samples};
 use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
-use crate::source::{ReadError, SampleColumns, SelectRequest, Selection, SeriesBatch};
+use crate::source::{SampleColumns, SelectRequest, Selection, SeriesBatch};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let batches = async move {
@@ -37,8 +38,8 @@ const SELECTIONS_AHEAD: usize = 4;
 struct Scanner {
     call: Call,
     /// Of the source's partitions that are this one's to read.
-    selections: BoxStream<'static, Result<Box<dyn Selection>, ReadError>>,
-    selection: Option<Box<dyn Selection>>,
+    selections: BoxStream<'static, Result<Selected>>,
+    selected: Option<Selected>,
     /// Series that were read from the source but not evaluated yet.
     pending: Option<(Box<dyn SeriesBatch>, usize)>,
     evaluator: Evaluator,
@@ -49,6 +50,12 @@ struct Scanner {
     /// A series without its staleness markers.
     live: SampleColumns,
     labels: Vec<u8>,
+}
+
+/// A selection, and the memory that it and the batch read from it last are paid from.
+struct Selected {
+    selection: Box<dyn Selection>,
+    memory: MemoryReservation,
 }
 
 /// What becomes of a series' samples.
@@ -69,13 +76,19 @@ impl Scanner {
         };
         let partitions = (call.partition..call.query.source.partitions()).step_by(call.partitions);
         let source = Arc::clone(&call.query.source);
+        let task = Arc::clone(&call.task);
         let selects = futures::stream::iter(partitions).map(move |partition| {
-            let (source, request) = (Arc::clone(&source), request.clone());
-            async move { source.select(partition, &request).await }
+            let (source, request, task) = (Arc::clone(&source), request.clone(), Arc::clone(&task));
+            async move {
+                let selection = source.select(partition, &request).await.map_err(fail)?;
+                let memory = QueryContext::reserve(&task, "scan");
+                memory.try_grow(selection.memory_bytes())?;
+                Ok(Selected { selection, memory })
+            }
         });
         Ok(Self {
             selections: selects.buffered(SELECTIONS_AHEAD).boxed(),
-            selection: None,
+            selected: None,
             pending: None,
             evaluator,
             names: scan.names,
@@ -98,15 +111,15 @@ impl Scanner {
                 continue;
             }
             self.call.query.checkpoint().await?;
-            if let Some(selection) = &mut self.selection {
-                match selection.next_batch().await.map_err(fail)? {
+            if let Some(selected) = &mut self.selected {
+                match selected.next_batch().await? {
                     Some(series) => self.pending = Some((series, 0)),
-                    None => self.selection = None,
+                    None => self.selected = None,
                 }
                 continue;
             }
             match self.selections.next().await {
-                Some(selection) => self.selection = Some(selection.map_err(fail)?),
+                Some(selected) => self.selected = Some(selected?),
                 None if self.builder.is_empty() => return Ok(None),
                 None => return self.builder.finish().map(Some),
             }
@@ -145,6 +158,15 @@ impl Scanner {
         };
         query.release_samples(held);
         evaluated.map_err(fail)
+    }
+}
+
+impl Selected {
+    async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>> {
+        let batch = self.selection.next_batch().await.map_err(fail)?;
+        let batch_bytes = batch.as_ref().map_or(0, |batch| batch.memory_bytes());
+        self.memory.try_resize(self.selection.memory_bytes() + batch_bytes)?;
+        Ok(batch)
     }
 }
 

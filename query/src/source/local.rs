@@ -41,6 +41,10 @@ impl Selection for LocalSelection {
         self.0.series_count()
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
         let batch = self.0.next_batch().await?;
         Ok(batch.map(|batch| Box::new(batch) as Box<dyn SeriesBatch>))
@@ -54,6 +58,10 @@ impl SeriesBatch for select::SeriesBatch {
 
     fn labels(&self, i: usize) -> &LabelSet {
         self.labels(i)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.memory_bytes()
     }
 
     fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {

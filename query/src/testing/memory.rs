@@ -76,6 +76,11 @@ impl SeriesSource for MemorySource {
 
 type Found = Vec<(LabelSet, Arc<SampleColumns>)>;
 
+/// Labels and samples are the source's; only the list is a query's own.
+fn shared_bytes(found: &Found) -> usize {
+    size_of_val(found.as_slice())
+}
+
 #[derive(Debug)]
 struct MemorySelection {
     found: Found,
@@ -87,6 +92,10 @@ struct MemorySelection {
 impl Selection for MemorySelection {
     fn series_count(&self) -> usize {
         self.found.len()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        shared_bytes(&self.found)
     }
 
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
@@ -113,6 +122,10 @@ impl SeriesBatch for MemoryBatch {
 
     fn labels(&self, i: usize) -> &LabelSet {
         &self.series[i].0
+    }
+
+    fn memory_bytes(&self) -> usize {
+        shared_bytes(&self.series)
     }
 
     fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {

@@ -153,6 +153,19 @@ fn what_a_scan_reads_counts_as_memory() {
     assert!(matches!(instant(&engine, "m[10s]"), Err(QueryError::MemoryLimit { .. })));
 }
 
+#[test]
+fn the_heaps_of_a_pick_are_paid_for_and_cover_some_steps_at_a_time() {
+    let limited =
+        |memory_limit| engine(series(3000), EngineOptions { memory_limit, parallelism: 1, ..EngineOptions::default() });
+    // Enough for all rows, not for a second copy of them in heaps.
+    let small = limited(1_000_000);
+    assert!(range(&small, "quantile(0.5, m)").is_ok());
+    assert!(matches!(range(&small, "topk(3000, m)"), Err(QueryError::MemoryLimit { .. })));
+    let large = limited(1 << 30);
+    assert_eq!(range(&large, "topk(3000, m)").unwrap().value, range(&large, "m").unwrap().value);
+    assert_eq!(range(&large, "topk(1500, m)").unwrap().value, range(&large, "m >= 1500").unwrap().value);
+}
+
 /// Counts the batches of series that were read.
 #[derive(Debug)]
 struct Counting {

@@ -295,6 +295,7 @@ impl Run<'_> {
     async fn value(&self, query: Query, context: &Arc<QueryContext>) -> Result<(Value, Duration), QueryError> {
         let grid = self.times.grid();
         let at = self.times.start_ms;
+        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
         match query {
             Query::Text(text) => Ok((Value::String { ts: at, text }, Duration::ZERO)),
             Query::Raw { selector, range, .. } => {
@@ -308,7 +309,7 @@ impl Run<'_> {
                     return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
                 }
                 let (_, rows) = self.rows(inner, inner_grid, context).await?;
-                self.timed(|| result::matrix(&rows, &inner_grid))
+                self.timed(|| result::matrix(rows, &inner_grid).map_err(own))
             }
             Query::Rows(plan) => {
                 if self.times.end_ms < self.times.start_ms {
@@ -316,8 +317,8 @@ impl Run<'_> {
                 }
                 let (plan, rows) = self.rows(plan, grid, context).await?;
                 match self.times.step_ms {
-                    Some(_) => self.timed(|| result::matrix(&rows, &grid)),
-                    None => self.timed(|| result::instant(&plan, &rows, at)),
+                    Some(_) => self.timed(|| result::matrix(rows, &grid).map_err(own)),
+                    None => self.timed(|| result::instant(&plan, rows, at).map_err(own)),
                 }
             }
         }

@@ -144,6 +144,19 @@ fn a_query_beyond_its_memory_names_the_limit() {
 }
 
 #[test]
+fn an_answer_counts_with_times_and_values() {
+    // One row of 100,000 values, at 16 bytes a sample.
+    let steps = 100_000;
+    let range = QueryRange { start_ms: 0, end_ms: steps - 1, step: Duration::from_millis(1) };
+    let run = |memory_limit| {
+        let engine = engine(MemorySource::new(1), EngineOptions { memory_limit, ..EngineOptions::default() });
+        block_on(engine.range(&TenantId::anonymous(), "time()", range, QueryOptions::default()))
+    };
+    assert!(matches!(run(1_500_000), Err(QueryError::MemoryLimit { .. })));
+    assert!(run(1_700_000).is_ok());
+}
+
+#[test]
 fn what_a_scan_reads_counts_as_memory() {
     // An aggregation to one group holds next to nothing itself.
     let engine =

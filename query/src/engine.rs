@@ -16,7 +16,7 @@ use self::gate::Gate;
 pub use self::metrics::Metrics;
 use crate::batch::{RowBatch, RowBuffer};
 use crate::error::QueryError;
-use crate::exec::context::PHASE_EVALUATION;
+use crate::exec::context::{PHASE_EVALUATION, PHASE_QUEUE};
 use crate::exec::session::Session;
 use crate::exec::{Limits, QueryContext, logical, read_raw};
 use crate::functions::Grid;
@@ -188,30 +188,19 @@ impl Engine {
     ) -> Result<QueryOutcome, QueryError> {
         let timeout = options.timeout.map_or(self.options.timeout, |own| own.min(self.options.timeout));
         let started = self.clock.monotonic();
+        let ends = tokio::time::Instant::now() + timeout;
+        let over_time = |phase| move |_| QueryError::Timeout { phase };
         let _counted = self.metrics.begin();
-        let run = async {
-            let permit = self.gate.enter().await;
-            let queued = self.clock.monotonic() - started;
-            self.metrics.queue_time.observe(queued.as_secs_f64());
-            let run = Run {
-                engine: self,
-                tenant,
-                expression,
-                times,
-                options: &options,
-                started,
-                deadline: started + timeout,
-            };
-            let mut outcome = run.evaluate().await?;
-            outcome.stats.exec_queue_secs = queued.as_secs_f64();
-            outcome.stats.exec_total_secs = (self.clock.monotonic() - started).as_secs_f64();
-            drop(permit);
-            Ok(outcome)
-        };
-        match tokio::time::timeout(timeout, run).await {
-            Ok(done) => done,
-            Err(_) => Err(QueryError::Timeout { phase: PHASE_EVALUATION }),
-        }
+        let _permit = tokio::time::timeout_at(ends, self.gate.enter()).await.map_err(over_time(PHASE_QUEUE))?;
+        let queued = self.clock.monotonic() - started;
+        self.metrics.queue_time.observe(queued.as_secs_f64());
+        let deadline = started + timeout;
+        let run = Run { engine: self, tenant, expression, times, options: &options, started, deadline };
+        let evaluated = tokio::time::timeout_at(ends, run.evaluate()).await;
+        let mut outcome = evaluated.map_err(over_time(PHASE_EVALUATION))??;
+        outcome.stats.exec_queue_secs = queued.as_secs_f64();
+        outcome.stats.exec_total_secs = (self.clock.monotonic() - started).as_secs_f64();
+        Ok(outcome)
     }
 }
 
@@ -336,6 +325,7 @@ impl Run<'_> {
         let session = &self.engine.session;
         let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
         let physical = session.physical(&logical).await.map_err(own)?;
+        let _waiting = context.cancel_on_drop();
         let mut stream = session.execute(&physical, Arc::clone(context)).map_err(own)?;
         let mut rows = RowBuffer::new(context.reserve_result());
         while let Some(record) = stream.try_next().await.map_err(own)? {

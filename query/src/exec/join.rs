@@ -31,6 +31,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         let mut join = Join {
             op: *op,
             return_bool: *return_bool,
+            query: &call.query,
             swapped: matching.card == Cardinality::OneToMany,
             matching,
             sides: &sides,
@@ -41,20 +42,20 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         };
         let reservation = QueryContext::reserve(&call.task, "match");
         for group in sides.groups() {
-            call.query.check_deadline()?;
             join.group(group)?;
             reservation.try_resize(join.output.bytes())?;
         }
         if join.trimmed_floats {
             call.query.annotations.info(super::map::incompatible_floats(*op), call.span);
         }
-        join.output.finish()
+        join.output.finish(&call.query)
     }))
 }
 
 struct Join<'a> {
     op: BinaryOp,
     return_bool: bool,
+    query: &'a QueryContext,
     /// Whether the left side is the "one" side.
     swapped: bool,
     matching: &'a Matching,
@@ -75,6 +76,7 @@ impl Join<'_> {
         let one_present = self.sides.union(self.sides.one, &group.one);
         let mut taken = Taken::default();
         for many in &group.many {
+            self.query.check_deadline()?;
             let many = self.sides.many.get(*many);
             for one in &group.one {
                 let one = self.sides.one.get(*one);
@@ -89,6 +91,7 @@ impl Join<'_> {
         if let Some(fill) = fill_many {
             let many_present = self.sides.union(self.sides.many, &group.many);
             for one in &group.one {
+                self.query.check_deadline()?;
                 let one = self.sides.one.get(*one);
                 let bits = self.sides.without(one.present, &many_present);
                 self.pair(Side::Fill(fill), Side::Row(one), bits, &mut taken)?;

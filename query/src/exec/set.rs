@@ -124,5 +124,5 @@ async fn or(call: &Call) -> Result<Vec<RowBatch>> {
         }
         reservation.try_resize(merger.bytes() + presence.bytes())?;
     }
-    merger.finish()
+    merger.finish(&call.query)
 }

@@ -23,7 +23,11 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         warn!("{warning}");
     }
     install_crypto();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("pharos").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("pharos")
+        .thread_stack_size(pharos_query::THREAD_STACK_BYTES)
+        .build()?;
     let outcome = runtime.block_on(app::run(flags));
     Ok(match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,11 +24,16 @@ pub fn command() -> Command {
 
 pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let Some(("promql", matches)) = matches.subcommand() else { unreachable!("clap requires the subcommand") };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(pharos_query::THREAD_STACK_BYTES)
+        .build()?;
     let mut failed = false;
     for file in matches.get_many::<PathBuf>("file").into_iter().flatten() {
         let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-        match runtime.block_on(script::run(&text, script::engine_options())) {
+        // On a thread of the runtime: the stack of this one is not ours to choose.
+        let run = runtime.spawn(async move { script::run(&text, script::engine_options()).await });
+        match runtime.block_on(run)? {
             Ok(report) => {
                 println!("{} {}/{}", file.display(), report.passed, report.total);
                 for failure in &report.failures {

@@ -418,6 +418,40 @@ fn what_is_not_promql_is_refused_with_its_place() {
 }
 
 #[test]
+fn the_deepest_expression_fits_the_stack_of_a_query_thread() {
+    let engine = engine(series(1), EngineOptions::default());
+    let text = vec!["m"; pharos_promql::DEPTH_MAX].join(" + ");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_stack_size(crate::THREAD_STACK_BYTES)
+        .enable_time()
+        .build()
+        .unwrap();
+    let query = async move { engine.instant(&TenantId::anonymous(), &text, 100_000, QueryOptions::default()).await };
+    let outcome = runtime.block_on(runtime.spawn(query)).unwrap().unwrap();
+    assert!(matches!(outcome.value, Value::Vector(elements) if elements[0].sample.value == 0.0));
+}
+
+#[test]
+fn windows_at_the_ends_of_time_are_empty() {
+    let engine = engine(series(1), EngineOptions { parser: ParserOptions::ALL, ..EngineOptions::default() });
+    let tenant = TenantId::anonymous();
+    for text in
+        ["m[1h]", "m[1h] offset 1h", "m[1h] offset -1h", "rate(m[1h])", "rate(m[1h] smoothed)", "m[1h] smoothed"]
+    {
+        for at_ms in [i64::MIN, i64::MAX] {
+            let value = block_on(engine.instant(&tenant, text, at_ms, QueryOptions::default())).unwrap().value;
+            let empty = match &value {
+                Value::Matrix(series) => series.is_empty(),
+                Value::Vector(elements) => elements.is_empty(),
+                _ => false,
+            };
+            assert!(empty, "{text} at {at_ms}: {value:?}");
+        }
+    }
+}
+
+#[test]
 fn an_empty_range_has_an_empty_answer() {
     let engine = engine(series(1), EngineOptions::default());
     let range = QueryRange { start_ms: 10, end_ms: 9, step: Duration::from_secs(1) };

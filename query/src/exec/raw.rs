@@ -66,7 +66,7 @@ fn own(error: &datafusion::common::DataFusionError, query: &QueryContext) -> Que
 
 /// Samples after the window's start and up to its end; `anchored` and `smoothed` put one on each boundary.
 fn in_window(raw: Samples<'_>, window: &RangeWindow, end: TimestampMs) -> Vec<Sample> {
-    let start = end - window.range_ms;
+    let start = end.saturating_sub(window.range_ms);
     let live = raw.ts.iter().zip(raw.values).filter(|(_, value)| !is_stale(**value));
     let all: Vec<Sample> = live.map(|(ts, value)| Sample { ts: *ts, value: *value }).collect();
     if window.selection == Selection::Plain {

@@ -5,19 +5,19 @@ mod local;
 use std::fmt;
 
 use async_trait::async_trait;
-use pharos_model::LabelSet;
 pub use pharos_storage::select::{ReadError, SampleColumns, SelectRequest};
 
 pub use self::local::Local;
 pub use crate::functions::Samples;
 
-/// Series that were selected together. About 1 MiB when decoded.
+/// Series that were selected together. Some may have no samples.
 pub trait SeriesBatch: fmt::Debug + Send + Sync {
     fn len(&self) -> usize;
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    fn labels(&self, i: usize) -> &LabelSet;
+    /// Canonical label bytes of series `i`.
+    fn label_bytes(&self, i: usize) -> &[u8];
     /// Bytes held in memory, for the query's memory limit.
     fn memory_bytes(&self) -> usize;
     /// The samples of series `i` within the request's range, staleness markers included: in place when they are decoded already,

@@ -48,7 +48,8 @@ async fn newest_samples(
                 let samples = batch.samples(i, &mut scratch)?;
                 let (Some(&ts), Some(&value)) = (samples.ts.last(), samples.values.last()) else { continue };
                 if !is_stale(value) {
-                    found.insert(batch.labels(i).clone(), Sample { ts, value });
+                    let labels = LabelSet::from_canonical_trusted(batch.label_bytes(i));
+                    found.insert(labels, Sample { ts, value });
                 }
             }
         }

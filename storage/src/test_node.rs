@@ -147,10 +147,14 @@ impl TestNode {
         let mut samples = SampleColumns::default();
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
-                batch.read(i, &mut samples);
-                assert!(samples.ts.is_sorted_by(|a, b| a < b), "{} is out of order", batch.labels(i));
-                let bits = samples.ts.iter().copied().zip(samples.values.iter().map(|value| value.to_bits())).collect();
-                assert_eq!(dump.insert(batch.labels(i).clone(), bits), None, "{} comes twice", batch.labels(i));
+                let labels = LabelSet::from_canonical(batch.label_bytes(i)).unwrap();
+                let (ts, values) = batch.samples(i, &mut samples)?;
+                if ts.is_empty() {
+                    continue;
+                }
+                assert!(ts.is_sorted_by(|a, b| a < b), "{labels} is out of order");
+                let bits = ts.iter().copied().zip(values.iter().map(|value| value.to_bits())).collect();
+                assert_eq!(dump.insert(labels.clone(), bits), None, "{labels} comes twice");
             }
         }
         Ok(dump)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pharos_model::sample::is_stale;
-use pharos_model::{Sample, TimestampMs};
+use pharos_model::{LabelSet, Sample, TimestampMs};
 
 use super::context::QueryContext;
 use crate::error::QueryError;
@@ -49,7 +49,7 @@ pub async fn read_raw(
                 query.count_read(samples.len() as u64);
                 query.hold_samples(samples.len() as u64).map_err(|e| own(&e, query))?;
                 answer.try_grow(size_of_val(samples.as_slice())).map_err(|e| own(&e, query))?;
-                found.push(Series { labels: batch.labels(i).clone(), samples });
+                found.push(Series { labels: LabelSet::from_canonical_trusted(batch.label_bytes(i)), samples });
             }
         }
     }

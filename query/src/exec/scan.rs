@@ -139,7 +139,7 @@ impl Scanner {
     }
 
     fn evaluate_one(&mut self, series: &dyn SeriesBatch, i: usize) -> Result<()> {
-        let labels = series.labels(i).as_bytes();
+        let labels = series.label_bytes(i);
         let samples = series.samples(i, &mut self.decoded).map_err(fail)?;
         let (query, grid) = (&self.call.query, &self.call.grid);
         let held = samples.ts.len() as u64;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pharos_model::LabelSet;
 use pharos_storage::select::{self, PartitionReader};
 
 use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSource};
@@ -56,16 +55,16 @@ impl SeriesBatch for select::SeriesBatch {
         self.len()
     }
 
-    fn labels(&self, i: usize) -> &LabelSet {
-        self.labels(i)
+    fn label_bytes(&self, i: usize) -> &[u8] {
+        self.label_bytes(i)
     }
 
     fn memory_bytes(&self) -> usize {
         self.memory_bytes()
     }
 
-    fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
-        let (ts, values) = self.samples(i);
+    fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
+        let (ts, values) = self.samples(i, scratch)?;
         Ok(Samples { ts, values })
     }
 }

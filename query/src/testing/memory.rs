@@ -120,8 +120,8 @@ impl SeriesBatch for MemoryBatch {
         self.series.len()
     }
 
-    fn labels(&self, i: usize) -> &LabelSet {
-        &self.series[i].0
+    fn label_bytes(&self, i: usize) -> &[u8] {
+        self.series[i].0.as_bytes()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -1,6 +1,7 @@
 use pharos_model::{LabelSet, MatchOp, Matcher, TimeRange};
 
-use super::batch::SeriesBatch;
+use super::batch::DecodedSeries;
+use super::{SampleColumns, SeriesBatch};
 use crate::manifest::Edit;
 use crate::test_node::{SLICE_MS, TestNode, labels, owner, request, tenant};
 
@@ -130,20 +131,42 @@ async fn a_selection_outlives_the_seal_that_begins_after_it() {
     let mut selection = node.reader().select(&request(Vec::new(), TimeRange::ALL)).await.unwrap();
     node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
     let batch = selection.next_batch().await.unwrap().unwrap();
-    assert_eq!(batch.samples(0).0.len(), 30);
+    assert_eq!(batch.samples(0, &mut SampleColumns::default()).unwrap().0.len(), 30);
 }
 
 #[test]
 fn merging_keeps_order_and_the_first_of_equal_times() {
-    let mut batch = SeriesBatch::default();
+    let mut batch = DecodedSeries::default();
     batch.merge(&[10, 20, 30], &[1.0, 2.0, 3.0]);
     batch.merge(&[40], &[4.0]);
     batch.merge(&[5, 20, 35, 50], &[0.5, -2.0, 3.5, 5.0]);
-    batch.end_series(LabelSet::empty());
-    batch.end_series(labels(&[("gone", "x")]));
+    batch.end_series(&LabelSet::empty());
+    batch.end_series(&labels(&[("gone", "x")]));
     batch.merge(&[1], &[9.0]);
-    batch.end_series(labels(&[("a", "b")]));
+    batch.end_series(&labels(&[("a", "b")]));
+    let batch = SeriesBatch::Decoded(batch);
     assert_eq!(batch.len(), 2, "a series without samples is left out");
-    assert_eq!(batch.samples(0), (&[5, 10, 20, 30, 35, 40, 50][..], &[0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0][..]));
-    assert_eq!(batch.samples(1), (&[1][..], &[9.0][..]));
+    let mut scratch = SampleColumns::default();
+    assert_eq!(
+        batch.samples(0, &mut scratch).unwrap(),
+        (&[5, 10, 20, 30, 35, 40, 50][..], &[0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0][..])
+    );
+    assert_eq!(batch.samples(1, &mut scratch).unwrap(), (&[1][..], &[9.0][..]));
+}
+
+#[tokio::test]
+async fn series_of_the_head_alone_are_not_decoded_before_they_are_asked_for() {
+    let node = TestNode::new();
+    for ts in (0..SLICE_MS).step_by(10_000) {
+        node.append(&labels(&[("__name__", "m"), ("i", "0")]), ts, 1.0);
+    }
+    node.append(&labels(&[("__name__", "m"), ("i", "1")]), 5_000, 2.0);
+    let range = TimeRange::new(10_000, 30_000);
+    let mut selection = node.reader().select(&request(Vec::new(), range)).await.unwrap();
+    let batch = selection.next_batch().await.unwrap().unwrap();
+    assert!(matches!(batch, SeriesBatch::Head(_)));
+    assert_eq!(batch.memory_bytes(), 0);
+    let mut scratch = SampleColumns::default();
+    assert_eq!(batch.samples(0, &mut scratch).unwrap().0, [10_000, 20_000, 30_000]);
+    assert!(selection.next_batch().await.unwrap().is_none());
 }

@@ -42,5 +42,17 @@ pub trait Selection: fmt::Debug + Send {
 pub trait SeriesSource: fmt::Debug + Send + Sync {
     /// Partitions that can be read in parallel.
     fn partitions(&self) -> usize;
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError>;
+    /// The only partition that can have what is asked for; `None` when any can.
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize>;
+    /// One selection for each of the partitions, in their order.
+    async fn select(&self, partitions: &[usize], request: &SelectRequest)
+    -> Result<Vec<Box<dyn Selection>>, ReadError>;
+}
+
+/// The partitions of a source that can have what is asked for.
+pub fn partitions_of(source: &dyn SeriesSource, request: &SelectRequest) -> std::ops::Range<usize> {
+    match source.partition_of(request) {
+        Some(only) => only..only + 1,
+        None => 0..source.partitions(),
+    }
 }

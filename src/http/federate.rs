@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, header};
 use pharos_model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use pharos_model::sample::is_stale;
 use pharos_model::{LabelSet, Sample, TimeRange, number};
-use pharos_query::source::{SampleColumns, SelectRequest, SeriesSource};
+use pharos_query::source::{SampleColumns, SelectRequest, SeriesSource, partitions_of};
 
 use super::api::tenant_of;
 use super::error::ApiError;
@@ -41,8 +41,8 @@ async fn newest_samples(
     found: &mut BTreeMap<LabelSet, Sample>,
 ) -> Result<(), ApiError> {
     let mut scratch = SampleColumns::default();
-    for partition in 0..source.partitions() {
-        let mut selection = source.select(partition, request).await?;
+    let partitions: Vec<usize> = partitions_of(source, request).collect();
+    for mut selection in source.select(&partitions, request).await? {
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
                 let samples = batch.samples(i, &mut scratch)?;

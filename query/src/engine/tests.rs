@@ -159,8 +159,7 @@ fn an_answer_counts_with_times_and_values() {
 #[test]
 fn what_a_scan_reads_counts_as_memory() {
     // An aggregation to one group holds next to nothing itself.
-    let engine =
-        engine(series(1000), EngineOptions { memory_limit: 15_000, parallelism: 1, ..EngineOptions::default() });
+    let engine = engine(series(3000), EngineOptions { memory_limit: 15_000, ..EngineOptions::default() });
     assert!(matches!(instant(&engine, "count(m)"), Err(QueryError::MemoryLimit { .. })));
     assert!(instant(&engine, "count(m{i=~\"1.?\"})").is_ok());
     assert!(matches!(instant(&engine, "m[10s]"), Err(QueryError::MemoryLimit { .. })));
@@ -195,9 +194,19 @@ impl SeriesSource for Counting {
         self.inner.partitions()
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
-        let selection = self.inner.select(partition, request).await?;
-        Ok(Box::new(CountingSelection(selection, Arc::clone(&self.batches))))
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
+        self.inner.partition_of(request)
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
+        let selections = self.inner.select(partitions, request).await?.into_iter();
+        let counting =
+            |selection| Box::new(CountingSelection(selection, Arc::clone(&self.batches))) as Box<dyn Selection>;
+        Ok(selections.map(counting).collect())
     }
 }
 
@@ -214,6 +223,26 @@ impl Selection for CountingSelection {
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.next_batch().await
+    }
+}
+
+#[test]
+fn matchers_that_fix_a_target_read_its_partition_alone() {
+    let source = MemorySource::new(24);
+    for i in 0..100 {
+        let labels = [("__name__", "m"), ("job", "j"), ("instance", &i.to_string())];
+        source.append(&LabelSet::from_pairs(labels), [Sample { ts: 100_000, value: f64::from(i) }]);
+    }
+    let batches = Arc::new(AtomicUsize::new(0));
+    let counting = Counting { inner: source, batches: Arc::clone(&batches) };
+    let engine = engine(counting, EngineOptions { parallelism: 2, ..EngineOptions::default() });
+    for text in ["sum(m{job=\"j\", instance=\"7\"})", "sum(m{job=\"j\"} == 7)"] {
+        batches.store(0, Ordering::SeqCst);
+        let Value::Vector(found) = instant(&engine, text).unwrap().value else { panic!("{text}") };
+        assert_eq!(found[0].sample.value, 7.0, "{text}");
+        let fixed = text.contains("instance");
+        // The batches of each partition, and the end of each.
+        assert_eq!(batches.load(Ordering::SeqCst) == 2, fixed, "{text}");
     }
 }
 
@@ -262,11 +291,19 @@ impl SeriesSource for Waiting {
         1
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+    fn partition_of(&self, _request: &SelectRequest) -> Option<usize> {
+        None
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
         self.selecting.fetch_add(1, Ordering::SeqCst);
         let _under_way = Selecting(Arc::clone(&self.selecting));
         self.go.notified().await;
-        self.inner.select(partition, request).await
+        self.inner.select(partitions, request).await
     }
 }
 
@@ -297,9 +334,17 @@ impl SeriesSource for Slow {
         self.0.partitions()
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+    fn partition_of(&self, _request: &SelectRequest) -> Option<usize> {
+        None
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
         self.1.advance(Duration::from_secs(61));
-        self.0.select(partition, request).await
+        self.0.select(partitions, request).await
     }
 }
 

@@ -9,7 +9,7 @@ use super::context::QueryContext;
 use crate::error::QueryError;
 use crate::functions::{Grid, RangeWindow, Samples, Selection};
 use crate::plan::{RawRange, Selector};
-use crate::source::{SampleColumns, SelectRequest};
+use crate::source::{SampleColumns, SelectRequest, partitions_of};
 use crate::value::Series;
 
 /// The samples of each series in the window that ends at the time the selector looks at. In no particular order.
@@ -35,8 +35,8 @@ pub async fn read_raw(
     let mut columns = SampleColumns::default();
     let answer = query.reserve_result();
     let read = answer.new_empty();
-    for partition in 0..query.source.partitions() {
-        let mut selection = query.source.select(partition, &request).await?;
+    let partitions: Vec<usize> = partitions_of(&*query.source, &request).collect();
+    for mut selection in query.source.select(&partitions, &request).await? {
         while let Some(batch) = selection.next_batch().await? {
             check(query)?;
             read.try_resize(selection.memory_bytes() + batch.memory_bytes()).map_err(|e| own(&e, query))?;

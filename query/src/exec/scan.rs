@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -20,7 +21,7 @@ use super::range::RangeEval;
 use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::{Grid, RangeWindow, RowOut, Samples};
 use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
-use crate::source::{SampleColumns, SelectRequest, Selection, SeriesBatch};
+use crate::source::{SampleColumns, SelectRequest, Selection, SeriesBatch, partitions_of};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let batches = async move {
@@ -32,8 +33,8 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
     Ok(futures::stream::once(batches).try_flatten().boxed())
 }
 
-/// Selections that are prepared ahead of the one being read: their IO overlaps its evaluation.
-const SELECTIONS_AHEAD: usize = 4;
+/// Partitions that are selected from together, before the first of them is read: so many selections are held.
+const PARTITIONS_AT_ONCE: usize = 8;
 
 struct Scanner {
     call: Call,
@@ -74,20 +75,22 @@ impl Scanner {
             matchers: scan.selector.matchers.clone(),
             range: evaluator.read_range(&call.grid),
         };
-        let partitions = (call.partition..call.query.source.partitions()).step_by(call.partitions);
         let source = Arc::clone(&call.query.source);
+        let own = |partition: &usize| partition % call.partitions == call.partition;
+        let partitions: Vec<usize> = partitions_of(&*source, &request).filter(own).collect();
+        let groups: Vec<Vec<usize>> = partitions.chunks(PARTITIONS_AT_ONCE).map(<[usize]>::to_vec).collect();
         let task = Arc::clone(&call.task);
-        let selects = futures::stream::iter(partitions).map(move |partition| {
+        let selects = futures::stream::iter(groups).then(move |partitions| {
             let (source, request, task) = (Arc::clone(&source), request.clone(), Arc::clone(&task));
             async move {
-                let selection = source.select(partition, &request).await.map_err(fail)?;
-                let memory = QueryContext::reserve(&task, "scan");
-                memory.try_grow(selection.memory_bytes())?;
-                Ok(Selected { selection, memory })
+                let selections = source.select(&partitions, &request).await.map_err(fail)?;
+                let selected: Vec<_> =
+                    selections.into_iter().map(|selection| Selected::new(selection, &task)).collect();
+                Ok::<_, DataFusionError>(futures::stream::iter(selected))
             }
         });
         Ok(Self {
-            selections: selects.buffered(SELECTIONS_AHEAD).boxed(),
+            selections: selects.try_flatten().boxed(),
             selected: None,
             pending: None,
             evaluator,
@@ -162,6 +165,12 @@ impl Scanner {
 }
 
 impl Selected {
+    fn new(selection: Box<dyn Selection>, task: &TaskContext) -> Result<Self> {
+        let memory = QueryContext::reserve(task, "scan");
+        memory.try_grow(selection.memory_bytes())?;
+        Ok(Self { selection, memory })
+    }
+
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>> {
         let batch = self.selection.next_batch().await.map_err(fail)?;
         let batch_bytes = batch.as_ref().map_or(0, |batch| batch.memory_bytes());
@@ -210,7 +219,8 @@ fn count_instant(query: &QueryContext, grid: &Grid, out: &RowOut<'_>) {
 
 /// Range functions do not see staleness markers. Copies to `live` only if there are any.
 fn without_stale<'a>(samples: Samples<'a>, live: &'a mut SampleColumns) -> Samples<'a> {
-    if !samples.values.iter().any(|value| is_stale(*value)) {
+    // Not `any`, which would look at one value after the other.
+    if !samples.values.iter().fold(false, |found, value| found | is_stale(*value)) {
         return samples;
     }
     live.clear();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pharos_model::partition;
 use pharos_storage::select::{self, PartitionReader};
 
 use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSource};
@@ -14,7 +15,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// One reader for each partition.
+    /// One reader for each partition of the cluster, in the order of their ids.
     pub fn new(readers: Vec<Arc<PartitionReader>>) -> Self {
         Self { readers }
     }
@@ -26,8 +27,19 @@ impl SeriesSource for Local {
         self.readers.len()
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
-        Ok(Box::new(LocalSelection(self.readers[partition].select(request).await?)))
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
+        let count = u16::try_from(self.readers.len()).ok()?;
+        partition::of_matchers(&request.tenant, &request.matchers, count).map(|only| usize::from(only.0))
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
+        let readers = partitions.iter().map(|partition| PartitionReader::clone(&self.readers[*partition])).collect();
+        let selections = PartitionReader::select_many(readers, request).await?;
+        Ok(selections.into_iter().map(|selection| Box::new(LocalSelection(selection)) as Box<dyn Selection>).collect())
     }
 }
 

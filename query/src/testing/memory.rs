@@ -66,11 +66,23 @@ impl SeriesSource for MemorySource {
         self.partitions.len()
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
-        let series = self.partitions[partition].read();
-        let matching = series.iter().filter(|(labels, _)| all_match(&request.matchers, labels));
-        let found = matching.map(|(labels, columns)| (labels.clone(), Arc::clone(columns))).collect();
-        Ok(Box::new(MemorySelection { found, next: 0, request: request.clone() }))
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
+        let count = u16::try_from(self.partitions.len()).ok()?;
+        partition::of_matchers(&TenantId::anonymous(), &request.matchers, count).map(|only| usize::from(only.0))
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
+        let select = |partition: &usize| {
+            let series = self.partitions[*partition].read();
+            let matching = series.iter().filter(|(labels, _)| all_match(&request.matchers, labels));
+            let found = matching.map(|(labels, columns)| (labels.clone(), Arc::clone(columns))).collect();
+            Box::new(MemorySelection { found, next: 0, request: request.clone() }) as Box<dyn Selection>
+        };
+        Ok(partitions.iter().map(select).collect())
     }
 }
 

@@ -243,7 +243,12 @@ impl World {
 
     /// Reads everything and compares.
     fn check(&self) {
-        let request = SelectRequest { tenant: TenantId::anonymous(), matchers: Vec::new(), range: TimeRange::ALL };
+        let request = SelectRequest {
+            tenant: TenantId::anonymous(),
+            matchers: Vec::new(),
+            range: TimeRange::ALL,
+            newest_only: false,
+        };
         let selection = self.partition.select(&request);
         let mut read = HashMap::new();
         let mut columns = SampleColumns::default();

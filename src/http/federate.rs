@@ -25,7 +25,7 @@ pub async fn federate(State(app): State<Arc<App>>, headers: HeaderMap, params: P
     let range = TimeRange::new(now_ms - app.flags.query_lookback.as_millis() as i64 + 1, now_ms);
     let mut found = BTreeMap::new();
     for matchers in matcher_sets {
-        let request = SelectRequest { tenant: tenant.clone(), matchers, range };
+        let request = SelectRequest { tenant: tenant.clone(), matchers, range, newest_only: true };
         newest_samples(&**app.node.source(), &request, &mut found).await?;
     }
     let text = exposition(found, &app.external_labels());

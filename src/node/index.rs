@@ -119,7 +119,7 @@ impl Node {
 }
 
 fn requests(tenant: &TenantId, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> Vec<SelectRequest> {
-    let request = |matchers| SelectRequest { tenant: tenant.clone(), matchers, range };
+    let request = |matchers| SelectRequest { tenant: tenant.clone(), matchers, range, newest_only: false };
     if matcher_sets.is_empty() {
         vec![request(Vec::new())]
     } else {

@@ -308,7 +308,7 @@ impl Partition {
     pub fn select(&self, request: &SelectRequest) -> HeadSelection {
         let state = self.state.read();
         match state.head(&request.tenant) {
-            Some(head) => head.select(&request.matchers, request.range, state.files.list()),
+            Some(head) => head.select(request, state.files.list()),
             None => HeadSelection::empty(request.range),
         }
     }
@@ -316,7 +316,7 @@ impl Partition {
     /// All series that may have samples in the span, ordered by labels: what a data file is made of.
     pub fn slice(&self, tenant: &TenantId, span: BlockSpan) -> HeadSelection {
         let range = TimeRange::new(span.start_ms, span.end_ms.saturating_sub(1));
-        let request = SelectRequest { tenant: tenant.clone(), matchers: Vec::new(), range };
+        let request = SelectRequest { tenant: tenant.clone(), matchers: Vec::new(), range, newest_only: false };
         let mut selection = self.select(&request);
         selection.sort_by_labels();
         selection

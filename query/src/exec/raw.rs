@@ -30,6 +30,7 @@ pub async fn read_raw(
         tenant: query.tenant.clone(),
         matchers: selector.matchers.clone(),
         range: window.read_range(&Grid::instant(at)),
+        newest_only: false,
     };
     let mut found = Vec::new();
     let mut columns = SampleColumns::default();

@@ -74,6 +74,7 @@ impl Scanner {
             tenant: call.query.tenant.clone(),
             matchers: scan.selector.matchers.clone(),
             range: evaluator.read_range(&call.grid),
+            newest_only: evaluator.needs_newest_only(&call.grid),
         };
         let source = Arc::clone(&call.query.source);
         let own = |partition: &usize| partition % call.partitions == call.partition;
@@ -199,6 +200,12 @@ impl Evaluator {
             }
         };
         Ok(Self::Instant { read, shift })
+    }
+
+    /// Whether a series is asked for its newest sample and no other.
+    fn needs_newest_only(&self, grid: &Grid) -> bool {
+        let newest = |read: &InstantRead| !matches!(read, InstantRead::Smoothed { .. });
+        grid.n == 1 && matches!(self, Self::Instant { read, .. } if newest(read))
     }
 
     fn read_range(&self, grid: &Grid) -> TimeRange {

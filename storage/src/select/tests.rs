@@ -1,7 +1,7 @@
 use pharos_model::{LabelSet, MatchOp, Matcher, TimeRange};
 
 use super::batch::DecodedSeries;
-use super::{SampleColumns, SeriesBatch};
+use super::{SampleColumns, SelectRequest, SeriesBatch};
 use crate::manifest::Edit;
 use crate::test_node::{SLICE_MS, TestNode, labels, owner, request, tenant};
 
@@ -169,4 +169,20 @@ async fn series_of_the_head_alone_are_not_decoded_before_they_are_asked_for() {
     let mut scratch = SampleColumns::default();
     assert_eq!(batch.samples(0, &mut scratch).unwrap().0, [10_000, 20_000, 30_000]);
     assert!(selection.next_batch().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_newest_sample_is_read_alone_unless_it_is_too_new() {
+    let node = TestNode::new();
+    for ts in (0..SLICE_MS).step_by(10_000) {
+        node.append(&labels(&[("__name__", "m")]), ts, ts as f64);
+    }
+    let read = async |end_ms| {
+        let asked = SelectRequest { newest_only: true, ..request(Vec::new(), TimeRange::new(end_ms - 25_000, end_ms)) };
+        let mut selection = node.reader().select(&asked).await.unwrap();
+        let batch = selection.next_batch().await.unwrap().unwrap();
+        batch.samples(0, &mut SampleColumns::default()).unwrap().0.to_vec()
+    };
+    assert_eq!(read(SLICE_MS).await, [SLICE_MS - 10_000]);
+    assert_eq!(read(50_000).await, [30_000, 40_000, 50_000]);
 }

@@ -45,9 +45,20 @@ pub fn load(path: &Path, fs: &dyn FileSystem, environment: &Lookup<'_>) -> Resul
     Ok(Loaded { config, scrape_configs, rule_files, text, yaml, warnings })
 }
 
-/// Reads one YAML document; `None` when it is empty.
+/// Nodes and parser events of one file: discovery writes files of tens of thousands of groups.
+const YAML_NODES_MAX: usize = 10_000_000;
+
+/// Reads one YAML document; `None` when it is empty. The library's limits on size, depth and what aliases unfold to hold.
 pub(crate) fn parse<T: for<'de> serde::Deserialize<'de>>(text: &str) -> Result<Option<T>, ParseError> {
-    serde_saphyr::from_str::<Option<T>>(text).map_err(|error| ParseError::of(&error, text))
+    let options = serde_saphyr::options! {
+        // A hundred jobs may share one list of rules by its anchor, so that there are many aliases says nothing.
+        budget: serde_saphyr::budget! {
+            max_events: YAML_NODES_MAX,
+            max_nodes: YAML_NODES_MAX,
+            enforce_alias_anchor_ratio: false,
+        },
+    };
+    serde_saphyr::from_str_with_options::<Option<T>>(text, options).map_err(|error| ParseError::of(&error, text))
 }
 
 /// Prints as Prometheus does: lists at the column of their key.

@@ -304,6 +304,29 @@ fn secrets_appear_in_no_error() {
 }
 
 #[test]
+fn long_and_repetitive_files_load() {
+    let groups = "- targets: [h:1, h:2]\n  labels: {a: b}\n".repeat(30_000);
+    let parsed: Vec<TargetGroup> = load::parse(&groups).unwrap().unwrap();
+    assert_eq!(parsed.len(), 30_000);
+    let rule = "relabel_configs: &common [{regex: a, action: labeldrop}]";
+    let jobs: String = (0..300).map(|i| format!("- job_name: j{i}\n  relabel_configs: *common\n")).collect();
+    let loaded = load_text(&format!("scrape_configs:\n- job_name: first\n  {rule}\n{jobs}")).unwrap();
+    assert_eq!(loaded.scrape_configs.len(), 301);
+    assert!(loaded.scrape_configs.iter().all(|job| job.relabel_configs.len() == 1));
+}
+
+#[test]
+fn aliases_that_unfold_without_end_are_refused() {
+    let mut text = String::from("{a0: &a0 [x, x, x, x, x, x, x, x, x, x]");
+    for i in 1..12 {
+        let tenfold = vec![format!("*a{}", i - 1); 10].join(", ");
+        text.push_str(&format!(", a{i}: &a{i} [{tenfold}]"));
+    }
+    let error = load::parse::<opaque::Opaque>(&(text + "}")).unwrap_err();
+    assert!(error.message.starts_with("YAML document too large or too complex"), "{error}");
+}
+
+#[test]
 fn unused_sections_are_named() {
     let warnings = load_text(EVERYTHING).unwrap().warnings;
     for section in ["rule_files", "alerting", "remote_write", "remote_read", "tracing", "otlp", "runtime"] {

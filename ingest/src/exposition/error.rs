@@ -77,6 +77,8 @@ pub enum ParseErrorKind {
     Help { metric: String, help: String },
     #[error("unknown metric type for metric {metric}: {number}")]
     MetricTypeNumber { metric: String, number: u64 },
+    #[error("metric has more than {limit} buckets or quantiles")]
+    Points { limit: usize },
     #[error("invalid label name: {0}")]
     LabelName(String),
     #[error("invalid label value: {0}")]

@@ -346,6 +346,23 @@ fn a_label_of_a_megabyte_is_refused_by_name() {
 }
 
 #[test]
+fn labels_beyond_the_limit_are_counted_in_every_format() {
+    let labels = |count: usize| (1..count).map(|i| format!("l{i}=\"\"")).collect::<Vec<_>>().join(",");
+    let at_most = format!("a{{{}}} 1\n", labels(512));
+    assert_eq!(entries(at_most.as_bytes(), Format::Text), [r#"{__name__="a"} 1"#]);
+    let series = format!("a{{{}}} 1\n", labels(600));
+    assert_eq!(
+        error(series.as_bytes(), Format::Text),
+        "label_limit exceeded (metric: a, number of labels: 600, limit: 512)"
+    );
+    let exemplar = format!("a_total 1 # {{{}}} 1\n# EOF\n", labels(601));
+    assert_eq!(
+        error(exemplar.as_bytes(), Format::OpenMetrics),
+        "label_limit exceeded (metric: , number of labels: 600, limit: 512)"
+    );
+}
+
+#[test]
 fn nan_is_always_the_canonical_one() {
     for (body, format) in [("a NaN\n", Format::Text), ("a nan\n# EOF\n", Format::OpenMetrics)] {
         let mut parser = Parser::new(body.as_bytes(), format);

@@ -200,9 +200,11 @@ impl Rules<'_> {
             labels_max: bound(self.config.label_limit),
             name_bytes_max: bound(self.config.label_name_length_limit),
             value_bytes_max: bound(self.config.label_value_length_limit),
+            set_bytes_max: 0,
         };
         let labels = labels.build();
-        limits.check(labels.iter().map(|label| (label.name, label.value)))?;
+        // The ceiling a second time, because relabelling can make much out of little.
+        limits.within_ceiling().check(labels.iter().map(|label| (label.name, label.value)))?;
         Ok(Some(labels))
     }
 }

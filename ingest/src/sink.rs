@@ -64,6 +64,19 @@ pub enum Refusal {
     SeriesLimit,
 }
 
+impl Refusal {
+    /// The value of the label `reason` in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::OutOfOrder => "out_of_order",
+            Self::TooOld => "too_old",
+            Self::OutOfBounds => "out_of_bounds",
+            Self::DuplicateTimestamp => "duplicate_timestamp",
+            Self::SeriesLimit => "series_limit",
+        }
+    }
+}
+
 /// What became of an acknowledged batch. Every sample that is not named here is durable.
 #[derive(Clone, Debug, Default)]
 pub struct AppendOutcome {

@@ -13,14 +13,16 @@ use parking_lot::Mutex;
 use pharos_model::{Clock, TenantId, TimestampMs};
 use tokio::sync::Semaphore;
 
-use super::decoder::{Decoded, Decoder, RequestLimits, Scratch};
+use super::decoder::{Decoded, Decoder, Refusals, RequestLimits, Scratch, Sent};
 use super::{MetadataStore, Metrics, RequestHeaders, WriteError, WriteSummary};
 use crate::raw_cache::RawCache;
 use crate::series_hash::SeriesHasher;
-use crate::sink::{AppendError, Sink};
+use crate::sink::{AppendError, AppendOutcome, SampleBatch, Sink};
 
 /// Compressed bodies up to this size are decoded where they arrive: about 3,000 known samples, half a millisecond.
 const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+/// Samples of a batch whose outcome is taken in where the request is served; what larger ones learn is learnt aside.
+const INLINE_SAMPLES_MAX: usize = 3_000;
 /// Sets of buffers that are kept for the next requests, and the largest that is worth keeping.
 const SCRATCHES_MAX: usize = 16;
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
@@ -108,18 +110,34 @@ impl Receiver {
         headers: RequestHeaders<'_>,
         body: Bytes,
     ) -> Result<WriteSummary, WriteError> {
+        let answer = self.serve(tenant, headers, body).await;
+        match &answer {
+            Ok(_) | Err(WriteError::Refused { .. }) => {}
+            Err(error) => self.metrics.refused_requests.with_label_values(&[error.status().as_str()]).inc(),
+        }
+        answer
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        headers: RequestHeaders<'_>,
+        body: Bytes,
+    ) -> Result<WriteSummary, WriteError> {
         headers.check()?;
         let _permit = self.in_flight.try_acquire().map_err(|_| WriteError::Busy { max: self.in_flight_max })?;
         self.metrics.in_flight.inc();
         let _counted = OnDrop(|| self.metrics.in_flight.dec());
         self.maintain_cache();
         let (decoded, scratch) = self.decode(tenant, body).await?;
-        let answer = match decoded {
-            Ok(decoded) => self.store(tenant, decoded, &scratch).await,
-            Err(error) => Err(error),
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.give_back(scratch);
+                return Err(error);
+            }
         };
-        self.give_back(scratch);
-        answer
+        self.store(tenant, decoded, scratch).await
     }
 
     async fn decode(
@@ -134,37 +152,61 @@ impl Receiver {
             return Ok((decoded, scratch));
         }
         let (receiver, tenant) = (self.clone(), tenant.clone());
-        let decoding = tokio::task::spawn_blocking(move || {
+        aside(move || {
             let decoded = receiver.decoder.decode(&tenant, &body, ts_max, &mut scratch);
             (decoded, scratch)
-        });
-        match decoding.await {
-            Ok(decoded) => Ok(decoded),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {
-                let (reason, retry_after) = ("the node is shutting down".into(), Duration::from_secs(1));
-                Err(AppendError::Unavailable { reason, retry_after }.into())
-            }
-        }
+        })
+        .await
     }
 
-    async fn store(&self, tenant: &TenantId, decoded: Decoded, scratch: &Scratch) -> Result<WriteSummary, WriteError> {
-        let Decoded { mut batch, metadata, samples, fresh_series, mut refusals, mut sent } = decoded;
+    async fn store(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        decoded: Decoded,
+        scratch: Scratch,
+    ) -> Result<WriteSummary, WriteError> {
+        let Decoded { mut batch, metadata, samples, fresh_series, refusals, sent } = decoded;
         self.metadata.put(tenant, metadata);
         self.metrics.fresh.inc_by(fresh_series as u64);
         let mut summary = WriteSummary { samples, duplicates: 0, exemplars: batch.exemplars.len() };
+        let mut waiting = Waiting { sent, refusals, scratch };
         // A second time only for what comes back as stale; what is sent with labels never does.
         while !(batch.known.is_empty() && batch.fresh.is_empty() && batch.exemplars.is_empty()) {
             let outcome = self.sink.append(batch).await?;
             summary.duplicates += outcome.duplicates;
             self.metrics.stale.inc_by(outcome.stale.len() as u64);
-            (batch, sent) = self.decoder.settle(&sent, &outcome, &mut refusals, scratch)?;
+            (batch, waiting) = self.settle(outcome, waiting).await?;
         }
+        self.give_back(waiting.scratch);
+        self.answer(summary, waiting.refusals)
+    }
+
+    /// Takes in an outcome; answers what is to be sent once more.
+    async fn settle(
+        self: &Arc<Self>,
+        outcome: AppendOutcome,
+        mut waiting: Waiting,
+    ) -> Result<(SampleBatch, Waiting), WriteError> {
+        let receiver = self.clone();
+        let is_long = outcome.handles.len() + outcome.stale.len() + outcome.refused.len() > INLINE_SAMPLES_MAX;
+        let settle = move || {
+            let Waiting { sent, refusals, scratch } = &mut waiting;
+            let (batch, again) = receiver.decoder.settle(sent, &outcome, refusals, scratch)?;
+            *sent = again;
+            Ok((batch, waiting))
+        };
+        if is_long { aside(settle).await? } else { settle() }
+    }
+
+    fn answer(&self, mut summary: WriteSummary, refusals: Refusals) -> Result<WriteSummary, WriteError> {
+        let samples = summary.samples;
         summary.samples -= refusals.samples;
         self.metrics.samples.inc_by(summary.samples as u64);
         self.metrics.duplicates.inc_by(summary.duplicates as u64);
-        self.metrics.refused.inc_by(refusals.samples as u64);
-        self.metrics.invalid_labels.inc_by(refusals.invalid_labels as u64);
+        self.metrics.invalid_labels.inc_by(refusals.invalid_labels() as u64);
+        for (reason, refused) in &refusals.by_reason {
+            self.metrics.refused.with_label_values(&[reason]).inc_by(*refused as u64);
+        }
         match refusals.first {
             None => Ok(summary),
             Some(first) => Err(WriteError::Refused { first, refused: refusals.samples, samples }),
@@ -193,6 +235,25 @@ impl Receiver {
         }
         self.cache.maintain();
         self.metrics.cache_bytes.set(self.cache.memory_bytes() as i64);
+    }
+}
+
+/// What the outcome of an append is taken in with.
+struct Waiting {
+    sent: Sent,
+    refusals: Refusals,
+    scratch: Scratch,
+}
+
+/// Does long work away from the async threads.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WriteError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => {
+            let (reason, retry_after) = ("the node is shutting down".into(), Duration::from_secs(1));
+            Err(AppendError::Unavailable { reason, retry_after }.into())
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub fn load(path: &Path, fs: &dyn FileSystem, environment: &Lookup<'_>) -> Resul
     let scrape_configs = all_scrape_configs(&config, fs)?;
     let rule_files = all_matches("rule files", &config.rule_files, fs)?;
     unused(&config, &mut warnings);
+    other_server_names(&scrape_configs, &mut warnings);
     let yaml = print(&config).map_err(invalid)?;
     Ok(Loaded { config, scrape_configs, rule_files, text, yaml, warnings })
 }
@@ -147,5 +148,15 @@ fn unused(config: &Config, warnings: &mut Vec<String>) {
                 ));
             }
         }
+    }
+}
+
+/// Says where a server that chooses its certificate by the name it is asked for will see another name than in Prometheus.
+fn other_server_names(jobs: &[Arc<ScrapeConfig>], warnings: &mut Vec<String>) {
+    for job in jobs.iter().filter(|job| !job.http.tls_config.server_name.is_empty()) {
+        let (name, job) = (quote(&job.http.tls_config.server_name), quote(&job.job_name));
+        warnings.push(format!(
+            "server_name {name} of job {job} is what certificates are checked for; the name sent to the server (SNI) stays that of the URL"
+        ));
     }
 }

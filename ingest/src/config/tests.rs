@@ -336,6 +336,17 @@ fn unused_sections_are_named() {
 }
 
 #[test]
+fn a_server_name_is_said_to_leave_the_name_that_is_sent() {
+    let jobs = "scrape_configs: [{job_name: a, tls_config: {server_name: x.test}}, {job_name: b}]";
+    assert_eq!(
+        load_text(jobs).unwrap().warnings,
+        [
+            "server_name \"x.test\" of job \"a\" is what certificates are checked for; the name sent to the server (SNI) stays that of the URL"
+        ]
+    );
+}
+
+#[test]
 fn native_histograms_are_said_to_have_no_effect() {
     let loaded = load_text("scrape_configs: [{job_name: a, scrape_native_histograms: true}, {job_name: b}]").unwrap();
     let text =

@@ -58,6 +58,8 @@ impl Pool {
     pub(super) fn new(config: Arc<ScrapeConfig>, options: ScrapeOptions) -> Result<Self, ClientError> {
         let client = HttpClient::new(config.http.clone(), options.surroundings.clone())?;
         let name = Arc::from(config.job_name.as_str());
+        // A rate of failures needs the zero before the first one.
+        options.metrics.sync_failed.with_label_values(&[&name]);
         let (loops, dropped) = (Vec::new(), Vec::new());
         Ok(Self { name, options, config, client, loops, dropped, dropped_count: 0, groups: None })
     }

@@ -165,6 +165,7 @@ async fn the_api_sees_targets_with_their_last_scrape() {
     assert_eq!(world.metric("prometheus_target_scrape_pool_targets{scrape_job=\"j\"}"), 1.0);
     assert!(world.metric("prometheus_target_interval_length_seconds_count{interval=\"20ms\"}") >= 1.0);
     assert!(world.metric("prometheus_target_scrape_pool_sync_total{scrape_job=\"j\"}") >= 1.0);
+    assert_eq!(world.metric("prometheus_target_sync_failed_total{scrape_job=\"j\"}"), 0.0);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::error;
 
@@ -105,10 +105,18 @@ impl State {
                     next_sync = Instant::now() + self.options.sync_pause;
                     self.sync();
                 }
+                Some(ended) = self.running.join_next() => self.note_end(ended),
                 _ = gauges.tick() => self.pools.values().for_each(Pool::observe_metadata),
             }
-            while self.running.try_join_next().is_some() {}
             self.ending.retain(|ending| !ending.is_over());
+        }
+    }
+
+    /// A loop that ended by a panic is begun again; its target's first scrape then waits for its phase.
+    fn note_end(&mut self, ended: Result<(), JoinError>) {
+        if let Err(panicked) = ended {
+            error!(error = %panicked, "scrape loop panicked");
+            self.sync();
         }
     }
 

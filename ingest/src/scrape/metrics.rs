@@ -33,6 +33,8 @@ pub struct ScrapeMetrics {
     pub(super) append_failed: IntCounter,
     /// Samples refused because the tenant has too many series.
     pub(super) exceeded_series_limit: IntCounter,
+    /// Loops that ended by a panic and were begun again.
+    pub(super) loops_restarted: IntCounter,
     pub(super) metadata_entries: IntGaugeVec,
     pub(super) metadata_bytes: IntGaugeVec,
 }
@@ -155,6 +157,10 @@ impl ScrapeMetrics {
             exceeded_series_limit: counter(
                 "pharos_target_scrapes_sample_series_limit_total",
                 "Samples rejected because the tenant has reached its limit of active series.",
+            )?,
+            loops_restarted: counter(
+                "pharos_target_scrape_loops_restarted_total",
+                "Scrape loops that ended by a panic and were begun again.",
             )?,
             metadata_entries: gauge(
                 "prometheus_target_metadata_cache_entries",

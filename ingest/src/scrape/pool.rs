@@ -81,7 +81,7 @@ impl Pool {
         let same = |known: &Vec<Arc<TargetGroup>>| {
             known.len() == groups.len() && known.iter().zip(groups).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
         };
-        self.loops.retain(|running| !running.left.load(Ordering::Acquire));
+        self.forget_ended_loops();
         if self.groups.as_ref().is_some_and(same) {
             return false;
         }
@@ -92,6 +92,22 @@ impl Pool {
         self.groups = Some(groups.to_vec());
         self.observe_sync(self.options.surroundings.clock.monotonic().saturating_sub(started).as_secs_f64());
         true
+    }
+
+    /// Lets loops go that have ended. One that was not told to has panicked, and its target gets a new one.
+    fn forget_ended_loops(&mut self) {
+        let mut broken = 0;
+        self.loops.retain(|running| {
+            // In this order: a loop says that it leaves before it is finished.
+            let is_finished = running.task.is_finished();
+            let has_left = running.left.load(Ordering::Acquire);
+            broken += u64::from(is_finished && !has_left);
+            !is_finished && !has_left
+        });
+        if broken > 0 {
+            self.options.metrics.loops_restarted.inc_by(broken);
+            self.groups = None;
+        }
     }
 
     /// The targets of the groups, each once.

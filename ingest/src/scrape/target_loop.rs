@@ -329,9 +329,14 @@ impl TargetLoop {
             end_metadata(&mut metadata, read.is_ok());
             (cache, reading, read.map(|()| bytes))
         });
-        let (cache, reading, read) = work.await.expect("reading a body does not panic, and is not cancelled");
-        self.appender.cache = cache;
-        (reading, read)
+        match work.await {
+            Ok((cache, reading, read)) => {
+                self.appender.cache = cache;
+                (reading, read)
+            }
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => (Reading::default(), Err(ScrapeError::Body("the node is shutting down".into()))),
+        }
     }
 
     fn observe_interval(&mut self, started: Duration) {

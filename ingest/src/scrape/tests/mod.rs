@@ -46,6 +46,8 @@ struct Kept {
     stale: Vec<SeriesHandle>,
     /// Errors that the next appends answer.
     errors: Vec<AppendError>,
+    /// The next append is a bug of ours.
+    panics: bool,
     /// The refusal of every sample of a metric.
     refuse: Option<(&'static str, Refusal)>,
 }
@@ -68,6 +70,7 @@ impl Sink for Recorder {
 impl Kept {
     fn append(&mut self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
         assert_eq!(batch.tenant, TenantId::anonymous());
+        assert!(!std::mem::take(&mut self.panics), "as the test wants it");
         if !self.errors.is_empty() {
             return Err(self.errors.remove(0));
         }

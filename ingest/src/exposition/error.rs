@@ -85,6 +85,13 @@ pub enum ParseErrorKind {
     LabelValue(String),
 }
 
+impl ParseErrorKind {
+    /// Whether the text was read well and what is wrong is the label set that it says.
+    pub fn is_about_labels(&self) -> bool {
+        matches!(self, Self::DuplicateLabel(_) | Self::Limit(_))
+    }
+}
+
 /// As Go's `%q` of a byte string: invalid UTF-8 as `\xff`. Long strings are cut short.
 pub(super) fn quote_bytes(bytes: &[u8]) -> String {
     let (bytes, is_cut) = match bytes.get(..EXCERPT_BYTES_MAX) {

@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use tracing::error;
 
 use super::ScrapeOptions;
+use super::body_budget::{BODIES_BYTES_MAX, BodyBudget};
 use super::pool::{Ending, Pool};
 use super::status::{Pools, ScrapeStatus};
 use crate::config::ScrapeConfig;
@@ -50,8 +51,9 @@ impl ScrapeManager {
     pub fn start(options: ScrapeOptions, targets: watch::Receiver<Arc<TargetSets>>) -> Self {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (publish, status) = watch::channel(Arc::default());
-        let state =
-            State { options, targets, pools: BTreeMap::new(), ending: Vec::new(), running: JoinSet::new(), publish };
+        let budget = BodyBudget::new(BODIES_BYTES_MAX, options.metrics.body_bytes.clone());
+        let (pools, ending, running) = (BTreeMap::new(), Vec::new(), JoinSet::new());
+        let state = State { options, budget, targets, pools, ending, running, publish };
         let mut task = JoinSet::new();
         task.spawn(state.run(queue));
         Self { commands, status, _task: task }
@@ -76,6 +78,8 @@ impl ScrapeManager {
 /// What the task owns.
 struct State {
     options: ScrapeOptions,
+    /// The memory of all pools' bodies.
+    budget: BodyBudget,
     targets: watch::Receiver<Arc<TargetSets>>,
     pools: BTreeMap<String, Pool>,
     ending: Vec<Ending>,
@@ -149,7 +153,7 @@ impl State {
         let metrics = &self.options.metrics;
         let Some(mut pool) = old else {
             metrics.pools.inc();
-            return match Pool::new(config.clone(), self.options.clone()) {
+            return match Pool::new(config.clone(), self.options.clone(), self.budget.clone()) {
                 Ok(pool) => (Some(pool), None),
                 Err(error) => {
                     metrics.pools_failed.inc();

@@ -4,7 +4,6 @@
 //! instruction; between two scrapes it takes it. A target that is gone waits a little over two intervals before its series end,
 //! because it may come back: then the loop simply goes on.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, warn};
 
 use super::append::{Appender, Scrape};
+use super::body_budget::HeldBody;
 use super::failure_log::{self, Failure};
 use super::fetch::{Fetched, Request};
 use super::metadata::MetadataCache;
@@ -22,7 +22,7 @@ use super::reading::{Body, Reading, Rules};
 use super::report::Report;
 use super::status::{Health, Live};
 use super::target::Target;
-use super::{ScrapeError, ScrapeOptions, TIMESTAMP_TOLERANCE};
+use super::{SAMPLES_MAX_DEFAULT, ScrapeError, ScrapeOptions, TIMESTAMP_TOLERANCE};
 use crate::config::ScrapeConfig;
 use crate::exposition::cache::LineCache;
 use crate::exposition::negotiation::Format;
@@ -256,7 +256,7 @@ impl TargetLoop {
             Err(error) => (Reading::default(), Err(error)),
         };
         let took = clock.monotonic().saturating_sub(started);
-        let counts = (reading.scraped, reading.kept, new_series(&reading));
+        let counts = (reading.scraped, reading.kept, reading.added);
         let (error, body) = match read {
             Ok(body) => (None, Some(body)),
             Err(error) => (Some(error), None),
@@ -276,8 +276,7 @@ impl TargetLoop {
             bytes,
         ];
         let now = clock.now_ms();
-        let body =
-            body.as_ref().map(|(bytes, format)| (spec.rules(), Body { bytes, format: *format, scraped_at: at, now }));
+        let body = body.as_ref().map(|(bytes, format)| (spec.rules(), body_at(bytes, *format, at, now)));
         let with_extra = spec.config.extra_scrape_metrics.unwrap_or_default();
         let scrape = Scrape { reading, body, report: values, with_extra, at, deadline };
         if let Err(error) = self.appender.append(scrape).await {
@@ -286,7 +285,7 @@ impl TargetLoop {
     }
 
     /// Reads a body; hands it back with its format, because stale handles make it read again.
-    async fn read(&mut self, fetched: Fetched, at: TimestampMs) -> (Reading, Result<(Vec<u8>, Format), ScrapeError>) {
+    async fn read(&mut self, fetched: Fetched, at: TimestampMs) -> (Reading, Result<(HeldBody, Format), ScrapeError>) {
         let config = &self.spec.config;
         let negotiated = Format::from_content_type(fetched.content_type.as_deref(), config.fallback_scrape_protocol);
         let format = match negotiated {
@@ -300,7 +299,7 @@ impl TargetLoop {
         }
         let now = self.options.surroundings.clock.now_ms();
         let (reading, read) = if fetched.body.len() <= READ_INLINE_BYTES_MAX {
-            let body = Body { bytes: &fetched.body, format, scraped_at: at, now };
+            let body = body_at(&fetched.body, format, at, now);
             let mut metadata = self.live.metadata.lock();
             let (reading, read) = self.spec.rules().read(body, &mut self.appender.cache, &mut metadata);
             end_metadata(&mut metadata, read.is_ok());
@@ -309,21 +308,23 @@ impl TargetLoop {
             self.read_aside(fetched.body, format, (at, now)).await
         };
         self.options.metrics.out_of_bounds.inc_by(reading.ahead as u64);
+        self.options.metrics.duplicate_timestamp.inc_by(reading.repeated as u64);
+        self.options.metrics.exemplars_refused.inc_by(reading.exemplars_refused as u64);
         (reading, read.map(|body| (body, format)))
     }
 
     /// Reads a long body off the async threads; the cache travels with it.
     async fn read_aside(
         &mut self,
-        bytes: Vec<u8>,
+        bytes: HeldBody,
         format: Format,
         (scraped_at, now): (TimestampMs, TimestampMs),
-    ) -> (Reading, Result<Vec<u8>, ScrapeError>) {
+    ) -> (Reading, Result<HeldBody, ScrapeError>) {
         let empty = LineCache::new(self.options.hasher.clone());
         let mut cache = std::mem::replace(&mut self.appender.cache, empty);
         let (spec, live) = (self.spec.clone(), self.live.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let body = Body { bytes: &bytes, format, scraped_at, now };
+            let body = body_at(&bytes, format, scraped_at, now);
             let mut metadata = live.metadata.lock();
             let (reading, read) = spec.rules().read(body, &mut cache, &mut metadata);
             end_metadata(&mut metadata, read.is_ok());
@@ -378,9 +379,8 @@ fn end_metadata(metadata: &mut MetadataCache, succeeded: bool) {
     }
 }
 
-/// Series that the body has and the cache did not; a body may name one twice.
-fn new_series(reading: &Reading) -> usize {
-    reading.fresh_slots.iter().collect::<HashSet<_>>().len()
+fn body_at(bytes: &[u8], format: Format, scraped_at: TimestampMs, now: TimestampMs) -> Body<'_> {
+    Body { bytes, format, scraped_at, now, samples_max: SAMPLES_MAX_DEFAULT }
 }
 
 /// The time of a scrape, moved to the exact interval when it is only a little late.

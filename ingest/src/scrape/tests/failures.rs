@@ -183,6 +183,18 @@ async fn label_limits_name_the_offender() {
 }
 
 #[tokio::test]
+async fn a_label_set_too_long_for_the_store_fails_the_scrape() {
+    let long = "x".repeat(60_000);
+    let (server, body) = serving(&format!("a{{b=\"{long}\",c=\"{long}\",d=\"{long}\"}} 1\n")).await;
+    let exposed = World::scraping(&server, "").await.error().await;
+    assert_eq!(exposed, "label set is too long (metric: a, length: 180012, limit: 131072)");
+    *body.lock() = format!("a{{b=\"{long}\"}} 1\n");
+    let twice = "{source_labels: [b], target_label: c}, {source_labels: [b], target_label: d}";
+    let made = World::scraping(&server, &format!("metric_relabel_configs: [{twice}]")).await.error().await;
+    assert_eq!(made, "label set is too long (metric: a, length: 180025, limit: 131072)");
+}
+
+#[tokio::test]
 async fn relabelling_must_leave_a_valid_name() {
     let (server, _) = serving("a 1\n").await;
     for (keys, error) in [

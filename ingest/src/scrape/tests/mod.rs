@@ -247,7 +247,7 @@ impl World {
 const UP: &str = r#"{__name__="up", instance="x", job="j"}"#;
 
 /// A job that is scraped every 20 ms.
-fn job(name: &str, keys: &str) -> Arc<ScrapeConfig> {
+pub(super) fn job(name: &str, keys: &str) -> Arc<ScrapeConfig> {
     let interval = if keys.contains("scrape_interval") { "" } else { "scrape_interval: 20ms," };
     let text = format!("scrape_configs: [{{job_name: {name}, {interval} {keys}}}]");
     let fs = InMemory::new([("/p.yml", text)]);

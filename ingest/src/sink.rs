@@ -40,6 +40,9 @@ pub struct SampleBatch {
     pub known: Vec<KnownSample>,
     pub fresh: Vec<FreshSample>,
     pub exemplars: Vec<SeriesExemplar>,
+    /// Refuses every sample that is not newer than its series' newest one, whatever window of late samples the store keeps open.
+    /// For staleness markers: where the series went on meanwhile, a marker between its samples would be a hole.
+    pub refuse_late: bool,
 }
 
 /// A sample of a [`SampleBatch`] by its place.
@@ -50,7 +53,7 @@ pub enum Place {
 }
 
 /// Why the store refused one sample for good. Texts are Prometheus'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     #[error("out of order sample")]
     OutOfOrder,

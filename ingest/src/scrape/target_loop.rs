@@ -106,7 +106,7 @@ impl TargetLoop {
             metrics: options.metrics.clone(),
             cache: LineCache::new(options.hasher.clone()),
             report: Report::new(&spec.target.labels),
-            inherited: Vec::new(),
+            ending: Vec::new(),
         };
         let next_tick = Instant::now();
         Self { options, spec, instructions, left, live, appender, body_bytes: 0, last_started: None, next_tick }
@@ -277,8 +277,16 @@ impl TargetLoop {
         ];
         let now = clock.now_ms();
         let body = body.as_ref().map(|(bytes, format)| (spec.rules(), body_at(bytes, *format, at, now)));
-        let with_extra = spec.config.extra_scrape_metrics.unwrap_or_default();
-        let scrape = Scrape { reading, body, report: values, with_extra, at, deadline };
+        let scrape = Scrape {
+            target: &spec.target,
+            pool: &spec.config.job_name,
+            reading,
+            body,
+            report: values,
+            with_extra: spec.config.extra_scrape_metrics.unwrap_or_default(),
+            at,
+            deadline,
+        };
         if let Err(error) = self.appender.append(scrape).await {
             warn!(target = spec.target.url_text, %error, "scrape commit failed");
         }
@@ -291,7 +299,19 @@ impl TargetLoop {
         let format = match negotiated {
             // As in Prometheus, an empty body is a success whatever it calls itself.
             _ if fetched.body.is_empty() => Format::Text,
-            Ok(negotiated) => negotiated.format,
+            Ok(negotiated) => {
+                if negotiated.is_fallback {
+                    let (target, content_type) = (&self.spec.target.url_text, fetched.content_type);
+                    let format = negotiated.format;
+                    debug!(
+                        target,
+                        ?content_type,
+                        ?format,
+                        "content type is of no use, taking fallback_scrape_protocol"
+                    );
+                }
+                negotiated.format
+            }
             Err(error) => return (Reading::default(), Err(error.into())),
         };
         if !fetched.body.is_empty() {
@@ -307,8 +327,6 @@ impl TargetLoop {
         } else {
             self.read_aside(fetched.body, format, (at, now)).await
         };
-        self.options.metrics.out_of_bounds.inc_by(reading.ahead as u64);
-        self.options.metrics.duplicate_timestamp.inc_by(reading.repeated as u64);
         self.options.metrics.exemplars_refused.inc_by(reading.exemplars_refused as u64);
         (reading, read.map(|body| (body, format)))
     }

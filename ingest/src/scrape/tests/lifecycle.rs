@@ -19,6 +19,18 @@ async fn a_series_that_vanishes_gets_a_marker_at_the_next_scrape() {
 }
 
 #[tokio::test]
+async fn markers_that_the_store_could_not_take_go_with_a_later_scrape() {
+    let (server, body) = serving("a 1\nb 2\n").await;
+    let world = World::scraping(&server, "").await;
+    world.sink.wait_for("up", |sink| sink.last(UP) == Some(1.0)).await;
+    world.sink.kept.lock().markers_unavailable = 2;
+    *body.lock() = "a 1\n".into();
+    world.sink.wait_for("ended", |sink| sink.ended(&series("b"))).await;
+    assert_eq!(world.sink.kept.lock().markers_unavailable, 0);
+    assert!(!world.sink.ended(&series("a")));
+}
+
+#[tokio::test]
 async fn a_loop_that_panics_is_begun_again() {
     let (server, _) = serving("a 1\n").await;
     let world = World::scraping(&server, "").await;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use flate2::{Compression, write::GzEncoder};
 use http::header::CONTENT_ENCODING;
 
+use super::log::Log;
 use super::*;
 use crate::test_server::{answer, redirect};
 
@@ -242,6 +243,24 @@ async fn refusals_of_the_store_are_counted_and_harm_nothing_else() {
         // A series that is refused each time is new once.
         let added = world.sink.samples(&series("scrape_series_added"));
         assert_eq!((added[0].value, added[1].value), (2.0, 0.0));
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_logged_with_their_job_and_target() {
+    let (log, _guard) = Log::start();
+    let (server, _) = serving("a 1\na 1\nb 2\n").await;
+    let world = World::new();
+    world.sink.kept.lock().refuse = Some(("b", Refusal::OutOfOrder));
+    world.discover(&[("j", &server.address.to_string())]);
+    world.apply(&[job("j", "")]).await;
+    world.sink.wait_for("scraped twice", |sink| sink.count(UP) >= 2).await;
+    let about = format!("scrape_pool=\"j\" target=\"{}\" num_dropped=1", server.url("/metrics"));
+    for problem in [
+        "Error on ingesting out-of-order samples",
+        "Error on ingesting samples with different value but same timestamp",
+    ] {
+        assert_eq!(log.line(problem), Some(format!("{problem} {about}")));
     }
 }
 

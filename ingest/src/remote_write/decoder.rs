@@ -3,7 +3,6 @@
 //! Three passes: walk the request and hash each series' label bytes; look all hashes up; build the batch, parsing the
 //! labels of what was not found. A request that is broken anywhere yields nothing.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use pharos_model::{Exemplar, LabelSet, Metadata, Sample, TenantId, TimestampMs};
 
 use super::WriteError;
 use super::labels::{self, LabelsError, SeriesError};
+use super::refusals::{HISTOGRAM, INVALID_LABELS, Refusals};
 use super::request::{Item, RequestMetadata, Series, Walker};
 use crate::compression::{BodyLimits, snappy_block};
 use crate::label_limits::LabelLimits;
@@ -103,45 +103,6 @@ pub struct Decoded {
     pub fresh_series: usize,
     pub(super) refusals: Refusals,
     pub(super) sent: Sent,
-}
-
-/// Samples that can never be stored.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    /// Why the first of them was refused, for the answer.
-    pub first: Option<String>,
-    pub samples: usize,
-    /// Samples by the reason that metrics give.
-    pub by_reason: BTreeMap<&'static str, usize>,
-}
-
-/// Reasons beside those of [`Refusal::reason`].
-const INVALID_LABELS: &str = "invalid_labels";
-const HISTOGRAM: &str = "histogram";
-
-impl Refusals {
-    fn add(&mut self, reason: &'static str, samples: usize, text: impl FnOnce() -> String) {
-        self.samples += samples;
-        *self.by_reason.entry(reason).or_default() += samples;
-        self.first.get_or_insert_with(text);
-    }
-
-    /// Adds one sample. Its series is looked up for the first text alone: that reads the series, which may be the whole request.
-    fn add_one(
-        &mut self,
-        refusal: Refusal,
-        sample: Sample,
-        label_fields: impl FnOnce() -> Result<Vec<u8>, WireError>,
-    ) -> Result<(), WireError> {
-        let fields = if self.first.is_none() { label_fields()? } else { Vec::new() };
-        self.add(refusal.reason(), 1, || describe(refusal, &fields, sample));
-        Ok(())
-    }
-
-    /// Samples whose series has labels that are refused.
-    pub(super) fn invalid_labels(&self) -> usize {
-        self.by_reason.get(INVALID_LABELS).copied().unwrap_or_default()
-    }
 }
 
 impl Sent {
@@ -411,10 +372,6 @@ fn series_at<T>(body: &[u8], at: u32, read: impl FnOnce(Series<'_>) -> T) -> Res
         Some(Item::Series(series)) => Ok(read(series)),
         _ => unreachable!("the first pass found a series here"),
     }
-}
-
-fn describe(refusal: Refusal, fields: &[u8], sample: Sample) -> String {
-    format!("{refusal}: series {}, timestamp {}", labels::series_name(fields), sample.ts)
 }
 
 fn to_model(entry: RequestMetadata<'_>) -> (String, Metadata) {

@@ -14,6 +14,7 @@ mod labels;
 mod metadata;
 mod metrics;
 mod receiver;
+mod refusals;
 mod request;
 
 pub use answer::{WriteError, WriteSummary};

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use pharos_model::{Clock, TenantId, TimestampMs};
 use tokio::sync::Semaphore;
 
-use super::decoder::{Decoded, Decoder, Refusals, RequestLimits, Scratch, Sent};
+use super::decoder::{Decoded, Decoder, RequestLimits, Scratch, Sent};
+use super::refusals::Refusals;
 use super::{MetadataStore, Metrics, RequestHeaders, WriteError, WriteSummary};
 use crate::raw_cache::RawCache;
 use crate::series_hash::SeriesHasher;

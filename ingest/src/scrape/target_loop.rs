@@ -4,6 +4,8 @@
 //! instruction; between two scrapes it takes it. A target that is gone waits a little over two intervals before its series end,
 //! because it may come back: then the loop simply goes on.
 
+mod observe;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,12 +17,11 @@ use tracing::{debug, warn};
 
 use super::append::{Appender, Scrape};
 use super::body_budget::HeldBody;
-use super::failure_log::{self, Failure};
 use super::fetch::{Fetched, Request};
 use super::metadata::MetadataCache;
 use super::reading::{Body, Reading, Rules};
 use super::report::Report;
-use super::status::{Health, Live};
+use super::status::Live;
 use super::target::Target;
 use super::{SAMPLES_MAX_DEFAULT, ScrapeError, ScrapeOptions, TIMESTAMP_TOLERANCE};
 use crate::config::ScrapeConfig;
@@ -357,38 +358,6 @@ impl TargetLoop {
             Err(_) => (Reading::default(), Err(ScrapeError::Body("the node is shutting down".into()))),
         }
     }
-
-    fn observe_interval(&mut self, started: Duration) {
-        if let Some(last) = self.last_started.replace(started) {
-            let seconds = started.saturating_sub(last).as_secs_f64();
-            let interval = go_duration(self.spec.target.interval);
-            self.options.metrics.interval_length.observe(&interval, seconds);
-            self.options.metrics.interval_length_histogram.with_label_values(&[&interval]).observe(seconds);
-        }
-    }
-
-    /// Tells API, metrics and logs how the scrape went.
-    fn note(&self, at: TimestampMs, took: Duration, error: Option<&ScrapeError>) {
-        let text = error.map(ToString::to_string).unwrap_or_default();
-        let metrics = &self.options.metrics;
-        match error {
-            Some(ScrapeError::SampleLimit) => metrics.exceeded_sample_limit.inc(),
-            Some(ScrapeError::BodySizeLimit) => metrics.exceeded_body_size_limit.inc(),
-            Some(ScrapeError::LabelLimit(_)) => metrics.exceeded_label_limits.inc(),
-            _ => {}
-        }
-        if error.is_some() {
-            let (config, target) = (&self.spec.config, &self.spec.target);
-            debug!(target = target.url_text, error = text, "scrape failed");
-            if !config.scrape_failure_log_file.is_empty() {
-                let failure = Failure { at, error: &text, job: &config.job_name, target: &target.url_text };
-                failure_log::write(&*self.options.surroundings.fs, &config.scrape_failure_log_file, &failure);
-            }
-        }
-        let mut last = self.live.last.lock();
-        last.health = if error.is_none() { Health::Up } else { Health::Down };
-        (last.error, last.at, last.took) = (text, Some(at), took);
-    }
 }
 
 fn end_metadata(metadata: &mut MetadataCache, succeeded: bool) {
@@ -411,18 +380,6 @@ fn align(aligned: &mut TimestampMs, now: TimestampMs, every: Duration) -> Timest
     if (0..=tolerance).contains(&(now - *aligned)) { *aligned } else { now }
 }
 
-/// A duration as Go prints it (`15s`, `1m0s`, `1h0m0s`, `500ms`), which the label `interval` of the metrics holds.
-fn go_duration(duration: Duration) -> String {
-    let ms = duration.as_millis() as u64;
-    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, (ms % 60_000) as f64 / 1000.0);
-    match (hours, minutes) {
-        (0, 0) if ms < 1000 => format!("{ms}ms"),
-        (0, 0) => format!("{seconds}s"),
-        (0, minutes) => format!("{minutes}m{seconds}s"),
-        (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,14 +396,5 @@ mod tests {
         let mut aligned = 0;
         assert_eq!(align(&mut aligned, 101, Duration::from_millis(100)), 100);
         assert_eq!(align(&mut aligned, 202, Duration::from_millis(100)), 202);
-    }
-
-    #[test]
-    fn intervals_are_printed_as_in_go() {
-        for (ms, text) in
-            [(15_000, "15s"), (60_000, "1m0s"), (90_500, "1m30.5s"), (3_600_000, "1h0m0s"), (500, "500ms")]
-        {
-            assert_eq!(go_duration(Duration::from_millis(ms)), text);
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use openraft::metrics::WaitError;
-use openraft::{BasicNode, Raft};
+use openraft::{BasicNode, LogId, Raft};
 use parking_lot::Mutex;
 use pharos_model::Clock;
 use tokio::sync::Semaphore;
@@ -168,26 +168,34 @@ impl Group {
     /// Makes everything applied durable in the state machine, then drops the log before it.
     pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
         let covered = self.raft.metrics().borrow().snapshot;
-        if self.machine.applied() == covered {
-            return Ok(());
+        let upto = if self.machine.applied() == covered { covered } else { self.save_checkpoint().await? };
+        // Also where nothing was saved: the process that made the checkpoint may have ended before it dropped the log. From
+        // here on nothing can be lost: what fails leaves more log than is needed.
+        if let Some(upto) = upto
+            && let Err(reason) = self.drop_log(upto).await
+        {
+            info!(group = %self.id, %reason, "the log before a checkpoint is kept for now");
         }
+        Ok(())
+    }
+
+    async fn save_checkpoint(&self) -> Result<Option<LogId<u64>>, CheckpointError> {
         let machine = Arc::clone(&self.machine);
         let done = tokio::task::spawn_blocking(move || machine.checkpoint()).await;
-        let Some(upto) = done.map_err(|panicked| CheckpointError::Store(panicked.into()))?? else { return Ok(()) };
-        // From here on nothing can be lost: what fails leaves more log than is needed.
-        let told: Result<(), WaitError> = async {
+        done.map_err(|panicked| CheckpointError::Store(panicked.into()))?
+    }
+
+    /// Drops the log that a checkpoint covers, once the library knows of the checkpoint.
+    async fn drop_log(&self, upto: LogId<u64>) -> Result<(), WaitError> {
+        let known = self.raft.metrics().borrow().snapshot;
+        if known < Some(upto) {
             self.raft.trigger().snapshot().await.map_err(|_| WaitError::ShuttingDown)?;
             let wait = self.raft.wait(Some(CORE_ROUND_MAX));
             wait.metrics(|metrics| metrics.snapshot >= Some(upto), "checkpoint known").await?;
-            self.raft.trigger().purge_log(upto.index).await.map_err(|_| WaitError::ShuttingDown)?;
-            let wait = self.raft.wait(Some(CORE_ROUND_MAX));
-            wait.metrics(|metrics| metrics.purged >= Some(upto), "log purged").await?;
-            Ok(())
         }
-        .await;
-        if let Err(reason) = told {
-            info!(group = %self.id, %reason, "the log before a checkpoint is kept for now");
-        }
+        self.raft.trigger().purge_log(upto.index).await.map_err(|_| WaitError::ShuttingDown)?;
+        let wait = self.raft.wait(Some(CORE_ROUND_MAX));
+        wait.metrics(|metrics| metrics.purged >= Some(upto), "log purged").await?;
         Ok(())
     }
 

@@ -326,7 +326,9 @@ impl Checkpointer {
                 _ = tick.tick() => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
-            while let Some(due) = self.due(&last) {
+            // At most one for each group: a checkpoint that makes no room must not be made again at once.
+            for _ in 0..self.groups.len() {
+                let Some(due) = self.due(&last) else { break };
                 let made = tokio::select! {
                     made = self.groups[due].checkpoint() => made,
                     _ = stopping.wait_for(|stopping| *stopping) => return,

@@ -197,6 +197,28 @@ async fn a_checkpoint_replaces_the_log_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_group_drops_the_log_that_an_earlier_process_left() {
+    let sim = Sim::new();
+    let running = start(&sim).await;
+    for command in numbered(30) {
+        running.propose(0, command).await.unwrap();
+    }
+    // Killed when the checkpoint was on disk and the log not yet dropped.
+    let killed = sim.kill();
+    running.node.partition(PartitionId(0)).checkpoint().await.unwrap();
+    let store = Path::new("/stores/0");
+    killed.put(store, sim.content(store).unwrap());
+    stop(running).await;
+
+    let again = start(&killed).await;
+    let group = again.node.partition(PartitionId(0));
+    assert!(group.log_bytes() > 1000);
+    group.checkpoint().await.unwrap();
+    assert_eq!(group.log_bytes(), 0);
+    stop(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_policy_keeps_the_log_small() {
     let sim = Sim::new();
     let mut options = options(PARTITIONS);

@@ -21,14 +21,13 @@ use pharos_cluster::proposer::ProposerOptions;
 use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange, duration};
 use pharos_query::source::{Local, SeriesSource};
 use pharos_storage::datafile::{FILE_CACHE_BYTES_MAX, FileCache};
+use pharos_storage::deletion::{DeleteError, Deletion};
 use pharos_storage::fs::OsFileSystem;
-use pharos_storage::manifest::{Catalog, CommitError, Edit, Owner};
+use pharos_storage::manifest::{Catalog, Owner};
 use pharos_storage::metrics::StorageMetrics;
 use pharos_storage::object::{Bucket, ObjectMetrics, UrlError};
 use pharos_storage::partition::{self, Partition, PartitionOptions};
-use pharos_storage::record;
 use pharos_storage::retention::RetentionRule;
-use pharos_storage::seal::{HeadLog, LogError};
 use pharos_storage::select::PartitionReader;
 use prometheus::Registry;
 
@@ -67,15 +66,6 @@ pub enum OpenError {
     Entropy(getrandom::Error),
     #[error("metrics")]
     Metrics(#[from] prometheus::Error),
-}
-
-/// Why series were not deleted, or not everywhere. Trying again is safe.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    #[error(transparent)]
-    Head(#[from] LogError),
-    #[error(transparent)]
-    Files(#[from] CommitError),
 }
 
 /// A running node.
@@ -173,14 +163,9 @@ impl Node {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<(), DeleteError> {
-        for reader in &self.readers {
-            let catalog = reader.catalog();
-            let partition = catalog.partition();
-            self.log.propose(partition, record::delete_series(tenant, matchers, range)).await?;
-            if !catalog.current(tenant).await?.files.is_empty() {
-                let edit = Edit::Delete { matchers: matchers.to_vec(), range };
-                catalog.commit(tenant, &edit, self.owner(partition), self.clock.now_ms()).await?;
-            }
+        let deletion = Deletion { tenant, matchers, range };
+        for catalog in self.readers.iter().map(|reader| reader.catalog()) {
+            deletion.run(catalog, &*self.log, self.owner(catalog.partition()), self.clock.now_ms()).await?;
         }
         Ok(())
     }

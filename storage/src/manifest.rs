@@ -1,16 +1,18 @@
 //! Which data files a tenant has in a partition: an immutable object for each version.
 //!
 //! The metadata group holds the [`ManifestPointer`] to the current version; swapping it is what makes a change happen.
-//! Nothing is found by listing. Everything here is a pure function of a manifest; reading and committing is [`Catalog`]'s.
+//! Nothing is found by listing. Everything here is a pure function of a manifest; reading is [`Catalog`]'s, committing [`Change`]'s.
 //! Layout and object names: `docs/format/manifest.md`.
 //!
 //! Invariants: versions count up by one; no two files of one level cover the same time; an object that was ever named is
 //! either named now, or retired with the time since when, or deleted.
 
 mod catalog;
+mod change;
 mod pointer;
 
-pub use catalog::{COMMIT_ATTEMPTS_MAX, Catalog, CommitError};
+pub use catalog::{Catalog, CommitError};
+pub use change::{COMMIT_ATTEMPTS_MAX, Change};
 pub use pointer::{ManifestPointer, MemoryPointers, PointerError, PointerStore, Swap};
 
 use pharos_model::regex::RegexError;
@@ -283,9 +285,10 @@ pub fn index_key(data_key: &str) -> String {
     format!("{}.idx", data_key.strip_suffix(".parquet").unwrap_or(data_key))
 }
 
-fn manifest_key(tenant: &TenantId, partition: PartitionId, version: u64, owner: Owner) -> String {
+/// Key of a manifest. Two versions of one number never share it: whichever becomes current is still there.
+fn manifest_key(tenant: &TenantId, partition: PartitionId, version: u64, checksum: u32, owner: Owner) -> String {
     let Owner { node, term } = owner;
-    format!("{}/manifests/{version:020}-n{node}-t{term}.json", folder(tenant, partition))
+    format!("{}/manifests/{version:020}-{checksum:08x}-n{node}-t{term}.json", folder(tenant, partition))
 }
 
 fn pointer_key(tenant: &TenantId, partition: PartitionId, version: u64) -> String {

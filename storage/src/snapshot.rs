@@ -36,7 +36,9 @@ impl Snapshot<'_> {
     /// Copies to `target`, an empty directory opened as a bucket. Returns the manifest of the copy. An interrupted copy is of no
     /// use and can be removed; its pointer is written last.
     pub async fn write(&self, tenant: &TenantId, target: &Bucket) -> Result<Arc<Manifest>, SealError> {
-        // The head first: a slice that moves to a file in between is in the manifest then, and covered once.
+        // The head first: a slice that moves to a file in between is in the manifest then, and covered once. Nothing is deleted
+        // in between: the manifest would have a tombstone that the head's files are not concerned by.
+        let change = self.catalog.change().await;
         let (partition, of) = (Arc::clone(self.partition), tenant.clone());
         let extent = off_thread(move || Ok(partition.extent(&of))).await?;
         let mut head_files = Vec::new();
@@ -45,6 +47,7 @@ impl Snapshot<'_> {
             head_files.extend(self.write_slice(tenant, target, span).await?);
         }
         let manifest = self.catalog.current(tenant).await?;
+        drop(change);
         let (copied, left_over) = manifest.copied_with(head_files);
         for file in left_over {
             target.delete(&file.key).await?;
@@ -56,7 +59,7 @@ impl Snapshot<'_> {
         }
         let pointers = Arc::new(MemoryPointers::default());
         let made = Catalog::new(self.catalog.partition(), target.clone(), pointers, i64::MAX);
-        Ok(made.install(tenant, copied, self.owner).await?)
+        Ok(made.change().await.install(tenant, copied, self.owner).await?)
     }
 
     fn head_slices(&self, min_ts: Option<TimestampMs>, max_ts: Option<TimestampMs>) -> Vec<BlockSpan> {

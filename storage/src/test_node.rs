@@ -106,13 +106,16 @@ impl TestNode {
         self.cache = Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, self.metrics.clone()));
     }
 
+    pub(crate) fn log(&self) -> Arc<dyn HeadLog> {
+        Arc::new(FaultyLog { inner: Arc::new(DirectLog(self.partition.clone())), faults: self.faults.clone() })
+    }
+
     pub(crate) fn sealer(&self) -> Sealer {
-        let log = FaultyLog { inner: Arc::new(DirectLog(self.partition.clone())), faults: self.faults.clone() };
         Sealer {
             partition: self.partition.clone(),
             catalog: self.catalog.clone(),
             cache: self.cache.clone(),
-            log: Arc::new(log),
+            log: self.log(),
             metrics: self.metrics.clone(),
             rule: rule(),
             retention: self.retention,

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::memory::InMemory;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::test_node::{PARTITION, TestNode, memory_bucket, owner, tenant};
@@ -82,8 +84,8 @@ fn keys_are_pinned() {
     assert_eq!(entry(0, 0).key, "v1/anonymous/00007/data/0-100-l0-n1-t1.parquet");
     assert_eq!(entry(0, 0).index_key(), "v1/anonymous/00007/data/0-100-l0-n1-t1.idx");
     assert_eq!(
-        manifest_key(&tenant(), PARTITION, 12, owner(3)),
-        "v1/anonymous/00007/manifests/00000000000000000012-n1-t3.json"
+        manifest_key(&tenant(), PARTITION, 12, 0xabc, owner(3)),
+        "v1/anonymous/00007/manifests/00000000000000000012-00000abc-n1-t3.json"
     );
     assert_eq!(pointer_key(&tenant(), PARTITION, 12), "v1/anonymous/00007/pointers/00000000000000000012.json");
 }
@@ -96,11 +98,56 @@ fn catalog(pointers: &Arc<MemoryPointers>, bucket: &crate::object::Bucket) -> Ca
 async fn a_commit_over_a_stale_view_reads_again_and_keeps_both_changes() {
     let (pointers, bucket) = (Arc::new(MemoryPointers::default()), memory_bucket(Arc::new(InMemory::new())));
     let (ours, theirs) = (catalog(&pointers, &bucket), catalog(&pointers, &bucket));
-    ours.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
-    theirs.commit(&tenant(), &Edit::AddFile(entry(100, 0)), owner(2), 0).await.unwrap();
-    let done = ours.commit(&tenant(), &Edit::AddFile(entry(200, 0)), owner(1), 0).await.unwrap();
+    ours.change().await.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
+    theirs.change().await.commit(&tenant(), &Edit::AddFile(entry(100, 0)), owner(2), 0).await.unwrap();
+    let done = ours.change().await.commit(&tenant(), &Edit::AddFile(entry(200, 0)), owner(1), 0).await.unwrap();
     assert_eq!(done.files.len(), 3);
     assert_eq!(theirs.current(&tenant()).await.unwrap(), done);
+}
+
+/// Pointers under which another commit of the same owner takes place right after the first look.
+#[derive(Debug)]
+struct Overtaken {
+    inner: Arc<MemoryPointers>,
+    by: Mutex<Option<(Catalog, Edit)>>,
+}
+
+#[async_trait]
+impl PointerStore for Overtaken {
+    async fn get(&self, tenant: &TenantId, partition: PartitionId) -> Result<Option<ManifestPointer>, PointerError> {
+        let seen = self.inner.get(tenant, partition).await?;
+        let by = self.by.lock().take();
+        if let Some((catalog, edit)) = by {
+            catalog.change().await.commit(tenant, &edit, owner(1), 0).await.unwrap();
+        }
+        Ok(seen)
+    }
+
+    async fn tenants(&self, partition: PartitionId) -> Result<Vec<TenantId>, PointerError> {
+        self.inner.tenants(partition).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        tenant: &TenantId,
+        partition: PartitionId,
+        expected: u64,
+        next: ManifestPointer,
+    ) -> Result<Swap, PointerError> {
+        self.inner.compare_and_swap(tenant, partition, expected, next).await
+    }
+}
+
+#[tokio::test]
+async fn an_overtaken_commit_of_the_same_owner_harms_nothing_and_leaves_nothing() {
+    let (inner, bucket) = (Arc::new(MemoryPointers::default()), memory_bucket(Arc::new(InMemory::new())));
+    let by = Mutex::new(Some((catalog(&inner, &bucket), Edit::AddFile(entry(0, 0)))));
+    let ours = Catalog::new(PARTITION, bucket.clone(), Arc::new(Overtaken { inner: inner.clone(), by }), 1_000);
+    let done = ours.change().await.commit(&tenant(), &Edit::AddFile(entry(100, 0)), owner(1), 0).await.unwrap();
+    assert_eq!(done.files.len(), 2);
+    assert_eq!(catalog(&inner, &bucket).current(&tenant()).await.unwrap(), done, "read by another process");
+    let manifests = bucket.list("v1/anonymous/00007/manifests").await.unwrap();
+    assert_eq!(manifests.len(), 2, "the one that was refused is gone: {manifests:?}");
 }
 
 #[tokio::test]
@@ -108,7 +155,12 @@ async fn old_versions_are_deleted_after_their_grace() {
     let (pointers, bucket) = (Arc::new(MemoryPointers::default()), memory_bucket(Arc::new(InMemory::new())));
     let catalog = catalog(&pointers, &bucket);
     for (i, now_ms) in [0, 10, 20, 5_000].into_iter().enumerate() {
-        catalog.commit(&tenant(), &Edit::AddFile(entry(i as i64 * 100, 0)), owner(1), now_ms).await.unwrap();
+        catalog
+            .change()
+            .await
+            .commit(&tenant(), &Edit::AddFile(entry(i as i64 * 100, 0)), owner(1), now_ms)
+            .await
+            .unwrap();
     }
     let keys = bucket.list("v1/anonymous/00007").await.unwrap();
     let versions: Vec<_> = keys.iter().filter(|key| key.contains("manifests")).collect();
@@ -122,6 +174,6 @@ async fn a_torn_published_pointer_is_written_again() {
     let key = pointer_key(&tenant(), PARTITION, 1);
     node.bucket.put(&key, Bytes::from_static(b"{\"ver")).await.unwrap();
     assert_eq!(node.catalog.recover_pointer(&tenant()).await.unwrap(), None);
-    node.catalog.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
+    node.catalog.change().await.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
     assert_eq!(node.catalog.recover_pointer(&tenant()).await.unwrap().unwrap().version, 1);
 }

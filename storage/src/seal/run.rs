@@ -98,7 +98,7 @@ impl Sealer {
                 SealStep::Close { until_ms } => self.propose(record::seal_floor(tenant, until_ms)).await?,
                 SealStep::Drop { until_ms } => self.propose(record::drop_covered(tenant, until_ms)).await?,
                 SealStep::Write { span } => {
-                    let written = self.write(&run, span, manifest.version).await;
+                    let written = self.write(&run, span).await;
                     match written.inspect_err(|_| self.metrics.compactions_failed.inc())? {
                         Some(samples) => {
                             report.files += 1;
@@ -125,7 +125,9 @@ impl Sealer {
     }
 
     /// Writes and commits one slice; says how many samples it had, `None` for none.
-    async fn write(&self, run: &Run<'_>, span: BlockSpan, read_at_version: u64) -> Result<Option<u64>, SealError> {
+    async fn write(&self, run: &Run<'_>, span: BlockSpan) -> Result<Option<u64>, SealError> {
+        let change = self.catalog.change().await;
+        let read_at_version = self.catalog.current(run.tenant).await?.version;
         let (partition, of) = (Arc::clone(&self.partition), run.tenant.clone());
         let series = off_thread(move || Ok(partition.slice(&of, span))).await?;
         let key = data_key(run.tenant, self.catalog.partition(), span, 0, run.owner);
@@ -134,7 +136,7 @@ impl Sealer {
         let Some(summary) = slice.write(self.catalog.bucket()).await? else { return Ok(None) };
         let samples = summary.samples;
         let entry = file_entry(key, span, run.owner, read_at_version, &summary);
-        self.catalog.commit(run.tenant, &Edit::AddFile(entry), run.owner, run.now_ms).await?;
+        change.commit(run.tenant, &Edit::AddFile(entry), run.owner, run.now_ms).await?;
         self.metrics.compactions.inc();
         self.metrics.samples_sealed.inc_by(samples);
         info!(tenant = %run.tenant, partition = %self.catalog.partition(), start_ms = span.start_ms, samples, "sealed slice");
@@ -143,6 +145,7 @@ impl Sealer {
 
     /// Drops data files that are out of retention; says how many.
     async fn expire(&self, run: &Run<'_>) -> Result<usize, SealError> {
+        let change = self.catalog.change().await;
         let manifest = self.catalog.current(run.tenant).await?;
         let newest_ms = self.extent(run.tenant).await?.and_then(|extent| extent.max_ts).unwrap_or(TimestampMs::MIN);
         let keys = expired(&manifest, &self.retention, newest_ms, 0);
@@ -151,7 +154,7 @@ impl Sealer {
         }
         self.cache.forget(&keys);
         let files = keys.len();
-        self.catalog.commit(run.tenant, &Edit::RemoveFiles(keys), run.owner, run.now_ms).await?;
+        change.commit(run.tenant, &Edit::RemoveFiles(keys), run.owner, run.now_ms).await?;
         self.metrics.files_expired.inc_by(files as u64);
         info!(tenant = %run.tenant, partition = %self.catalog.partition(), files, "dropped data files out of retention");
         Ok(files)

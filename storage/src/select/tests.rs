@@ -59,7 +59,7 @@ async fn a_tombstone_hides_what_was_there_and_nothing_that_comes_later() {
     let node = sealed_node().await;
     let delete =
         Edit::Delete { matchers: vec![Matcher::equal("job", "x")], range: TimeRange::new(50_000, 10 * SLICE_MS) };
-    node.catalog.commit(&tenant(), &delete, owner(1), 0).await.unwrap();
+    node.catalog.change().await.commit(&tenant(), &delete, owner(1), 0).await.unwrap();
     let dump = node.dump().await;
     let both = &dump[&labels(&[("__name__", "both"), ("job", "x")])];
     let expected: Vec<i64> = (0..50_000).step_by(10_000).chain((2 * SLICE_MS..3 * SLICE_MS).step_by(10_000)).collect();

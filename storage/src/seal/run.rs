@@ -83,12 +83,14 @@ struct Run<'a> {
 }
 
 impl Sealer {
-    /// Seals every slice of the tenant that is ready, then applies retention. After an error or a crash, in any term of any
-    /// node, running it again completes what was begun.
+    /// Applies retention, then seals every slice of the tenant that is ready. In this order, because a disk without room for a new
+    /// file gets some by the old ones. After an error or a crash, in any term of any node, running it again completes what
+    /// was begun.
     pub async fn run(&self, tenant: &TenantId, owner: Owner, now_ms: TimestampMs) -> Result<SealReport, SealError> {
         let run = Run { tenant, owner, now_ms };
+        self.catalog.change().await.delete_retired(tenant, now_ms).await?;
         self.catalog.publish(tenant).await?;
-        let mut report = SealReport::default();
+        let mut report = SealReport { expired: self.expire(&run).await?, ..SealReport::default() };
         let mut empty = Vec::new();
         for _ in 0..STEPS_MAX {
             let manifest = self.catalog.current(tenant).await?;
@@ -109,7 +111,6 @@ impl Sealer {
                 }
             }
         }
-        report.expired = self.expire(&run).await?;
         let manifest = self.catalog.current(tenant).await?;
         self.metrics.observe(tenant, self.catalog.partition(), &manifest);
         Ok(report)

@@ -108,9 +108,27 @@ async fn retention_drops_files_and_then_their_objects() {
     assert!(node.dump().await.values().flatten().all(|(ts, _)| *ts >= SLICE_MS));
     assert!(node.bucket.size(&first.key).await.is_ok(), "queries under way may still read it");
     node.retention = RetentionRule { time_ms: Some(150_000), bytes: None };
-    node.sealer().run(&tenant(), owner(1), crate::test_node::GRACE_MS).await.unwrap();
+    node.sealer().run(&tenant(), owner(1), GRACE_MS).await.unwrap();
     assert!(node.bucket.size(&first.key).await.is_err());
     assert!(node.bucket.size(&first.index_key()).await.is_err());
+}
+
+#[tokio::test]
+async fn retired_objects_make_room_when_nothing_can_be_written() {
+    let mut node = TestNode::new();
+    fill(&node);
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    let first = node.manifest().await.files[0].clone();
+    node.retention = RetentionRule { time_ms: Some(250_000), bytes: None };
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    node.append(&labels(&[("__name__", "steady"), ("job", "a")]), 6 * SLICE_MS, 1.0);
+    node.retention = RetentionRule::default();
+    node.faults.refuse_writes();
+    assert!(node.sealer().run(&tenant(), owner(1), GRACE_MS).await.is_err());
+    assert!(node.bucket.size(&first.key).await.is_err(), "a full disk gets its room back");
+    node.faults.clear();
+    assert_eq!(node.sealer().run(&tenant(), owner(1), GRACE_MS).await.unwrap().files, 2);
+    assert!(node.manifest().await.retired.iter().all(|retired| retired.key != first.key));
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Maintenance {
         for tenant in tenants {
             let max_ts = reader.partition().extent(&tenant).and_then(|extent| extent.max_ts);
             let quiet = self.idle.lock().unchanged_for((partition, tenant.clone()), max_ts, self.clock.monotonic());
-            sealer.rule.idle = quiet.as_millis() as i64 >= sealer.rule.patience_ms();
+            sealer.rule.idle = quiet.as_millis() as i64 >= sealer.rule.idle_patience_ms();
             if let Err(error) = sealer.run(&tenant, owner, self.clock.now_ms()).await {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, %tenant, %partition, "sealing failed, it will be tried again");

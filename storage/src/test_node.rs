@@ -65,7 +65,14 @@ pub(crate) fn owner(term: u64) -> Owner {
 }
 
 pub(crate) fn rule() -> SealRule {
-    SealRule { slice_ms: SLICE_MS, out_of_order_window_ms: 10_000, grace_ms: 1_000, idle: true }
+    SealRule {
+        slice_ms: SLICE_MS,
+        out_of_order_window_ms: 10_000,
+        in_order_slack_ms: 0,
+        grace_ms: 1_000,
+        idle_grace_ms: 0,
+        idle: true,
+    }
 }
 
 pub(crate) fn memory_bucket(store: Arc<dyn ObjectStore>) -> Bucket {

@@ -14,7 +14,7 @@ use crate::record::{AppendAnswer, AppendLimits, AppendRecord, Place, Refusal, Re
 
 /// A sample that is in order for its series may be this far behind the head's newest one even where late samples are
 /// not taken.
-const IN_ORDER_SLACK_MS: i64 = 3_600_000;
+pub(super) const IN_ORDER_SLACK_MS: i64 = 3_600_000;
 
 /// What a record did, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

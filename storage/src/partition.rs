@@ -58,18 +58,22 @@ impl PartitionOptions {
     }
 }
 
-/// Why a partition cannot be opened. Damaged checkpoints are no reason: they are quarantined and named.
+/// Why a partition cannot be opened. Damaged checkpoints are no reason: they are quarantined and named. What cannot be read for
+/// want of a descriptor or of memory is not damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("partition directory {dir}")]
     Io { dir: PathBuf, source: io::Error },
 }
 
-/// Why a checkpoint was not written or not installed. The partition is as before and goes on.
+/// Why a checkpoint was not written or not installed. The partition is as before and goes on, but for one.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error("writing chunks before a checkpoint")]
     Chunks(#[source] io::Error),
+    /// Chunks that were written may be gone, so no checkpoint can be made until the partition is opened anew.
+    #[error("making chunks durable before a checkpoint")]
+    Sync(#[source] io::Error),
     #[error("writing a checkpoint")]
     Write(#[source] io::Error),
     #[error("installing a checkpoint")]
@@ -271,8 +275,8 @@ impl Partition {
         if !store.is_current(capture.name) {
             return Err(CheckpointError::Replaced);
         }
-        capture.segments.iter().try_for_each(|segment| segment.sync()).map_err(CheckpointError::Chunks)?;
-        self.files.sync_dir(&capture.chunks_dir).map_err(CheckpointError::Chunks)?;
+        capture.segments.iter().try_for_each(|segment| segment.sync()).map_err(CheckpointError::Sync)?;
+        self.files.sync_dir(&capture.chunks_dir).map_err(CheckpointError::Sync)?;
         store.save(capture.name, &capture.bytes, capture.first_segment).map_err(CheckpointError::Write)
     }
 

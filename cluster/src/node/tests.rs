@@ -1,6 +1,7 @@
 //! Whole nodes on a simulated disk: restarts, kills, power loss, full disks, checkpoints.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use pharos_model::TenantId;
@@ -25,6 +26,8 @@ struct Journal {
     commands: Arc<Mutex<Vec<Bytes>>>,
     /// Commands in one apply call, the most seen.
     most_at_once: Mutex<usize>,
+    /// A sync has failed.
+    lost: AtomicBool,
 }
 
 impl Journal {
@@ -38,7 +41,16 @@ impl Journal {
         let raft_state = fields.next();
         let commands = fields.collect();
         let commands = Arc::new(Mutex::new(commands));
-        (Arc::new(Self { sim: sim.clone(), path, commands, most_at_once: Mutex::default() }), raft_state)
+        (
+            Arc::new(Self {
+                sim: sim.clone(),
+                path,
+                commands,
+                most_at_once: Mutex::default(),
+                lost: AtomicBool::new(false),
+            }),
+            raft_state,
+        )
     }
 
     fn commands(&self) -> Vec<Bytes> {
@@ -70,6 +82,9 @@ impl StateMachine for Journal {
     }
 
     fn begin_checkpoint(&self, raft_state: Bytes) -> Result<FinishCheckpoint, CheckpointError> {
+        if self.lost.load(Ordering::SeqCst) {
+            return Err(CheckpointError::Lost("no sync".into()));
+        }
         let mut bytes = Vec::new();
         for field in std::iter::once(&raft_state).chain(self.commands.lock().iter()) {
             bytes.extend_from_slice(&(field.len() as u32).to_le_bytes());
@@ -391,6 +406,25 @@ async fn a_failed_sync_is_told_and_nothing_more_is_acknowledged() {
     // A new process may go on with what is on disk.
     let again = start(&sim.reboot(1)).await;
     again.propose(0, "works").await.unwrap();
+    stop(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_may_have_lost_something_ends_the_node() {
+    let sim = Sim::new();
+    let mut options = options(PARTITIONS);
+    options.checkpoints =
+        CheckpointPolicy { group_bytes_max: 0, tick: Duration::from_millis(1), ..CheckpointPolicy::default() };
+    let running = try_start(&sim, options).await.unwrap();
+    running.stores.lock()[&PartitionId(1)].lost.store(true, Ordering::SeqCst);
+    running.propose(1, "x").await.unwrap();
+    assert_eq!(
+        running.node.failed().await,
+        "group 2: the store may have lost what it wrote before a checkpoint: no sync"
+    );
+    stop(running).await;
+    let again = start(&sim.kill()).await;
+    assert_eq!(again.commands(1), ["x"]);
     stop(again).await;
 }
 

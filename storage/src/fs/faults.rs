@@ -13,6 +13,8 @@ struct Faults {
     /// Bytes that can still be written.
     room: AtomicI64,
     sync_fails: AtomicBool,
+    /// Files that can still be opened.
+    descriptors: AtomicI64,
 }
 
 impl Faults {
@@ -29,7 +31,13 @@ pub(crate) struct FaultyFileSystem {
 
 impl Default for FaultyFileSystem {
     fn default() -> Self {
-        Self { faults: Arc::new(Faults { room: AtomicI64::new(i64::MAX), sync_fails: AtomicBool::new(false) }) }
+        Self {
+            faults: Arc::new(Faults {
+                room: AtomicI64::new(i64::MAX),
+                sync_fails: AtomicBool::new(false),
+                descriptors: AtomicI64::new(i64::MAX),
+            }),
+        }
     }
 }
 
@@ -37,6 +45,11 @@ impl FaultyFileSystem {
     /// From now on `bytes` more can be written; the write that would exceed them is torn there.
     pub(crate) fn set_room(&self, bytes: i64) {
         self.faults.room.store(bytes, Ordering::SeqCst);
+    }
+
+    /// From now on `files` more can be opened, as at the process's limit.
+    pub(crate) fn set_descriptors(&self, files: i64) {
+        self.faults.descriptors.store(files, Ordering::SeqCst);
     }
 
     pub(crate) fn set_sync_fails(&self, fails: bool) {
@@ -60,6 +73,9 @@ impl FileSystem for FaultyFileSystem {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.faults.check_room()?;
+        if self.faults.descriptors.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
+        }
         Ok(Arc::new(FaultyFile { file: OsFileSystem.open(path)?, faults: Arc::clone(&self.faults) }))
     }
 

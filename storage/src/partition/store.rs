@@ -97,10 +97,10 @@ pub(super) fn open(dir: &Path, files: Arc<dyn FileSystem>, options: PartitionOpt
                 store.remove_strays(&state);
                 return Ok(Opened { store, state, raft_state: Some(raft_state), quarantined });
             }
-            Err(error) => quarantined.push(store.quarantine(name, &error).map_err(failed)?),
+            Err(error) if is_damage(&error) => quarantined.push(store.quarantine(name, &error).map_err(failed)?),
+            Err(error) => return Err(failed(error)),
         }
     }
-    // A new generation: chunk files of a damaged checkpoint stay where they are.
     store.generation = newest_generation + 1;
     let chunks = chunks_dir(dir, store.generation);
     store.files.create_dir_all(&chunks).and_then(|()| store.files.sync_dir(dir)).map_err(failed)?;
@@ -127,11 +127,12 @@ impl Store {
         self.restore(decoded, name.generation)
     }
 
-    /// The state of a checkpoint whose chunk files are in place. Cuts those files to what the checkpoint knows.
+    /// The state of a checkpoint whose chunk files are in place. Cuts those files to what the checkpoint knows, after all of them
+    /// were found to be whole.
     fn restore(&self, decoded: Decoded, generation: u32) -> io::Result<(State, Bytes)> {
         let chunks = chunks_dir(&self.dir, generation);
         let capacity = self.options.segment_bytes_max;
-        let segments = decoded
+        let segments: Vec<_> = decoded
             .segments
             .into_iter()
             .map(|record| {
@@ -140,6 +141,7 @@ impl Store {
                 Ok((segment, record.coverage))
             })
             .collect::<io::Result<_>>()?;
+        segments.iter().try_for_each(|(segment, _)| segment.cut())?;
         let files = ChunkFiles::restore(chunks, capacity, segments, decoded.next_segment);
         Ok((State::restore(decoded.heads, decoded.refs, files, self.options.head()), decoded.raft_state))
     }
@@ -270,6 +272,11 @@ impl Store {
 
 pub(super) fn first_segment(state: &State) -> u32 {
     state.files.list().iter().next().map_or(state.files.next_id(), |segment| segment.id())
+}
+
+/// Whether a file is not as it was written, rather than not to be read at the moment.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 fn decode(bytes: &[u8], options: &PartitionOptions) -> io::Result<Decoded> {

@@ -70,6 +70,51 @@ fn a_checkpoint_that_fails_leaves_the_one_before() {
 }
 
 #[test]
+fn chunks_that_were_not_made_durable_once_are_not_believed_later() {
+    let dir = TempDir::new().unwrap();
+    let files = FaultyFileSystem::default();
+    let partition = open_with(dir.path(), Arc::new(files.clone())).partition;
+    partition.checkpoint(b"empty").unwrap();
+    append_run(&partition, 0, 0, 300);
+    files.set_sync_fails(true);
+    assert!(matches!(partition.checkpoint(b"bad"), Err(CheckpointError::Sync(_))));
+    // The kernel calls the next sync a success, whatever it dropped.
+    files.set_sync_fails(false);
+    assert!(matches!(partition.checkpoint(b"bad"), Err(CheckpointError::Sync(_))));
+    drop(partition);
+    let partition = open_with(dir.path(), Arc::new(files)).partition;
+    append_run(&partition, 0, 0, 300);
+    partition.checkpoint(b"replayed").unwrap();
+    assert_eq!(open_copy(dir.path()).raft_state.as_deref(), Some(&b"replayed"[..]));
+}
+
+#[test]
+fn want_of_descriptors_stops_the_start_and_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    append_run(&partition, 0, 0, 2_000);
+    partition.checkpoint(b"good").unwrap();
+    append_run(&partition, 0, 2_000 * 15_000, 100);
+    partition.flush().unwrap();
+    drop(partition);
+    let sizes = |dir: &Path| {
+        let chunks = dir.join("chunks-00000001");
+        chunk_files(dir).into_iter().map(|name| fs::metadata(chunks.join(name)).unwrap().len()).collect::<Vec<_>>()
+    };
+    let before = sizes(dir.path());
+    assert!(before.len() > 2);
+    for descriptors in 0..2 {
+        let files = FaultyFileSystem::default();
+        files.set_descriptors(descriptors);
+        let refused = Partition::open(dir.path(), Arc::new(files), small(), &metrics()).unwrap_err();
+        assert!(matches!(refused, OpenError::Io { .. }), "{refused}");
+        assert_eq!(sizes(dir.path()), before);
+    }
+    let opened = open(dir.path());
+    assert_eq!((opened.raft_state.as_deref(), opened.quarantined), (Some(&b"good"[..]), Vec::new()));
+}
+
+#[test]
 fn a_damaged_checkpoint_is_set_aside_for_the_one_before() {
     let dir = TempDir::new().unwrap();
     let partition = open(dir.path()).partition;

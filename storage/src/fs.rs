@@ -50,12 +50,17 @@ pub trait File: fmt::Debug + Send + Sync {
 pub(crate) fn write_atomically(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let staged = path.with_extension("tmp");
-    let file = files.open(&staged)?;
-    file.set_len(0)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync()?;
+    write_synced(files, &staged, bytes)?;
     files.rename(&staged, path)?;
     files.sync_dir(dir)
+}
+
+/// Makes `bytes` the durable content of a file; its name is durable when the directory is synced.
+pub(crate) fn write_synced(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = files.open(path)?;
+    file.set_len(0)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync()
 }
 
 /// The machine's file system.

@@ -15,6 +15,7 @@ struct Faults {
     sync_fails: AtomicBool,
     /// Files that can still be opened.
     descriptors: AtomicI64,
+    reads_differ: AtomicBool,
 }
 
 impl Faults {
@@ -36,6 +37,7 @@ impl Default for FaultyFileSystem {
                 room: AtomicI64::new(i64::MAX),
                 sync_fails: AtomicBool::new(false),
                 descriptors: AtomicI64::new(i64::MAX),
+                reads_differ: AtomicBool::new(false),
             }),
         }
     }
@@ -50,6 +52,11 @@ impl FaultyFileSystem {
     /// From now on `files` more can be opened, as at the process's limit.
     pub(crate) fn set_descriptors(&self, files: i64) {
         self.faults.descriptors.store(files, Ordering::SeqCst);
+    }
+
+    /// From now on whole files read back with a bit flipped.
+    pub(crate) fn set_reads_differ(&self, differ: bool) {
+        self.faults.reads_differ.store(differ, Ordering::SeqCst);
     }
 
     pub(crate) fn set_sync_fails(&self, fails: bool) {
@@ -68,7 +75,13 @@ impl FileSystem for FaultyFileSystem {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        OsFileSystem.read(path)
+        let mut bytes = OsFileSystem.read(path)?;
+        if self.faults.reads_differ.load(Ordering::SeqCst)
+            && let Some(last) = bytes.last_mut()
+        {
+            *last ^= 1;
+        }
+        Ok(bytes)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {

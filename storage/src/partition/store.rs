@@ -2,8 +2,8 @@
 //!
 //! A partition's directory has `<sequence>-<generation>.checkpoint` files and one `chunks-<generation>` directory. The
 //! generation changes only when a checkpoint from another node replaces everything. The two newest checkpoints are
-//! kept; a chunk file is removed when neither needs it. A file that cannot be read is renamed to `.damaged` and
-//! reported, never deleted.
+//! kept; a chunk file is removed when neither needs it. A checkpoint that is damaged is renamed to `.damaged` and
+//! reported, and its chunk files are copied before anything is cut off them; neither is ever deleted.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -17,11 +17,12 @@ use super::state::State;
 use super::{OpenError, PartitionOptions, Quarantined};
 use crate::chunk::files::{ChunkFiles, segment_path};
 use crate::chunk::segment::Segment;
-use crate::fs::{FileSystem, write_atomically};
+use crate::fs::{FileSystem, write_atomically, write_synced};
 
 const CHECKPOINT_SUFFIX: &str = ".checkpoint";
 const STAGED_SUFFIX: &str = ".tmp";
 const CHUNKS_PREFIX: &str = "chunks-";
+const DAMAGED_SUFFIX: &str = ".damaged";
 const CHECKPOINTS_KEPT: usize = 2;
 
 /// The directory of one partition.
@@ -152,16 +153,35 @@ impl Store {
     }
 
     fn quarantine(&self, name: CheckpointName, error: &io::Error) -> io::Result<Quarantined> {
+        self.copy_chunks(name)?;
         let path = name.path(&self.dir);
-        let aside = path.with_extension("damaged");
+        let aside = path.with_extension(&DAMAGED_SUFFIX[1..]);
         self.files.rename(&path, &aside)?;
         self.files.sync_dir(&self.dir)?;
         Ok(Quarantined { path: aside, reason: error.to_string() })
     }
 
-    /// Makes a checkpoint durable whose chunks are. `first_segment` is the oldest it needs.
+    /// Copies the chunk files that a damaged checkpoint belongs to: the one before it, and the log, may not have all they hold.
+    fn copy_chunks(&self, name: CheckpointName) -> io::Result<()> {
+        let chunks = chunks_dir(&self.dir, name.generation);
+        let copy = chunks
+            .with_file_name(format!("{CHUNKS_PREFIX}{:08}-{:016}{DAMAGED_SUFFIX}", name.generation, name.sequence));
+        self.files.create_dir_all(&copy)?;
+        for file in self.names(&chunks) {
+            write_synced(&*self.files, &copy.join(&file), &self.files.read(&chunks.join(&file))?)?;
+        }
+        self.files.sync_dir(&copy)
+    }
+
+    /// Makes a checkpoint durable whose chunks are, and reads it back, because the log before it goes next. `first_segment` is the
+    /// oldest it needs.
     pub(super) fn save(&mut self, name: CheckpointName, bytes: &[u8], first_segment: u32) -> io::Result<()> {
-        write_atomically(&*self.files, &name.path(&self.dir), bytes)?;
+        let path = name.path(&self.dir);
+        write_atomically(&*self.files, &path, bytes)?;
+        if self.files.read(&path)? != bytes {
+            let text = format!("{} reads back differently", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         let at = self.kept.partition_point(|kept| kept.name < name);
         self.kept.insert(at, Kept { name, first_segment });
         self.remove_unused();
@@ -210,10 +230,7 @@ impl Store {
     fn write_segments(&self, chunks: &Path, decoded: &Decoded, segments: &[&[u8]]) -> io::Result<()> {
         self.files.create_dir_all(chunks)?;
         for (record, bytes) in decoded.segments.iter().zip(segments) {
-            let file = self.files.open(&segment_path(chunks, record.id))?;
-            file.set_len(0)?;
-            file.write_all_at(bytes, 0)?;
-            file.sync()?;
+            write_synced(&*self.files, &segment_path(chunks, record.id), bytes)?;
         }
         self.files.sync_dir(chunks)?;
         self.files.sync_dir(&self.dir)

@@ -153,6 +153,44 @@ fn a_damaged_checkpoint_is_set_aside_for_the_one_before() {
     }
 }
 
+#[test]
+fn the_chunks_of_a_damaged_checkpoint_are_kept_whole() {
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    append_run(&partition, 0, 0, 300);
+    partition.checkpoint(b"older").unwrap();
+    append_run(&partition, 0, 300 * 15_000, 2_000);
+    partition.checkpoint(b"newer").unwrap();
+    drop(partition);
+    let chunks = dir.path().join("chunks-00000001");
+    let content = |dir: &Path| {
+        let names = file_names(dir, ".chunks");
+        names.into_iter().map(|name| (fs::read(dir.join(&name)).unwrap(), name)).collect::<Vec<_>>()
+    };
+    let before = content(&chunks);
+    let newest = dir.path().join(file_names(dir.path(), ".checkpoint").pop().unwrap());
+    fs::write(&newest, b"damaged").unwrap();
+    let opened = open(dir.path());
+    assert_eq!(opened.raft_state.as_deref(), Some(&b"older"[..]));
+    assert!(content(&chunks).len() < before.len(), "what the older one does not know is gone");
+    append_run(&opened.partition, 0, 300 * 15_000, 10);
+    opened.partition.checkpoint(b"later").unwrap();
+    opened.partition.checkpoint(b"and later").unwrap();
+    assert_eq!(content(&dir.path().join("chunks-00000001-0000000000000002.damaged")), before);
+}
+
+#[test]
+fn a_checkpoint_that_reads_back_differently_is_none() {
+    let dir = TempDir::new().unwrap();
+    let files = FaultyFileSystem::default();
+    let partition = open_with(dir.path(), Arc::new(files.clone())).partition;
+    append_run(&partition, 0, 0, 300);
+    files.set_reads_differ(true);
+    assert!(matches!(partition.checkpoint(b"bad"), Err(CheckpointError::Write(_))));
+    files.set_reads_differ(false);
+    partition.checkpoint(b"good").unwrap();
+}
+
 /// What a restart at this moment would find.
 fn open_copy(dir: &Path) -> Opened {
     let copy = TempDir::new().unwrap();

@@ -10,6 +10,7 @@
 mod catalog;
 mod change;
 mod pointer;
+mod sweep;
 
 pub use catalog::{Catalog, CommitError};
 pub use change::{COMMIT_ATTEMPTS_MAX, Change};
@@ -33,6 +34,9 @@ pub struct Manifest {
     pub partition: u16,
     /// 0 before the first change; that version has no object.
     pub version: u64,
+    /// Who changed it last: another node that led in an older term changes nothing any more.
+    #[serde(default)]
+    pub leader: Option<Owner>,
     /// Sorted by start.
     pub files: Vec<FileEntry>,
     pub tombstones: Vec<Tombstone>,
@@ -113,6 +117,8 @@ pub enum Edit {
         matchers: Vec<Matcher>,
         range: TimeRange,
     },
+    /// Nothing but the leader: what those before had under way can no longer become current.
+    Lead,
 }
 
 /// Why bytes are no manifest of a known format.
@@ -138,6 +144,7 @@ impl Manifest {
             tenant: tenant.as_str().to_owned(),
             partition: partition.0,
             version: 0,
+            leader: None,
             files: Vec::new(),
             tombstones: Vec::new(),
             retired: Vec::new(),
@@ -173,6 +180,7 @@ impl Manifest {
                 end_ms: range.end_ms,
                 version: next.version,
             }),
+            Edit::Lead => {}
         }
         next.drop_idle_tombstones();
         Some(next)
@@ -183,7 +191,7 @@ impl Manifest {
     pub(crate) fn copied_with(&self, head_files: Vec<FileEntry>) -> (Self, Vec<FileEntry>) {
         let (left_over, kept): (Vec<_>, Vec<_>) =
             head_files.into_iter().partition(|file| self.covers(file.span(), file.level));
-        let mut copy = Self { version: self.version + 1, retired: Vec::new(), ..self.clone() };
+        let mut copy = Self { version: self.version + 1, leader: None, retired: Vec::new(), ..self.clone() };
         copy.files.extend(kept.into_iter().map(|file| FileEntry { read_at_version: self.version, ..file }));
         copy.files.sort_by_key(|file| (file.start_ms, file.level));
         (copy, left_over)
@@ -200,6 +208,12 @@ impl Manifest {
         self.files
             .iter()
             .any(|file| file.level == level && file.start_ms <= span.start_ms && span.end_ms <= file.end_ms)
+    }
+
+    /// Whether another node has led in a later term than this owner. The same node in an earlier term is one whose group had to begin
+    /// anew.
+    pub(crate) fn deposes(&self, owner: Owner) -> bool {
+        self.leader.is_some_and(|leader| leader.node != owner.node && leader.term > owner.term)
     }
 
     /// Files that may have samples in the range, oldest first.

@@ -27,6 +27,8 @@ pub enum CommitError {
     },
     #[error("manifest of tenant `{tenant}` in partition {partition} changes under us")]
     Contended { tenant: TenantId, partition: PartitionId },
+    #[error("another node has led partition {partition} after term {term}, in which this one did")]
+    Deposed { partition: PartitionId, term: u64 },
 }
 
 impl From<CommitError> for ReadError {
@@ -49,6 +51,8 @@ pub struct Catalog {
     pub(super) retired_grace_ms: i64,
     /// Retired objects that are deleted already, as long as the current manifests name them.
     pub(super) deleted: Mutex<HashMap<TenantId, HashSet<String>>>,
+    /// Tenants whose leftovers of older terms are to be deleted.
+    pub(super) unswept: Mutex<HashSet<TenantId>>,
     changes: tokio::sync::Mutex<()>,
     cached: Mutex<HashMap<TenantId, Arc<Manifest>>>,
     /// Versions whose pointers are known to be beside the manifests.
@@ -63,6 +67,7 @@ impl Catalog {
             pointers,
             retired_grace_ms,
             deleted: Mutex::default(),
+            unswept: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             cached: Mutex::default(),
             published: Mutex::default(),

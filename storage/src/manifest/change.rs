@@ -20,7 +20,7 @@ pub const COMMIT_ATTEMPTS_MAX: usize = 5;
 /// The right to change the manifests of a partition: one in the process at a time, given back when it is dropped.
 #[derive(Debug)]
 pub struct Change<'a> {
-    catalog: &'a Catalog,
+    pub(super) catalog: &'a Catalog,
     _alone: MutexGuard<'a, ()>,
 }
 
@@ -40,10 +40,14 @@ impl<'a> Change<'a> {
         let partition = self.catalog.partition;
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             let (current, pointer) = self.catalog.current_with_pointer(tenant).await?;
+            if current.deposes(owner) {
+                return Err(CommitError::Deposed { partition, term: owner.term });
+            }
             let Some(mut next) = current.apply(edit, now_ms) else {
                 self.catalog.publish(tenant).await?;
                 return Ok(current);
             };
+            next.leader = Some(owner);
             let before = pointer.map(|pointer| [pointer.key, pointer_key(tenant, partition, pointer.version)]);
             next.retired.extend(before.into_iter().flatten().map(|key| Retired { key, since_ms: now_ms }));
             let deleted = self.delete_due(tenant, &current, now_ms).await?;

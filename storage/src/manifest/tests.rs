@@ -177,3 +177,40 @@ async fn a_torn_published_pointer_is_written_again() {
     node.catalog.change().await.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
     assert_eq!(node.catalog.recover_pointer(&tenant()).await.unwrap().unwrap().version, 1);
 }
+
+#[tokio::test]
+async fn a_new_leader_deposes_those_before_and_deletes_what_they_left() {
+    let (pointers, bucket) = (Arc::new(MemoryPointers::default()), memory_bucket(Arc::new(InMemory::new())));
+    let (old, new) = (catalog(&pointers, &bucket), catalog(&pointers, &bucket));
+    let kept = entry(0, 0);
+    bucket.put(&kept.key, Bytes::from_static(b"kept")).await.unwrap();
+    old.change().await.commit(&tenant(), &Edit::AddFile(kept.clone()), owner(1), 0).await.unwrap();
+    let orphan = |term| data_key(&tenant(), PARTITION, BlockSpan::new(500, 600), 0, owner(term));
+    for term in [1, 2] {
+        bucket.put(&orphan(term), Bytes::from_static(b"never committed")).await.unwrap();
+    }
+    let uncommitted = manifest_key(&tenant(), PARTITION, 2, 7, owner(1));
+    bucket.put(&uncommitted, Bytes::from_static(b"{}")).await.unwrap();
+
+    new.change().await.lead(&tenant(), owner(2), 0).await.unwrap();
+    let keys = bucket.list("v1/anonymous/00007").await.unwrap();
+    let gone = |key: &String| !keys.contains(key);
+    assert!(gone(&orphan(1)) && gone(&uncommitted), "{keys:?}");
+    assert!(!gone(&orphan(2)) && !gone(&kept.key), "of this term, or named: {keys:?}");
+    let add = Edit::AddFile(entry(100, 1));
+    let refused = old.change().await.commit(&tenant(), &add, Owner { node: 2, term: 1 }, 0).await.unwrap_err();
+    assert_eq!(refused.to_string(), "another node has led partition 7 after term 1, in which this one did");
+    assert_eq!(new.current(&tenant()).await.unwrap().files, [kept]);
+    let anew = old.change().await.commit(&tenant(), &add, owner(1), 0).await.unwrap();
+    assert_eq!(anew.files.len(), 2, "the same node, whose group had to begin anew");
+}
+
+#[tokio::test]
+async fn leading_again_in_the_same_term_changes_nothing() {
+    let node = TestNode::new();
+    node.catalog.change().await.lead(&tenant(), owner(1), 0).await.unwrap();
+    assert_eq!(node.manifest().await.version, 0, "nothing is written for a tenant without files");
+    node.catalog.change().await.commit(&tenant(), &Edit::AddFile(entry(0, 0)), owner(1), 0).await.unwrap();
+    node.catalog.change().await.lead(&tenant(), owner(1), 0).await.unwrap();
+    assert_eq!(node.manifest().await.version, 1);
+}

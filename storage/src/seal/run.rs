@@ -88,7 +88,10 @@ impl Sealer {
     /// was begun.
     pub async fn run(&self, tenant: &TenantId, owner: Owner, now_ms: TimestampMs) -> Result<SealReport, SealError> {
         let run = Run { tenant, owner, now_ms };
-        self.catalog.change().await.delete_retired(tenant, now_ms).await?;
+        let change = self.catalog.change().await;
+        change.delete_retired(tenant, now_ms).await?;
+        change.lead(tenant, owner, now_ms).await?;
+        drop(change);
         self.catalog.publish(tenant).await?;
         let mut report = SealReport { expired: self.expire(&run).await?, ..SealReport::default() };
         let mut empty = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join_all;
 use pharos_model::{Exemplar, LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
 use pharos_storage::index::stats::{IndexStats, NamedCount};
 use pharos_storage::select::{ReadError, SelectRequest};
@@ -28,9 +29,8 @@ impl Node {
     ) -> Result<Vec<String>, ReadError> {
         let mut names = BTreeSet::new();
         for request in requests(tenant, matcher_sets, range) {
-            for reader in &self.readers {
-                names.extend(reader.label_names(&request).await?);
-            }
+            let all = self.readers.iter().map(|reader| reader.label_names(&request));
+            names.extend(try_join_all(all).await?.into_iter().flatten());
         }
         Ok(names.into_iter().collect())
     }
@@ -45,9 +45,8 @@ impl Node {
     ) -> Result<Vec<String>, ReadError> {
         let mut values = BTreeSet::new();
         for request in requests(tenant, matcher_sets, range) {
-            for reader in &self.readers {
-                values.extend(reader.label_values(name, &request).await?);
-            }
+            let all = self.readers.iter().map(|reader| reader.label_values(name, &request));
+            values.extend(try_join_all(all).await?.into_iter().flatten());
         }
         Ok(values.into_iter().collect())
     }
@@ -61,9 +60,8 @@ impl Node {
     ) -> Result<Vec<LabelSet>, ReadError> {
         let mut found = BTreeSet::new();
         for request in requests(tenant, matcher_sets, range) {
-            for reader in &self.readers {
-                found.extend(reader.series(&request, usize::MAX).await?);
-            }
+            let all = self.readers.iter().map(|reader| reader.series(&request, usize::MAX));
+            found.extend(try_join_all(all).await?.into_iter().flatten());
         }
         Ok(found.into_iter().collect())
     }

@@ -1,6 +1,6 @@
 //! One Raft group of this node: its log, its state machine, its core and its proposer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::log::{GroupHandle, Log, LogError};
 use crate::metrics::RaftMetrics;
 use crate::proposer::{Proposer, ProposerOptions};
 use crate::raft::{
-    Adaptor, AppliedState, LogStore, Machine, NoPeers, TypeConfig, from_entry, library_config, vote_none,
+    Adaptor, AppliedState, LogStore, Machine, NoPeers, TypeConfig, from_entry, library_config, vote_no_leader,
+    vote_none,
 };
 use crate::state_machine::{CheckpointError, StateMachine};
 
@@ -45,6 +46,8 @@ impl std::fmt::Debug for Restored {
 #[derive(Clone)]
 pub(crate) struct GroupContext {
     pub log: Arc<Log>,
+    /// Groups that lost entries of their log.
+    pub lossy: BTreeSet<GroupId>,
     pub node_id: u64,
     pub proposer: ProposerOptions,
     pub leader_wait_max: Duration,
@@ -110,6 +113,9 @@ impl Group {
             // contradict nobody.
             error!(group = %id, "the group's log is gone with its members, starting it anew");
             vote_none(&mut store.clone()).await.map_err(core_error)?;
+        } else if context.lossy.contains(&id) {
+            // In the old term other entries would get the positions of those that are gone.
+            vote_no_leader(&mut store.clone()).await.map_err(core_error)?;
         }
         let resumes = log.hard_state().vote.is_some_and(|vote| vote.committed && vote.node == context.node_id);
         let config = Arc::new(library_config(id.0));

@@ -132,6 +132,7 @@ impl Node {
         let log = Arc::new(log);
         let context = GroupContext {
             log: Arc::clone(&log),
+            lossy: recovery.losses.iter().map(|loss| loss.group).collect(),
             node_id,
             proposer: options.proposer,
             leader_wait_max: options.leader_wait_max,

@@ -11,6 +11,7 @@ use prometheus::Registry;
 use super::*;
 use crate::fs::sim::Sim;
 use crate::fs::{Fs, read_all, replace};
+use crate::log::record::Kind;
 use crate::log::segment;
 use crate::meta::{ManifestPointer, SwapError};
 use crate::proposer::{ProposeError, Retry};
@@ -568,6 +569,32 @@ async fn damage_to_the_first_entries_starts_a_group_anew_and_leaves_the_others()
     assert!(again.commands(1).is_empty());
     assert_eq!((again.commands(0), again.commands(2)), (vec![Bytes::from("x")], vec![Bytes::from("x")]));
     again.propose(1, "y").await.unwrap();
+    stop(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_lost_entries_leads_in_a_new_term() {
+    let sim = Sim::new();
+    let running = start(&sim).await;
+    for command in numbered(3) {
+        running.propose(1, command).await.unwrap();
+    }
+    let term = |running: &Running, partition| running.node.partition(PartitionId(partition)).term();
+    let before = [term(&running, 0), term(&running, 1)];
+    stop(running).await;
+    let path = segment::path(Path::new("/node/log"), 1);
+    let mut bytes = sim.content(&path).unwrap();
+    let victim = {
+        let scan = segment::scan(&bytes, 1, segment::Place::Last);
+        let of_group =
+            scan.records.iter().filter(|(_, record)| record.group == GroupId(2) && record.kind == Kind::Entry);
+        of_group.map(|(at, _)| *at as usize).nth_back(1).unwrap()
+    };
+    bytes[victim + 30] ^= 1;
+    sim.put(&path, bytes);
+    let again = start(&sim).await;
+    assert_eq!(again.commands(1), numbered(1));
+    assert_eq!([term(&again, 0), term(&again, 1)], [before[0], before[1] + 1]);
     stop(again).await;
 }
 

@@ -3,12 +3,14 @@
 use pharos_model::{Matcher, TenantId, TimeRange, TimestampMs};
 
 use crate::manifest::{Catalog, CommitError, Edit, Owner};
-use crate::record;
+use crate::record::{self, TooManyMatchers};
 use crate::seal::{HeadLog, LogError};
 
-/// Why series were not deleted, or not everywhere. Trying again is safe.
+/// Why series were not deleted, or not everywhere. Trying again is safe, and of no use with too many matchers.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
+    #[error(transparent)]
+    Matchers(#[from] TooManyMatchers),
     #[error(transparent)]
     Head(#[from] LogError),
     #[error(transparent)]
@@ -33,8 +35,9 @@ impl Deletion<'_> {
         now_ms: TimestampMs,
     ) -> Result<(), DeleteError> {
         let Self { tenant, matchers, range } = *self;
+        let command = record::delete_series(tenant, matchers, range)?;
         let change = catalog.change().await;
-        log.propose(catalog.partition(), record::delete_series(tenant, matchers, range)).await?;
+        log.propose(catalog.partition(), command).await?;
         if !catalog.current(tenant).await?.files.is_empty() {
             let edit = Edit::Delete { matchers: matchers.to_vec(), range };
             change.commit(tenant, &edit, owner, now_ms).await?;

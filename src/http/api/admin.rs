@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
+use pharos_storage::deletion::DeleteError;
 use serde_json::json;
 
 use super::super::error::{ApiError, Kind};
@@ -29,12 +30,16 @@ pub async fn delete_series(
     let range = params.range()?;
     let tenant = tenant_of(&headers)?;
     for matchers in &matcher_sets {
-        app.node
-            .delete_series(&tenant, matchers, range)
-            .await
-            .map_err(|error| ApiError::new(Kind::Internal, error.to_string()))?;
+        app.node.delete_series(&tenant, matchers, range).await.map_err(delete_error)?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn delete_error(error: DeleteError) -> ApiError {
+    match error {
+        DeleteError::Matchers(refused) => ApiError::bad_data(refused.to_string()),
+        DeleteError::Head(_) | DeleteError::Files(_) => ApiError::new(Kind::Internal, error.to_string()),
+    }
 }
 
 pub async fn snapshot(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {

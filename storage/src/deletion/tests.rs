@@ -4,6 +4,7 @@ use futures::{join, poll};
 use pharos_model::Matcher;
 
 use super::*;
+use crate::record::MATCHERS_MAX;
 use crate::test_node::{Dump, SLICE_MS, TestNode, labels, owner, tenant};
 
 #[tokio::test]
@@ -48,4 +49,13 @@ async fn head_and_files_lose_the_samples_of_the_range() {
     deletion.run(&node.catalog, &*node.log(), owner(1), 0).await.unwrap();
     let bits = 1_f64.to_bits();
     assert_eq!(node.dump().await, Dump::from([(series, vec![(0, bits), (2 * SLICE_MS + 50_000, bits)])]));
+}
+
+#[tokio::test]
+async fn more_matchers_than_a_command_takes_are_refused() {
+    let node = TestNode::new();
+    let matchers: Vec<_> = (0..=MATCHERS_MAX).map(|i| Matcher::equal(format!("l{i}"), "x")).collect();
+    let deletion = Deletion { tenant: &tenant(), matchers: &matchers, range: TimeRange::ALL };
+    let refused = deletion.run(&node.catalog, &*node.log(), owner(1), 0).await.unwrap_err();
+    assert_eq!(refused.to_string(), "257 matchers in one selector, a deletion takes at most 256");
 }

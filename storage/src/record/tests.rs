@@ -177,7 +177,7 @@ fn control_commands_round_trip() {
     let tenant = TenantId::anonymous();
     let matchers = vec![Matcher::equal("job", "a"), Matcher::new(MatchOp::NotRegex, "pod", "x.*").unwrap()];
     let range = TimeRange::new(-5, i64::MAX);
-    match Command::decode(&delete_series(&tenant, &matchers, range)).unwrap() {
+    match Command::decode(&delete_series(&tenant, &matchers, range).unwrap()).unwrap() {
         Command::DeleteSeries(delete) => assert_eq!(delete, DeleteCommand { tenant: tenant.clone(), matchers, range }),
         other => panic!("{other:?}"),
     }

@@ -231,7 +231,7 @@ impl Bench {
             }
             Op::Delete { series, from, to } => {
                 let matchers = [Matcher::equal("i", series.to_string())];
-                self.apply(&delete_series(&tenant(), &matchers, TimeRange::new(from, to)));
+                self.apply(&delete_series(&tenant(), &matchers, TimeRange::new(from, to)).unwrap());
                 self.model.delete(&labels(series), from, to);
             }
             Op::Flush => self.partition.flush().unwrap(),

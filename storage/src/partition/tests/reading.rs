@@ -132,7 +132,7 @@ fn a_slice_is_ordered_by_labels_and_leaves_out_its_end() {
     let dir = TempDir::new().unwrap();
     let partition = open(dir.path()).partition;
     append(&partition, HOUR_MS, &[(5, 100, 1.0), (1, 99, 1.0), (3, 50, 1.0), (3, 100, 2.0), (2, 20, 0.0)]);
-    partition.apply(&delete_series(&tenant(), &[Matcher::equal("i", "2")], TimeRange::ALL));
+    partition.apply(&delete_series(&tenant(), &[Matcher::equal("i", "2")], TimeRange::ALL).unwrap());
     let span = BlockSpan::new(50, 100);
     let slice = partition.slice(&tenant(), span);
     let mut samples = SampleColumns::default();

@@ -185,13 +185,15 @@ impl Partition {
     fn apply_decoded(&self, command: Command, state: &mut State) -> Vec<u8> {
         match command {
             Command::Append(record) => {
-                let (head, mut shared) = state.head_mut(&record.tenant);
+                let (head, mut shared) = state.head_for_append(&record.tenant);
                 let (answer, counts) = head.append(&record, &mut shared);
                 self.metrics.count_append(&answer, &counts);
                 answer.encode()
             }
             Command::SealFloor { tenant, until_ms } => {
-                state.head_mut(&tenant).0.seal_floor(until_ms);
+                if let Some((head, _)) = state.head_mut(&tenant) {
+                    head.seal_floor(until_ms);
+                }
                 Vec::new()
             }
             Command::DropCovered { tenant, until_ms } => {
@@ -202,7 +204,10 @@ impl Partition {
                 counters.truncations.inc();
                 Vec::new()
             }
-            Command::DeleteSeries(command) => encode_delete_answer(state.head_mut(&command.tenant).0.delete(&command)),
+            Command::DeleteSeries(command) => {
+                let head = state.head_mut(&command.tenant);
+                encode_delete_answer(head.map_or(0, |(head, _)| head.delete(&command)))
+            }
         }
     }
 

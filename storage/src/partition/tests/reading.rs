@@ -5,7 +5,7 @@ use pharos_model::{Exemplar, MatchOp};
 use tempfile::TempDir;
 
 use super::*;
-use crate::record::{delete_series, drop_covered};
+use crate::record::{decode_delete_answer, delete_series, drop_covered, seal_floor};
 
 #[test]
 fn every_bit_of_a_value_is_kept() {
@@ -125,6 +125,19 @@ fn exemplars_are_found_by_their_series_and_go_with_it() {
     assert_eq!(ask(&partition, TimeRange::ALL), expected);
     partition.apply(&drop_covered(&tenant(), 11));
     assert_eq!(ask(&partition, TimeRange::ALL), []);
+}
+
+#[test]
+fn only_samples_make_a_head() {
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    let delete = delete_series(&tenant(), &[Matcher::equal("i", "2")], TimeRange::ALL).unwrap();
+    assert_eq!(decode_delete_answer(&partition.apply(&delete)), Ok(0));
+    partition.apply(&seal_floor(&tenant(), 5));
+    partition.apply(&drop_covered(&tenant(), 5));
+    assert_eq!(partition.tenants(), []);
+    append(&partition, 0, &[(1, 1, 1.0)]);
+    assert_eq!(partition.tenants(), [tenant()]);
 }
 
 #[test]

@@ -331,6 +331,12 @@ impl Partition {
         selection
     }
 
+    /// The slices in which the tenant's head may have samples, at most `max`, oldest first.
+    pub fn occupied_slices(&self, tenant: &TenantId, slice_ms: i64, max: usize) -> Vec<BlockSpan> {
+        let state = self.state.read();
+        state.head(tenant).map_or_else(Vec::new, |head| head.occupied_slices(slice_ms).take(max).collect())
+    }
+
     /// Where the tenant's head stands in time.
     pub fn extent(&self, tenant: &TenantId) -> Option<HeadExtent> {
         let state = self.state.read();

@@ -3,6 +3,7 @@
 use pharos_model::{BlockSpan, TimestampMs};
 
 use super::append::IN_ORDER_SLACK_MS;
+use super::{CELL_MS, Head};
 
 /// Most slices that one call of [`sealable`] names. The rest comes with the next call.
 const SLICES_MAX: usize = 64;
@@ -83,6 +84,19 @@ pub fn sealable(extent: &HeadExtent, rule: &SealRule, now_ms: TimestampMs) -> Ve
         slice = BlockSpan::aligned(slice.end_ms, rule.slice_ms);
     }
     slices
+}
+
+impl Head {
+    /// The slices that may have samples, oldest first. Stretches without any are skipped, however long.
+    pub(crate) fn occupied_slices(&self, slice_ms: i64) -> impl Iterator<Item = BlockSpan> {
+        let slice_from = move |from: TimestampMs| {
+            let cell = *self.occupied.range(from.div_euclid(CELL_MS)..).next()?;
+            let slice = BlockSpan::aligned(cell.saturating_mul(CELL_MS).max(from), slice_ms);
+            (Some(slice.start_ms) <= self.max_ts).then_some(slice)
+        };
+        let first = self.min_ts.and_then(slice_from);
+        std::iter::successors(first, move |slice| slice_from(slice.end_ms))
+    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub enum SealError {
     Log(#[from] LogError),
     #[error("data file encoder stopped: {0}")]
     Encoder(String),
+    #[error("the head of tenant `{tenant}` has samples in more than {max} slices")]
+    TooManySlices { tenant: TenantId, max: usize },
 }
 
 /// A command did not get through the partition's log, or is not known to have.

@@ -25,7 +25,7 @@ use pharos_storage::deletion::{DeleteError, Deletion};
 use pharos_storage::fs::OsFileSystem;
 use pharos_storage::manifest::{Catalog, Owner};
 use pharos_storage::metrics::StorageMetrics;
-use pharos_storage::object::{Bucket, ObjectMetrics, UrlError};
+use pharos_storage::object::{Bucket, ClaimError, ObjectMetrics, UrlError};
 use pharos_storage::partition::{self, Partition, PartitionOptions};
 use pharos_storage::retention::RetentionRule;
 use pharos_storage::select::PartitionReader;
@@ -60,6 +60,8 @@ pub enum OpenError {
     Node(#[from] NodeError),
     #[error(transparent)]
     ObjectStore(#[from] UrlError),
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     #[error("storage path {path}")]
     Path { path: String, source: std::io::Error },
     #[error("random numbers: {0}")]
@@ -92,6 +94,7 @@ impl Node {
         let storage_metrics = StorageMetrics::register(registry)?;
         let bucket =
             Bucket::open(&object_store_url(flags)?, std::env::vars(), Arc::new(OsFileSystem), object_metrics.clone())?;
+        bucket.claim(&cluster.cluster().id).await?;
         let cache = Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, storage_metrics.clone()));
         let pointers = Arc::new(MetaPointers(cluster.meta().clone()));
         let readers: Vec<_> = (0..)

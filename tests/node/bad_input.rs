@@ -151,6 +151,29 @@ fn a_second_process_on_the_same_folder_is_turned_away() {
 }
 
 #[test]
+fn the_object_store_of_another_cluster_is_refused() {
+    let store = tempfile::tempdir().unwrap();
+    let argument = format!("--object-store=file://{}", store.path().display());
+    let _first = Node::start(NO_SCRAPES, &[&argument]);
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("config.yml"), NO_SCRAPES).unwrap();
+    let output = binary()
+        .current_dir(other.path())
+        .args([
+            "server",
+            "--config.file=config.yml",
+            "--storage.path=data",
+            "--web.listen-address=127.0.0.1:0",
+            &argument,
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the object store has the data of cluster"), "{stderr}");
+}
+
+#[test]
 fn a_failed_reload_keeps_the_old_configuration_and_says_why() {
     let node = Node::start("global: {scrape_interval: 31s}\n", &["--web.enable-lifecycle"]);
     std::fs::write(node.folder.join("config.yml"), "global: {scrape_interval: often}\n").unwrap();

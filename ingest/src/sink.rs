@@ -103,6 +103,9 @@ pub enum AppendError {
     Unavailable { reason: String, retry_after: Duration },
     #[error("not acknowledged within {0:?}")]
     Timeout(Duration),
+    /// It never will be.
+    #[error("a sample with its labels does not fit the log: {reason}")]
+    TooLarge { reason: String },
 }
 
 /// Where samples go: the node's router (`src/router`), or a test's recorder.

@@ -50,7 +50,9 @@ impl WriteError {
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Body(_) | Self::Protobuf(_) | Self::Refused { .. } => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::Protobuf(_) | Self::Refused { .. } | Self::Append(AppendError::TooLarge { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Busy { .. } | Self::Append(AppendError::Overloaded { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -342,6 +342,14 @@ async fn a_store_without_room_makes_the_sender_come_again() {
 }
 
 #[tokio::test]
+async fn what_never_fits_the_log_is_not_asked_for_again() {
+    let bench = Bench::new();
+    bench.store.0.lock().fail = Some(AppendError::TooLarge { reason: "2 MiB".into() });
+    let error = bench.send(&request(vec![series(&[("__name__", "a")], &[(1, 1.0)])])).await.unwrap_err();
+    assert_eq!((error.status().as_u16(), error.retry_after()), (400, None));
+}
+
+#[tokio::test]
 async fn a_broken_request_stores_nothing() {
     let good = request(vec![series(&[("__name__", "good")], &[(1, 1.0)])]).encode_to_vec();
     let compress = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();

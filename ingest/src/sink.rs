@@ -103,6 +103,8 @@ pub enum AppendError {
     Unavailable { reason: String, retry_after: Duration },
     #[error("not acknowledged within {0:?}")]
     Timeout(Duration),
+    #[error("the node has samples of {max} tenants, no more are taken")]
+    TooManyTenants { max: usize },
     /// It never will be.
     #[error("a sample with its labels does not fit the log: {reason}")]
     TooLarge { reason: String },

@@ -1,5 +1,6 @@
 //! Sends a batch of samples to the partitions they belong to, and joins the answers to one outcome.
 
+mod admission;
 mod split;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use pharos_model::{Clock, PartitionId};
 use pharos_storage::partition::Partition;
 use pharos_storage::record::{self, AppendAnswer, AppendLimits, SeriesRef};
 
+use admission::Admission;
 use split::{Part, PartitionParts, Places, split};
 
 /// Samples may be this far ahead of the node's clock, as in Prometheus.
@@ -25,6 +27,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Larger batches are split away from the async threads: these take less than half a millisecond.
 const SPLIT_INLINE_MAX: usize = 2_000;
 const SPLIT_INLINE_LABEL_BYTES_MAX: usize = 256 << 10;
+/// Tenants that a node takes samples of: each has a head in some partitions for as long as the node has its data.
+const TENANTS_MAX: usize = 10_000;
 /// Parts of one batch that wait for one partition at a time: one is written while the next waits.
 const PARTS_OUTSTANDING_MAX: usize = 2;
 
@@ -36,6 +40,7 @@ pub struct Router {
     clock: Arc<dyn Clock>,
     out_of_order_window_ms: AtomicI64,
     series_max: u32,
+    tenants: Admission,
 }
 
 impl Router {
@@ -46,7 +51,9 @@ impl Router {
         clock: Arc<dyn Clock>,
         series_max: Option<u32>,
     ) -> Self {
+        let known = partitions.iter().flat_map(|partition| partition.tenants());
         Self {
+            tenants: Admission::new(known, TENANTS_MAX),
             proposers,
             partitions,
             clock,
@@ -111,6 +118,9 @@ struct Answered {
 impl Sink for Router {
     async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
         let mut outcome = AppendOutcome { handles: vec![None; batch.fresh.len()], ..AppendOutcome::default() };
+        if !self.tenants.admit(&batch.tenant) {
+            return Err(AppendError::TooManyTenants { max: TENANTS_MAX });
+        }
         let partitions = self.split(batch).await?;
         // Full chunks that find no room on disk wait in memory, so no more may come before they are written.
         if partitions.iter().any(|parts| self.partitions[parts.partition].writable().is_err()) {

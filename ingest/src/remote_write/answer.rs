@@ -53,7 +53,9 @@ impl WriteError {
             Self::Body(_) | Self::Protobuf(_) | Self::Refused { .. } | Self::Append(AppendError::TooLarge { .. }) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Busy { .. } | Self::Append(AppendError::Overloaded { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy { .. } | Self::Append(AppendError::Overloaded { .. } | AppendError::TooManyTenants { .. }) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -61,7 +63,9 @@ impl WriteError {
     /// How long the sender should wait; whole seconds, at least one. `None` where it should not come again.
     pub fn retry_after(&self) -> Option<Duration> {
         let wait = match self {
-            Self::Busy { .. } | Self::Append(AppendError::Timeout(_)) => RETRY_AFTER,
+            Self::Busy { .. } | Self::Append(AppendError::Timeout(_) | AppendError::TooManyTenants { .. }) => {
+                RETRY_AFTER
+            }
             Self::Append(
                 AppendError::Overloaded { retry_after, .. }
                 | AppendError::DiskFull { retry_after }

@@ -328,6 +328,7 @@ async fn a_store_without_room_makes_the_sender_come_again() {
         (AppendError::DiskFull { retry_after: wait }, 503, 2),
         (AppendError::Unavailable { reason: "no leader".into(), retry_after: Duration::ZERO }, 503, 1),
         (AppendError::Timeout(wait), 503, 1),
+        (AppendError::TooManyTenants { max: 3 }, 429, 1),
     ] {
         let bench = Bench::new();
         bench.store.0.lock().fail = Some(error);

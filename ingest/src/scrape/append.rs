@@ -190,7 +190,7 @@ impl Appender {
                 | AppendError::DiskFull { retry_after }
                 | AppendError::Unavailable { retry_after, .. } => (*retry_after).max(RETRY_AFTER_MIN),
                 AppendError::Timeout(_) => RETRY_AFTER_MIN,
-                AppendError::TooLarge { .. } => return Err(error),
+                AppendError::TooManyTenants { .. } | AppendError::TooLarge { .. } => return Err(error),
             };
             if Instant::now() + wait >= deadline {
                 self.metrics.append_failed.inc();

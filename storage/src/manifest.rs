@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// The format that this code writes, and the only one it reads so far.
 const FORMAT: u32 = 1;
 /// Folder of all objects, with the version of the layout of keys.
-const ROOT: &str = "v1";
+pub(crate) const ROOT: &str = "v1";
 
 /// One version of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

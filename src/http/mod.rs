@@ -19,7 +19,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -49,12 +49,26 @@ pub fn router(app: Arc<App>) -> Router {
             .route_layer(middleware::from_fn_with_state(app.clone(), metrics::count)),
     );
     let prefix = app.flags.web_route_prefix.clone();
-    let prefixed = if prefix.is_empty() { root } else { Router::new().nest(&prefix, root) };
+    let prefixed = if prefix.is_empty() {
+        root
+    } else {
+        // Nesting alone leaves out the prefix with a slash behind it.
+        Router::new()
+            .nest(&prefix, root)
+            .route(&format!("{prefix}/"), get(pages::to_query_page))
+            .route("/", get(pages::to_prefix))
+    };
     prefixed
+        .fallback(not_found)
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(app.clone(), cors))
         .layer(CatchPanicLayer::new())
         .with_state(app)
+}
+
+/// What Go's router answers for a path that it does not know; Grafana looks for the text.
+async fn not_found() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 /// Lets pages of allowed origins read the answers, with the headers that Prometheus sends.

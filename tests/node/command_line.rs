@@ -22,6 +22,19 @@ fn unknown_flags_and_bad_values_exit_2() {
 }
 
 #[test]
+fn agent_flags_exit_3_and_unknown_features_only_warn() {
+    let output = run(&["server", "--storage.agent.path=x"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("can only be used in agent mode: [\"--storage.agent.path\"]"));
+    assert_eq!(run(&["server", "--agent"]).status.code(), Some(3));
+    // The missing file ends it, after the flags were taken.
+    let output = run(&["server", "--enable-feature=nope", "--config.file=/no/such/file.yml"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("Unknown option for --enable-feature\" option=nope"), "{stderr}");
+}
+
+#[test]
 fn a_configuration_that_does_not_load_exits_2_and_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("bad.yml");

@@ -125,8 +125,13 @@ fn rules_alerts_and_metadata_answer() {
     assert_eq!(node.data("/api/v1/rules"), serde_json::json!({"groups": []}));
     assert_eq!(node.data("/api/v1/alerts"), serde_json::json!({"alerts": []}));
     assert_eq!(node.data("/api/v1/metadata?limit=10"), serde_json::json!({}));
-    assert_eq!(node.get("/rules/test/test").0, 404);
-    assert_eq!(node.get("/api/v1/search/metric_names").0, 404);
+    // How Grafana finds out that there is no ruler, and no Mimir.
+    for path in
+        ["/rules/test/test", "/api/v1/rules/test/test", "/config/v1/rules/test/test", "/api/v1/search/metric_names"]
+    {
+        let (status, body) = node.get(path);
+        assert!(status == 404 && body.contains("404 page not found"), "{path}: {status} {body}");
+    }
 }
 
 #[test]

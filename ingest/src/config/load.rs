@@ -28,12 +28,31 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+/// Defaults that feature flags change.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defaults {
+    pub extra_scrape_metrics: bool,
+}
+
 /// Loads `path`. A failure names the file and, where it lies in its text, the line; nothing has been changed then.
 pub fn load(path: &Path, fs: &dyn FileSystem, environment: &Lookup<'_>) -> Result<Loaded, ConfigError> {
+    load_with(path, fs, environment, Defaults::default())
+}
+
+/// As [`load`], where feature flags changed defaults.
+pub fn load_with(
+    path: &Path,
+    fs: &dyn FileSystem,
+    environment: &Lookup<'_>,
+    defaults: Defaults,
+) -> Result<Loaded, ConfigError> {
     let text = read_text(fs, path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let invalid = |invalid| ConfigError::Invalid { path: path.to_owned(), invalid };
     let mut config: Config =
         parse(&text).map_err(|at| ConfigError::Parse { path: path.to_owned(), at })?.unwrap_or_default();
+    if defaults.extra_scrape_metrics {
+        config.global.extra_scrape_metrics.get_or_insert(true);
+    }
     let mut warnings = Vec::new();
     expand_external_labels(&mut config, environment, &mut warnings);
     config.complete().map_err(invalid)?;
@@ -134,6 +153,16 @@ fn unused(config: &Config, warnings: &mut Vec<String>) {
     ] {
         if used {
             warnings.push(format!("section {section} is accepted but has no effect yet"));
+        }
+    }
+    let percentage = config.storage.tsdb.as_ref().and_then(|tsdb| tsdb.retention.as_ref()).map(|kept| kept.percentage);
+    for (key, used) in [
+        ("global.query_log_file", !config.global.query_log_file.is_empty()),
+        ("storage.exemplars.max_exemplars", config.storage.exemplars.is_some()),
+        ("storage.tsdb.retention.percentage", percentage.is_some_and(|percentage| percentage > 0.0)),
+    ] {
+        if used {
+            warnings.push(format!("{key} is accepted but has no effect yet"));
         }
     }
     for job in &config.scrape_configs {

@@ -259,6 +259,31 @@ fn a_job_is_printed_with_its_defaults_in_prometheus_order() {
     );
 }
 
+#[test]
+fn a_feature_flag_changes_the_default_and_the_file_wins() {
+    let loaded = |global: &str| {
+        let fs = InMemory::new([("/p.yml", format!("global: {{{global}}}\nscrape_configs: [{{job_name: a}}]\n"))]);
+        let defaults = Defaults { extra_scrape_metrics: true };
+        load_with(Path::new("/p.yml"), &fs, &|_| None, defaults).unwrap().scrape_configs[0].extra_scrape_metrics
+    };
+    assert_eq!(loaded(""), Some(true));
+    assert_eq!(loaded("extra_scrape_metrics: false"), Some(false));
+}
+
+#[test]
+fn keys_without_effect_are_named() {
+    let loaded = load_text(
+        "global: {query_log_file: q.log}\nruntime: {log_level: debug}\n\
+         storage: {exemplars: {max_exemplars: 5}, tsdb: {retention: {percentage: 80}}}\n",
+    )
+    .unwrap();
+    for key in
+        ["runtime", "global.query_log_file", "storage.exemplars.max_exemplars", "storage.tsdb.retention.percentage"]
+    {
+        assert!(loaded.warnings.iter().any(|warning| warning.contains(key)), "{key}: {:?}", loaded.warnings);
+    }
+}
+
 const EVERYTHING: &str = include_str!("testdata/everything.yml");
 
 #[test]

@@ -21,7 +21,7 @@ use super::{App, metrics};
 use crate::flags::ServerFlags;
 use crate::http::metrics::HttpMetrics;
 use crate::http::{self, server, startup::Gate};
-use crate::node::{self, Node};
+use crate::node::{self, Node, Retention};
 
 /// Metrics of which one tenant's senders may leave type and help.
 const METADATA_METRICS_MAX: usize = 20_000;
@@ -52,8 +52,8 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let started_ms = clock.now_ms();
     info!(version = crate::build_info::VERSION, revision = crate::build_info::REVISION, "Starting Pharos Server");
-    let loaded = config::read(&flags.config_file)
-        .map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
+    let loaded =
+        config::read(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
     let stop = CancellationToken::new();
     let gate = Gate::default();
     let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
@@ -88,7 +88,8 @@ async fn open(
     metrics::register(&registry)?;
     let config_metrics = config::Metrics::register(&registry)?;
     let http_metrics = HttpMetrics::register(&registry)?;
-    let node = Node::open(&flags, clock.clone(), &registry).await?;
+    let retention = Retention::new(&flags, &loaded.config);
+    let node = Node::open(&flags, retention, clock.clone(), &registry).await?;
     node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
 
     let parser_options = parser_options(&flags);
@@ -150,6 +151,7 @@ fn engine(
         lookback: flags.query_lookback,
         parser,
         delayed_name_removal: flags.feature("promql-delayed-name-removal"),
+        type_and_unit_labels: flags.feature("type-and-unit-labels"),
         subquery_step: loaded.config.global.evaluation_interval.as_std(),
         ..EngineOptions::default()
     };

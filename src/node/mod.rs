@@ -4,6 +4,7 @@ mod index;
 mod machine;
 mod maintenance;
 mod pointers;
+mod retention;
 mod router;
 mod snapshot;
 
@@ -18,7 +19,7 @@ use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics as ClusterMetrics;
 use pharos_cluster::node::{self as cluster, DirError, FreshIds, NodeDir, NodeError, NodeOptions, OpenPartition};
 use pharos_cluster::proposer::ProposerOptions;
-use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange, duration};
+use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange};
 use pharos_query::source::{Local, SeriesSource};
 use pharos_storage::datafile::{FILE_CACHE_BYTES_MAX, FileCache};
 use pharos_storage::deletion::{DeleteError, Deletion};
@@ -27,7 +28,6 @@ use pharos_storage::manifest::{Catalog, Owner};
 use pharos_storage::metrics::StorageMetrics;
 use pharos_storage::object::{Bucket, ClaimError, ObjectMetrics, UrlError};
 use pharos_storage::partition::{self, Partition, PartitionOptions};
-use pharos_storage::retention::RetentionRule;
 use pharos_storage::select::PartitionReader;
 use prometheus::Registry;
 
@@ -35,6 +35,7 @@ use crate::flags::ServerFlags;
 use machine::Machine;
 use maintenance::{Maintenance, Proposers, Tasks};
 use pointers::MetaPointers;
+pub use retention::Retention;
 pub use router::Router;
 
 /// Folders below the storage path.
@@ -48,8 +49,6 @@ const LEADER_WAIT_MAX: Duration = Duration::from_secs(30);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Objects that a manifest no longer names are deleted after this long; a query that began before may still read them.
 const RETIRED_GRACE: Duration = Duration::from_secs(15 * 60);
-/// How long samples are kept where neither flag nor size says otherwise.
-const RETENTION_DEFAULT: Duration = Duration::from_secs(15 * 24 * 3600);
 
 /// Why the node's stores could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +79,19 @@ pub struct Node {
     source: Arc<dyn SeriesSource>,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
-    retention: RetentionRule,
+    retention: Retention,
     slice: Duration,
     snapshots: snapshot::Folder,
 }
 
 impl Node {
     /// Opens the storage path, or begins one. When this returns, everything that was ever acknowledged can be queried.
-    pub async fn open(flags: &ServerFlags, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Arc<Self>, OpenError> {
+    pub async fn open(
+        flags: &ServerFlags,
+        retention: Retention,
+        clock: Arc<dyn Clock>,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, OpenError> {
         let (cluster, stores) = open_groups(flags, clock.clone(), registry).await?;
         let cluster = Arc::new(cluster);
         let object_metrics = ObjectMetrics::register(registry)?;
@@ -110,7 +114,6 @@ impl Node {
             (0..cluster.cluster().partitions).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
         let log = Arc::new(Proposers(proposers.clone()));
         let router = Arc::new(Router::new(proposers, stores, clock.clone(), flags.series_limit));
-        let retention = retention(flags);
         let tasks = Tasks::start(Maintenance {
             readers: readers.clone(),
             cache,
@@ -120,7 +123,7 @@ impl Node {
             clock: clock.clone(),
             cluster: cluster.clone(),
             slice: flags.seal_interval,
-            retention,
+            retention: retention.clone(),
             idle: Mutex::default(),
         });
         let snapshots = snapshot::Folder::new(flags.storage_path.join(SNAPSHOTS_DIR), object_metrics);
@@ -147,11 +150,8 @@ impl Node {
         self.cluster.recovery().quarantined.len()
     }
 
-    /// How long and how much is kept, as Prometheus words it.
-    pub fn retention_text(&self) -> String {
-        let time = self.retention.time_ms.map(duration::format_ms);
-        let size = self.retention.bytes.map(|bytes| format!("{bytes}B"));
-        time.into_iter().chain(size).collect::<Vec<_>>().join(" or ")
+    pub fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     fn owner(&self, partition: PartitionId) -> Owner {
@@ -222,15 +222,6 @@ fn object_store_url(flags: &ServerFlags) -> Result<String, OpenError> {
     let absolute =
         std::path::absolute(&path).map_err(|source| OpenError::Path { path: path.display().to_string(), source })?;
     Ok(format!("file://{}", absolute.display()))
-}
-
-/// Time and size as the flags say; the default time when they say neither.
-fn retention(flags: &ServerFlags) -> RetentionRule {
-    let time = match (flags.retention_time, flags.retention_bytes) {
-        (None, None) => Some(RETENTION_DEFAULT),
-        (time, _) => time,
-    };
-    RetentionRule { time_ms: time.map(|time| time.as_millis() as i64), bytes: flags.retention_bytes }
 }
 
 /// The stores that were opened, by partition: the groups know them as state machines only.

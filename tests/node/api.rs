@@ -121,26 +121,33 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn a_route_prefix_moves_everything() {
-    let own = tempfile::tempdir().unwrap();
-    std::fs::write(own.path().join("config.yml"), NO_SCRAPES).unwrap();
-    let mut child = crate::harness::binary()
-        .arg("server")
-        .arg(format!("--config.file={}", own.path().join("config.yml").display()))
-        .arg(format!("--storage.path={}", own.path().join("data").display()))
-        .arg("--web.external-url=http://example.org/prom/")
-        .arg("--web.listen-address=127.0.0.1:0")
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let address = crate::harness::listening_address(&mut child);
-    eventually("ready below the prefix", || {
-        crate::harness::send("GET /prom/-/ready HTTP/1.1", &address, &[], b"").is_some_and(|(status, _)| status == 200)
-    });
-    let (status, _) = crate::harness::send("GET /api/v1/labels HTTP/1.1", &address, &[], b"").unwrap();
-    assert_eq!(status, 404);
-    let (status, page) = crate::harness::send("GET /prom/query HTTP/1.1", &address, &[], b"").unwrap();
+fn retention_of_the_file_is_in_force_after_each_reload() {
+    let config = |time: &str, size: &str| format!("storage: {{tsdb: {{retention: {{time: {time}, size: {size}}}}}}}\n");
+    let node = Node::start(&config("3d", "0B"), &["--storage.tsdb.retention.time=9d", "--web.enable-lifecycle"]);
+    let retention = || node.data("/api/v1/status/runtimeinfo")["storageRetention"].clone();
+    assert_eq!(retention(), "3d");
+    node.reconfigure(&config("2d", "1GB"));
+    assert_eq!(retention(), "2d or 1GiB");
+    node.reconfigure(NO_SCRAPES);
+    assert_eq!(retention(), "9d");
+}
+
+#[test]
+fn the_path_of_the_external_url_is_the_prefix_of_everything() {
+    let node = Node::start_below("/prom", &["--web.external-url=http://example.org/prom/"]);
+    assert_eq!(node.get("/api/v1/labels").0, 404);
+    assert_eq!(node.redirect("/"), "/prom/");
+    for path in ["/prom/", "/prom"] {
+        assert_eq!(node.redirect(path), "/prom/query", "{path}");
+    }
+    let (status, page) = node.get("/prom/query");
     assert!(status == 200 && page.contains("<base href=\"/prom/\">"), "{page}");
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+#[test]
+fn a_proxy_may_take_the_prefix_away() {
+    let node = Node::start(NO_SCRAPES, &["--web.external-url=http://example.org/prom/", "--web.route-prefix=/"]);
+    assert_eq!(node.redirect("/"), "/prom/query");
+    let (status, page) = node.get("/query");
+    assert!(status == 200 && page.contains("<base href=\"/prom/\">"), "{page}");
 }

@@ -36,16 +36,43 @@ impl Node {
 
     /// Starts in a given folder, which may hold another node's data.
     pub fn start_in(folder: &Path, config: &str, arguments: &[&str]) -> Self {
-        std::fs::write(folder.join("config.yml"), config).unwrap();
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (child, address) = spawn(folder, "127.0.0.1:0", &arguments);
-        let node = Self { folder: folder.to_owned(), address, child, arguments, _own: None };
-        node.wait_ready();
+        let node = Self::launch_in(folder, config, arguments);
+        node.wait_ready("");
         node
     }
 
-    fn wait_ready(&self) {
-        eventually("the node is ready", || self.get("/-/ready").0 == 200);
+    /// Starts in a new folder with a prefix before all paths, which the arguments ask for.
+    pub fn start_below(prefix: &str, arguments: &[&str]) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let mut node = Self::launch_in(own.path(), NO_SCRAPES, arguments);
+        node._own = Some(own);
+        node.wait_ready(prefix);
+        node
+    }
+
+    /// Starts without waiting for more than that it listens.
+    pub fn launch_in(folder: &Path, config: &str, arguments: &[&str]) -> Self {
+        std::fs::write(folder.join("config.yml"), config).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (child, address) = spawn(folder, "127.0.0.1:0", &arguments);
+        Self { folder: folder.to_owned(), address, child, arguments, _own: None }
+    }
+
+    fn wait_ready(&self, prefix: &str) {
+        eventually("the node is ready", || self.get(&format!("{prefix}/-/ready")).0 == 200);
+    }
+
+    /// Replaces the configuration and reloads it; the node needs `--web.enable-lifecycle`.
+    pub fn reconfigure(&self, config: &str) {
+        std::fs::write(self.folder.join("config.yml"), config).unwrap();
+        assert_eq!(self.post("/-/reload", &[], b""), (200, String::new()));
+    }
+
+    /// Where a GET is sent on to.
+    pub fn redirect(&self, path: &str) -> String {
+        let (head, _) = exchange(&format!("GET {path} HTTP/1.1"), &self.address, &[], b"").unwrap();
+        let location = head.lines().find_map(|line| line.strip_prefix("location: "));
+        location.unwrap_or_else(|| panic!("{path} sends nowhere: {head}")).to_owned()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -66,7 +93,7 @@ impl Node {
     pub fn restart(&mut self) {
         let (child, address) = spawn(&self.folder, &self.address, &self.arguments);
         (self.child, self.address) = (child, address);
-        self.wait_ready();
+        self.wait_ready("");
     }
 
     pub fn signal(&self, name: &str) {
@@ -185,8 +212,14 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// One request on a connection of its own. `None` when nobody answers.
+/// One request on a connection of its own: status and body. `None` when nobody answers.
 pub fn send(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<(u16, String)> {
+    let (head, body) = exchange(line, address, headers, body)?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The same with the answer's head, in lower case, and the body as it came.
+pub fn exchange(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<(String, Vec<u8>)> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -200,9 +233,8 @@ pub fn send(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) ->
     let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
     let body = &answer[at + 4..];
-    let status = head.split(' ').nth(1)?.parse().ok()?;
     let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_vec() };
-    Some((status, String::from_utf8_lossy(&body).into_owned()))
+    Some((head, body))
 }
 
 fn unchunk(mut body: &[u8]) -> Vec<u8> {

@@ -65,7 +65,7 @@ pub async fn runtime_info(State(app): State<Arc<App>>) -> Response {
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": app.node.retention_text(),
+        "storageRetention": app.node.retention().text(),
     }))
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod metrics;
 mod run;
 mod scraping;
+mod signals;
 
 use std::sync::Arc;
 

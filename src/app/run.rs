@@ -11,12 +11,12 @@ use pharos_model::{Clock, clock::SystemClock};
 use pharos_promql::ParserOptions;
 use pharos_query::{Engine, EngineOptions, QueryError};
 use prometheus::Registry;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::config::{self, Config};
 use super::scraping::Scraping;
+use super::signals::{Request, Signals};
 use super::{App, metrics};
 use crate::flags::ServerFlags;
 use crate::http::metrics::HttpMetrics;
@@ -54,6 +54,7 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     info!(version = crate::build_info::VERSION, revision = crate::build_info::REVISION, "Starting Pharos Server");
     let loaded =
         config::read(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
+    let mut signals = Signals::install().map_err(StartError::Signals)?;
     let stop = CancellationToken::new();
     let gate = Gate::default();
     let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
@@ -61,10 +62,14 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop.clone()));
 
     let outcome = async {
-        let app = open(flags, clock, started_ms, loaded, stop.clone()).await?;
+        let app = tokio::select! {
+            opened = open(flags, clock, started_ms, loaded, stop.clone()) => opened?,
+            // What was half open is left as a crash leaves it: the next start goes on from there.
+            () = signals.end() => return Ok(()),
+        };
         gate.open(http::router(app.clone()));
         info!("Server is ready to receive web requests.");
-        let ended = until_stopped(&app).await;
+        let ended = until_stopped(&app, &mut signals).await;
         close(&app).await;
         ended
     }
@@ -159,16 +164,14 @@ fn engine(
 }
 
 /// Serves signals until one of them, a request or a broken log ends the node.
-async fn until_stopped(app: &App) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartError> {
     loop {
         tokio::select! {
-            _ = terminate.recv() => { warn!(signal = "terminated", "Received an OS signal, exiting gracefully..."); return Ok(()); }
-            _ = interrupt.recv() => { warn!(signal = "interrupt", "Received an OS signal, exiting gracefully..."); return Ok(()); }
-            // A failed reload has been logged; the old configuration stays.
-            _ = hangup.recv() => { let _ = app.reload().await; }
+            request = signals.next() => match request {
+                Request::End => return Ok(()),
+                // A failed reload has been logged; the old configuration stays.
+                Request::Reload => { let _ = app.reload().await; }
+            },
             () = app.stop.cancelled() => { warn!("Received termination request via web service, exiting gracefully..."); return Ok(()); }
             reason = app.node.log_failed() => return Err(StartError::Log(reason)),
         }

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::harness::{NO_SCRAPES, Node, binary, now_ms};
+use crate::harness::{NO_SCRAPES, Node, binary, eventually, now_ms};
 
 fn run(arguments: &[&str]) -> Output {
     binary().args(arguments).output().unwrap()
@@ -112,6 +112,25 @@ fn sigterm_ends_cleanly_and_keeps_the_data() {
     assert_eq!(node.terminate(), 0);
     node.restart();
     assert_eq!(node.number("kept", None), Some(7.0));
+}
+
+#[test]
+fn sigterm_while_the_store_opens_ends_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::launch_in(folder.path(), NO_SCRAPES, &[]);
+    assert_eq!(node.terminate(), 0);
+}
+
+#[test]
+fn sighup_while_the_store_opens_reloads_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::launch_in(folder.path(), "global: {scrape_interval: 31s}\n", &[]);
+    std::fs::write(folder.path().join("config.yml"), "global: {scrape_interval: 32s}\n").unwrap();
+    node.signal("HUP");
+    eventually("the new configuration is in force", || {
+        let (status, body) = node.get("/api/v1/status/config");
+        status == 200 && body.contains("scrape_interval: 32s")
+    });
 }
 
 #[test]

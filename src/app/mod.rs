@@ -18,6 +18,7 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::flags::ServerFlags;
+use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::node::Node;
 use scraping::Scraping;
@@ -32,6 +33,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub registry: Registry,
     pub http_metrics: HttpMetrics,
+    pub bodies: BodyReader,
     pub parser_options: ParserOptions,
     pub node: Arc<Node>,
     pub engine: Arc<Engine>,

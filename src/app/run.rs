@@ -19,6 +19,7 @@ use super::scraping::Scraping;
 use super::signals::{Request, Signals};
 use super::{App, metrics};
 use crate::flags::ServerFlags;
+use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::http::{self, server, startup::Gate};
 use crate::node::{self, Node, Retention};
@@ -93,6 +94,7 @@ async fn open(
     metrics::register(&registry)?;
     let config_metrics = config::Metrics::register(&registry)?;
     let http_metrics = HttpMetrics::register(&registry)?;
+    let bodies = BodyReader::new(flags.web_read_timeout, &registry)?;
     let retention = Retention::new(&flags, &loaded.config);
     let node = Node::open(&flags, retention, clock.clone(), &registry).await?;
     node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
@@ -118,6 +120,7 @@ async fn open(
         clock,
         registry,
         http_metrics,
+        bodies,
         parser_options,
         node,
         engine: Arc::new(engine),

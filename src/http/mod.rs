@@ -1,6 +1,7 @@
 //! Everything that speaks HTTP to users: the API, the pages, telemetry, the write endpoint.
 
 pub mod api;
+pub mod body;
 pub mod error;
 pub mod federate;
 pub mod json;

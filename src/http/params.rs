@@ -1,13 +1,15 @@
 //! Parameters of an API call: the form body of a POST and the URL's query together, as Go's `Request.Form` merges them.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
 use chrono::DateTime;
 use http::{Method, header};
-use http_body_util::{BodyExt, Limited};
 use pharos_model::{Matcher, TimeRange, TimestampMs, duration, number};
 use pharos_promql::ParserOptions;
 
 use super::error::ApiError;
+use crate::app::App;
 
 /// Largest form body. Go's default is the same.
 const FORM_BYTES_MAX: usize = 10 << 20;
@@ -19,19 +21,16 @@ const GO_MAX_TIME: &str = "292277025-08-18T07:12:54.999999999Z";
 #[derive(Clone, Debug, Default)]
 pub struct Params(Vec<(String, String)>);
 
-impl<S: Send + Sync> FromRequest<S> for Params {
+impl FromRequest<Arc<App>> for Params {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let mut pairs = Vec::new();
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if parts.method != Method::GET && content_type.starts_with("application/x-www-form-urlencoded") {
-            let collected = Limited::new(body, FORM_BYTES_MAX).collect().await;
-            let bytes = collected
-                .map_err(|error| ApiError::bad_data(format!("error parsing form values: {error}")))?
-                .to_bytes();
-            pairs.extend(form_urlencoded::parse(&bytes).into_owned());
+            let form = app.bodies.read(body, FORM_BYTES_MAX).await?;
+            pairs.extend(form_urlencoded::parse(&form.bytes).into_owned());
         }
         pairs.extend(form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned());
         Ok(Self(pairs))

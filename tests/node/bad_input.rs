@@ -1,6 +1,8 @@
 //! Wrong and hostile input: refused with a reason, and nothing else is harmed.
 
-use crate::harness::{NO_SCRAPES, Node, WRITE_HEADERS, binary, compress, eventually, now_ms, write_request};
+use std::io::{Read, Write};
+
+use crate::harness::{NO_SCRAPES, Node, PATIENCE, WRITE_HEADERS, binary, compress, eventually, now_ms, write_request};
 
 /// A node that holds one sample, to see afterwards that it still answers.
 fn node() -> Node {
@@ -88,6 +90,41 @@ fn a_label_of_a_megabyte_is_refused_by_name() {
     assert!(body.contains("huge"), "{}", &body[..body.len().min(300)]);
     assert!(body.len() < 10_000, "the error repeats the value");
     unharmed(&node);
+}
+
+#[test]
+fn what_the_headers_forbid_is_said_without_reading_the_body() {
+    let node = node();
+    // Announces more than it sends: an answer now means that nobody waited for the body.
+    let head = |media: &str, bytes: usize| {
+        format!("POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\ncontent-length: {bytes}\r\n\r\n")
+    };
+    for (head, status) in [(head("application/json", 100), "415"), (head("application/x-protobuf", 9 << 20), "413")] {
+        let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
+    unharmed(&node);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_given_up() {
+    let node = Node::start(NO_SCRAPES, &["--web.read-timeout=1s"]);
+    for (path, media, status) in
+        [("write", "application/x-protobuf", "408"), ("query", "application/x-www-form-urlencoded", "503")]
+    {
+        let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head =
+            format!("POST /api/v1/{path} HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\ncontent-length: 5\r\n\r\nab");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{path}");
+    }
 }
 
 #[test]

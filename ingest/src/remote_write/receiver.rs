@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pharos_model::{Clock, TenantId, TimestampMs};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::decoder::{Decoded, Decoder, RequestLimits, Scratch, Sent};
 use super::refusals::Refusals;
@@ -65,7 +65,8 @@ pub struct Receiver {
     metadata: Arc<MetadataStore>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
+    body_bytes_max: usize,
     in_flight_max: usize,
     ahead_ms: TimestampMs,
     scratches: Mutex<Vec<Scratch>>,
@@ -90,7 +91,8 @@ impl Receiver {
             metadata,
             clock,
             metrics,
-            in_flight: Semaphore::new(config.requests_in_flight_max),
+            in_flight: Arc::new(Semaphore::new(config.requests_in_flight_max)),
+            body_bytes_max: config.limits.body.compressed_bytes_max,
             in_flight_max: config.requests_in_flight_max,
             ahead_ms: config.ahead_max.as_millis() as TimestampMs,
             scratches: Mutex::default(),
@@ -103,42 +105,29 @@ impl Receiver {
         &self.metadata
     }
 
-    /// Serves one request. `Ok` says that every sample is durable. After an error that asks the sender to come again some may
-    /// be; sending them again is safe. When the future is dropped the append may or may not happen.
-    pub async fn write(
-        self: &Arc<Self>,
-        tenant: &TenantId,
-        headers: RequestHeaders<'_>,
-        body: Bytes,
-    ) -> Result<WriteSummary, WriteError> {
-        let answer = self.serve(tenant, headers, body).await;
-        match &answer {
-            Ok(_) | Err(WriteError::Refused { .. }) => {}
-            Err(error) => self.metrics.refused_requests.with_label_values(&[error.status().as_str()]).inc(),
-        }
-        answer
+    /// Largest body, as it is sent, that [`Admission::write`] does not refuse for its size.
+    pub fn body_bytes_max(&self) -> usize {
+        self.body_bytes_max
     }
 
-    async fn serve(
-        self: &Arc<Self>,
-        tenant: &TenantId,
-        headers: RequestHeaders<'_>,
-        body: Bytes,
-    ) -> Result<WriteSummary, WriteError> {
+    /// Decides by the headers, and by how many requests are under way, whether a body is worth reading.
+    pub fn admit(self: &Arc<Self>, headers: RequestHeaders<'_>) -> Result<Admission, WriteError> {
+        self.check(headers).inspect_err(|error| self.count_refused(error))
+    }
+
+    fn check(self: &Arc<Self>, headers: RequestHeaders<'_>) -> Result<Admission, WriteError> {
         headers.check()?;
-        let _permit = self.in_flight.try_acquire().map_err(|_| WriteError::Busy { max: self.in_flight_max })?;
+        let permit = self.in_flight.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| WriteError::Busy { max: self.in_flight_max })?;
         self.metrics.in_flight.inc();
-        let _counted = OnDrop(|| self.metrics.in_flight.dec());
-        self.maintain_cache();
-        let (decoded, scratch) = self.decode(tenant, body).await?;
-        let decoded = match decoded {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                self.give_back(scratch);
-                return Err(error);
-            }
-        };
-        self.store(tenant, decoded, scratch).await
+        Ok(Admission { receiver: self.clone(), _permit: permit })
+    }
+
+    /// Counts a request that was refused as a whole.
+    fn count_refused(&self, error: &WriteError) {
+        if !matches!(error, WriteError::Refused { .. }) {
+            self.metrics.refused_requests.with_label_values(&[error.status().as_str()]).inc();
+        }
     }
 
     async fn decode(
@@ -264,11 +253,38 @@ impl fmt::Debug for Receiver {
     }
 }
 
-/// Runs a closure when it goes out of scope, also when the request is abandoned.
-struct OnDrop<F: FnMut()>(F);
+/// A request that is served. Counts as in flight until it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    receiver: Arc<Receiver>,
+    _permit: OwnedSemaphorePermit,
+}
 
-impl<F: FnMut()> Drop for OnDrop<F> {
+impl Admission {
+    /// Stores the request's samples. `Ok` says that every one is durable. After an error that asks the sender to come again
+    /// some may be; sending them again is safe. When the future is dropped the append may or may not happen.
+    #[tracing::instrument(level = "debug", name = "remote_write", skip_all, fields(%tenant, bytes = body.len()))]
+    pub async fn write(self, tenant: &TenantId, body: Bytes) -> Result<WriteSummary, WriteError> {
+        let answer = self.serve(tenant, body).await;
+        answer.inspect_err(|error| self.receiver.count_refused(error))
+    }
+
+    async fn serve(&self, tenant: &TenantId, body: Bytes) -> Result<WriteSummary, WriteError> {
+        let receiver = &self.receiver;
+        receiver.maintain_cache();
+        let (decoded, scratch) = receiver.decode(tenant, body).await?;
+        match decoded {
+            Ok(decoded) => receiver.store(tenant, decoded, scratch).await,
+            Err(error) => {
+                receiver.give_back(scratch);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Admission {
     fn drop(&mut self) {
-        (self.0)();
+        self.receiver.metrics.in_flight.dec();
     }
 }

@@ -120,7 +120,7 @@ impl Bench {
 
     async fn send_body(&self, tenant: &str, body: Vec<u8>) -> Result<WriteSummary, WriteError> {
         let tenant = TenantId::new(tenant).unwrap();
-        self.receiver.write(&tenant, RequestHeaders::default(), Bytes::from(body)).await
+        self.receiver.admit(RequestHeaders::default())?.write(&tenant, Bytes::from(body)).await
     }
 
     /// Everything that is stored, one line for each sample.

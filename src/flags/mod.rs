@@ -47,7 +47,7 @@ pub struct ServerFlags {
     pub config_file: PathBuf,
     pub listen_addresses: Vec<String>,
     pub web_read_timeout: Duration,
-    pub web_connections_max: usize,
+    pub web_connections_max: u32,
     pub web_external_url: String,
     /// Before every path of the pages as users see them; a proxy in front may take it away.
     pub web_external_prefix: String,
@@ -138,7 +138,7 @@ impl ServerFlags {
             config_file: PathBuf::from(&texts["config.file"]),
             listen_addresses: texts["web.listen-address"].split(',').map(str::to_owned).collect(),
             web_read_timeout: read.duration("web.read-timeout")?,
-            web_connections_max: read.number("web.max-connections", 1)?,
+            web_connections_max: u32::try_from(read.number("web.max-connections", 1)?).unwrap_or(u32::MAX),
             web_route_prefix: match texts["web.route-prefix"].as_str() {
                 "" => external_prefix.clone(),
                 given => prefix(given),

@@ -250,9 +250,42 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
-fn a_client_that_sends_nothing_does_not_hold_up_others() {
-    let node = node();
-    let silent: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(&node.address).unwrap()).collect();
-    unharmed(&node);
-    drop(silent);
+fn clients_that_begin_no_request_lose_their_connection() {
+    let node = Node::start(NO_SCRAPES, &["--web.read-timeout=1s", "--web.max-connections=3"]);
+    let preface_and_settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // The first bytes of a request, of an HTTP/2 connection, a whole beginning of one, and nothing at all.
+    for said in [&b""[..], b"P", b"GET / HTT", preface_and_settings] {
+        let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(said).unwrap();
+        let mut answer = Vec::new();
+        let mut buffer = [0; 1024];
+        // Either the end of the connection, or the frame that announces it.
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => answer.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+                Err(error) => panic!("{said:?}: {error}"),
+            }
+            if said.len() == preface_and_settings.len() && frames(&answer).contains(&GOAWAY) {
+                break;
+            }
+        }
+    }
+    assert_eq!(node.get("/-/healthy").0, 200);
+}
+
+/// The type of the frame that ends an HTTP/2 connection.
+const GOAWAY: u8 = 7;
+
+/// Types of the whole HTTP/2 frames in an answer.
+fn frames(mut bytes: &[u8]) -> Vec<u8> {
+    let mut types = Vec::new();
+    while bytes.len() >= 9 {
+        let length = usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
+        types.push(bytes[3]);
+        bytes = bytes.get(9 + length..).unwrap_or_default();
+    }
+    types
 }

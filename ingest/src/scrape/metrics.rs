@@ -1,8 +1,7 @@
 //! Metrics of scraping under the names that Prometheus' dashboards and alerts use.
 
+use pharos_model::summary::SummaryVec;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
-
-use crate::summary::SummaryVec;
 
 const QUANTILES: [f64; 5] = [0.01, 0.05, 0.5, 0.9, 0.99];
 

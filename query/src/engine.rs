@@ -14,13 +14,14 @@ use pharos_promql::{Expr, ParserOptions};
 
 use self::gate::Gate;
 pub use self::metrics::Metrics;
+use self::metrics::Slice;
 use crate::batch::{RowBatch, RowBuffer};
 use crate::error::QueryError;
 use crate::exec::context::{PHASE_EVALUATION, PHASE_QUEUE};
 use crate::exec::session::Session;
 use crate::exec::{Limits, QueryContext, logical, read_raw};
 use crate::functions::Grid;
-use crate::lower::{Settings, lower};
+use crate::lower::{Lowered, Settings, lower};
 use crate::plan::{Plan, Query, passes};
 use crate::source::SeriesSource;
 use crate::value::{QueryOutcome, QueryStats, Value};
@@ -179,6 +180,7 @@ impl Engine {
         self.query(tenant, Expression::text(text), Times::range(range), options).await
     }
 
+    #[tracing::instrument(level = "debug", name = "query", skip_all, fields(%tenant, query = expression.text))]
     pub(crate) async fn query(
         &self,
         tenant: &TenantId,
@@ -193,7 +195,7 @@ impl Engine {
         let _counted = self.metrics.begin();
         let _permit = tokio::time::timeout_at(ends, self.gate.enter()).await.map_err(over_time(PHASE_QUEUE))?;
         let queued = self.clock.monotonic() - started;
-        self.metrics.queue_time.observe(queued.as_secs_f64());
+        self.metrics.took(Slice::QueueTime, queued);
         let deadline = started + timeout;
         let run = Run { engine: self, tenant, expression, times, options: &options, started, deadline };
         let evaluated = tokio::time::timeout_at(ends, run.evaluate()).await;
@@ -216,21 +218,23 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn evaluate(&self) -> Result<QueryOutcome, QueryError> {
+        let metrics = &self.engine.metrics;
         let begun = self.now();
-        let lowered = match self.expression.tree {
-            Some(tree) => lower(tree, &self.settings())?,
-            None => {
-                let tree = pharos_promql::parse_expr(self.expression.text, &self.engine.options.parser)
-                    .map_err(|errors| QueryError::Parse(errors.to_string()))?;
-                lower(&tree, &self.settings())?
-            }
-        };
+        let lowered = self.lowered();
+        let prepared = self.now();
+        metrics.took(Slice::PrepareTime, prepared - begun);
+        let lowered = lowered?;
         let query = self.context();
         lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
-        let prepared = self.now();
-        let (value, sorting) = self.value(lowered.query, &query).await?;
+        let evaluated = self.value(lowered.query, &query).await;
         let done = self.now();
+        let sorting = evaluated.as_ref().map_or(Duration::ZERO, |(_, sorting)| *sorting);
+        metrics.took(Slice::InnerEval, done - prepared - sorting);
+        metrics.took(Slice::ResultSort, sorting);
+        metrics.read(query.samples_read());
+        let (value, _) = evaluated?;
         let (warnings, infos) = query.annotations.render(self.expression.text);
         let stats = QueryStats {
             total_queryable_samples: query.samples_read(),
@@ -242,8 +246,18 @@ impl Run<'_> {
             result_sort_secs: sorting.as_secs_f64(),
             ..QueryStats::default()
         };
-        self.engine.metrics.observe(&stats);
         Ok(QueryOutcome { value, warnings, infos, stats })
+    }
+
+    fn lowered(&self) -> Result<Lowered, QueryError> {
+        match self.expression.tree {
+            Some(tree) => Ok(lower(tree, &self.settings())?),
+            None => {
+                let tree = pharos_promql::parse_expr(self.expression.text, &self.engine.options.parser)
+                    .map_err(|errors| QueryError::Parse(errors.to_string()))?;
+                Ok(lower(&tree, &self.settings())?)
+            }
+        }
     }
 
     fn now(&self) -> Duration {

@@ -516,4 +516,16 @@ fn metrics_count_queries_and_their_samples() {
     assert_eq!(family("prometheus_engine_query_samples_total").get_metric()[0].get_counter().get_value(), 2.0);
     let slices = family("prometheus_engine_query_duration_seconds").get_metric();
     assert_eq!(slices.len(), 4);
+    assert!(slices.iter().all(|slice| slice.get_summary().get_quantile().len() == 3));
+}
+
+#[test]
+fn a_query_that_fails_is_timed_too() {
+    use prometheus::core::Collector;
+    let engine = engine(series(2), EngineOptions { max_samples: 1, ..EngineOptions::default() });
+    instant(&engine, "m").unwrap_err();
+    let families = engine.metrics().collect();
+    let slices = families.iter().find(|family| family.name() == "prometheus_engine_query_duration_seconds").unwrap();
+    let timed = slices.get_metric().iter().map(|slice| slice.get_label()[0].value());
+    assert!(timed.into_iter().any(|slice| slice == "inner_eval"), "{slices:?}");
 }

@@ -11,6 +11,7 @@ pub mod pages;
 pub mod params;
 pub mod server;
 pub mod startup;
+pub mod trace;
 pub mod write;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub fn router(app: Arc<App>) -> Router {
     let api = api::routes()
         .route("/write", post(write::remote_write))
         .route("/push", post(write::remote_write))
+        .route_layer(middleware::from_fn(trace::request))
         .route_layer(middleware::from_fn_with_state(app.clone(), metrics::count));
     let root = Router::new().nest("/api/v1", api.clone()).nest("/prometheus/api/v1", api).merge(
         Router::new()

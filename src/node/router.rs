@@ -116,6 +116,11 @@ struct Answered {
 
 #[async_trait]
 impl Sink for Router {
+    #[tracing::instrument(
+        level = "debug",
+        skip_all,
+        fields(tenant = %batch.tenant, known = batch.known.len(), fresh = batch.fresh.len())
+    )]
     async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
         let mut outcome = AppendOutcome { handles: vec![None; batch.fresh.len()], ..AppendOutcome::default() };
         if !self.tenants.admit(&batch.tenant) {

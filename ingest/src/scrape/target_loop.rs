@@ -237,6 +237,11 @@ impl TargetLoop {
     }
 
     /// One scrape, from the request to the store.
+    #[tracing::instrument(
+        level = "debug",
+        skip_all,
+        fields(job = self.spec.config.job_name, url = self.spec.target.url_text)
+    )]
     async fn scrape(&mut self, at: TimestampMs) {
         let clock = self.options.surroundings.clock.clone();
         let started = clock.monotonic();

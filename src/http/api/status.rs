@@ -41,7 +41,7 @@ fn build_info_fields() -> Value {
     json!({
         "version": build_info::PROMETHEUS_VERSION,
         "revision": build_info::REVISION,
-        "branch": format!("pharos-{}", build_info::VERSION),
+        "branch": build_info::BRANCH,
         "buildUser": "",
         "buildDate": "",
         "goVersion": "",

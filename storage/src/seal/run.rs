@@ -10,7 +10,7 @@ use tracing::info;
 use super::{SealStep, SliceFile, next_step};
 use crate::datafile::{FileCache, FileSummary, WriteError};
 use crate::head::sealing::{HeadExtent, SealRule};
-use crate::manifest::{Catalog, CommitError, Edit, FileEntry, Owner, data_key};
+use crate::manifest::{Catalog, CommitError, Edit, FileEntry, Manifest, Owner, data_key};
 use crate::metrics::StorageMetrics;
 use crate::object::ObjectError;
 use crate::partition::Partition;
@@ -88,6 +88,12 @@ impl Sealer {
     /// Applies retention, then seals every slice of the tenant that is ready. In this order, because a disk without room for a new
     /// file gets some by the old ones. After an error or a crash, in any term of any node, running it again completes what
     /// was begun.
+    #[tracing::instrument(
+        level = "debug",
+        name = "seal",
+        skip_all,
+        fields(%tenant, partition = %self.catalog.partition())
+    )]
     pub async fn run(&self, tenant: &TenantId, owner: Owner, now_ms: TimestampMs) -> Result<SealReport, SealError> {
         let run = Run { tenant, owner, now_ms };
         let change = self.catalog.change().await;
@@ -98,7 +104,7 @@ impl Sealer {
         let mut report = SealReport { expired: self.expire(&run).await?, ..SealReport::default() };
         let mut empty = Vec::new();
         for _ in 0..STEPS_MAX {
-            let manifest = self.catalog.current(tenant).await?;
+            let manifest = self.reload(tenant).await?;
             let Some(extent) = self.extent(tenant).await? else { break };
             let Some(step) = next_step(&extent, &manifest, &self.rule, &empty, now_ms) else { break };
             match step {
@@ -119,6 +125,12 @@ impl Sealer {
         let manifest = self.catalog.current(tenant).await?;
         self.metrics.observe(tenant, self.catalog.partition(), &manifest);
         Ok(report)
+    }
+
+    /// The current manifest; counted as Prometheus counts its looks for new blocks.
+    async fn reload(&self, tenant: &TenantId) -> Result<Arc<Manifest>, CommitError> {
+        self.metrics.reloads.inc();
+        self.catalog.current(tenant).await.inspect_err(|_| self.metrics.reloads_failed.inc())
     }
 
     async fn extent(&self, tenant: &TenantId) -> Result<Option<HeadExtent>, SealError> {

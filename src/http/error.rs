@@ -63,6 +63,10 @@ impl ApiError {
         Self::new(Kind::BadData, message)
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
     /// `invalid parameter "start": …`
     pub fn invalid_parameter(name: &str, reason: impl std::fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter \"{name}\": {reason}"))
@@ -72,7 +76,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"status": "error", "errorType": self.kind.as_str(), "error": self.message});
-        let mut response = (self.kind.status(), body.to_string()).into_response();
+        let mut response = (self.status(), body.to_string()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));

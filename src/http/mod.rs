@@ -19,9 +19,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -74,10 +74,15 @@ async fn not_found() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-/// Lets pages of allowed origins read the answers, with the headers that Prometheus sends.
+/// Lets pages of allowed origins read the answers, with the headers that Prometheus sends. A browser's question whether it may
+/// is answered here, whatever the path.
 async fn cors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = next.run(request).await;
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
     if let Some(origin) = origin {
         allow_origin(&app.flags.web_cors_origin, &origin, response.headers_mut());
     }
@@ -85,18 +90,17 @@ async fn cors(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
 }
 
 fn allow_origin(allowed: &regex::Regex, origin: &HeaderValue, headers: &mut HeaderMap) {
-    let any = allowed.as_str() == "^(?:.*)$";
-    if !any && !origin.to_str().is_ok_and(|origin| allowed.is_match(origin)) {
-        return;
+    let fixed = HeaderValue::from_static;
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, fixed("Accept, Authorization, Content-Type, Origin"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, fixed("GET, POST, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, fixed("Date"));
+    // A cache in between must not give one origin's answer to another.
+    headers.append(header::VARY, fixed("Origin"));
+    if allowed.as_str() == "^(?:.*)$" {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
+    } else if origin.to_str().is_ok_and(|origin| allowed.is_match(origin)) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }
-    let origin = if any { HeaderValue::from_static("*") } else { origin.clone() };
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("Accept, Authorization, Content-Type, Origin"),
-    );
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"));
 }
 
 #[cfg(test)]
@@ -107,6 +111,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let pattern = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
         allow_origin(&pattern, &HeaderValue::from_static(origin), &mut headers);
+        assert_eq!(headers[header::VARY], "Origin");
         headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().unwrap().to_owned())
     }
 

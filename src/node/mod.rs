@@ -32,6 +32,7 @@ use pharos_storage::select::PartitionReader;
 use prometheus::Registry;
 
 use crate::flags::ServerFlags;
+pub use index::IndexRequest;
 use machine::Machine;
 use maintenance::{Maintenance, Proposers, Tasks};
 use pointers::MetaPointers;

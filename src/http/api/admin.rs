@@ -23,7 +23,8 @@ pub async fn delete_series(
     params: Params,
 ) -> Result<Response, ApiError> {
     enabled(&app)?;
-    let matcher_sets = params.matcher_sets(&app.parser_options)?;
+    let matcher_sets =
+        params.matcher_sets(&app.parser_options).map_err(|error| ApiError::invalid_parameter("match[]", error))?;
     if matcher_sets.is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }

@@ -25,6 +25,7 @@ use scraping::Scraping;
 
 pub use config::Config;
 pub use run::{StartError, run};
+pub use scraping::surroundings;
 
 /// Everything a request may need. Made once the node is open; lives as long as the process.
 #[derive(Debug)]

@@ -9,6 +9,8 @@ pub mod server;
 pub mod test;
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -45,6 +47,14 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some(("query", matches)) => query::run(matches),
         Some(("test", matches)) => test::run(matches),
         other => unreachable!("clap requires one of the subcommands, got {other:?}"),
+    }
+}
+
+/// Writes a line to standard output. That nobody reads on, as behind `| head`, is no failure.
+fn say(line: impl Display) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

@@ -7,6 +7,8 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use pharos_query::script;
 
+use super::say;
+
 pub fn command() -> Command {
     Command::new("test").about("Run tests").subcommand_required(true).subcommand(
         Command::new("promql")
@@ -35,17 +37,17 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         let run = runtime.spawn(async move { script::run(&text, script::engine_options()).await });
         match runtime.block_on(run)? {
             Ok(report) => {
-                println!("{} {}/{}", file.display(), report.passed, report.total);
+                say(format_args!("{} {}/{}", file.display(), report.passed, report.total))?;
                 for failure in &report.failures {
-                    println!("  line {}: {}", failure.line, failure.eval);
-                    println!("    expected: {}", failure.expected);
-                    println!("    got:      {}", failure.got);
+                    say(format_args!("  line {}: {}", failure.line, failure.eval))?;
+                    say(format_args!("    expected: {}", failure.expected))?;
+                    say(format_args!("    got:      {}", failure.got))?;
                 }
                 failed |= report.passed < report.total;
             }
             Err(error) => {
-                println!("{} 0/0", file.display());
-                println!("  {error}");
+                say(format_args!("{} 0/0", file.display()))?;
+                say(format_args!("  {error}"))?;
                 failed = true;
             }
         }

@@ -1,9 +1,9 @@
 //! Starts the binary on a free port, asks it, kills it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -21,6 +21,7 @@ pub struct Node {
     pub folder: PathBuf,
     pub address: String,
     child: Child,
+    log: Log,
     arguments: Vec<String>,
     _own: Option<TempDir>,
 }
@@ -54,8 +55,8 @@ impl Node {
     pub fn launch_in(folder: &Path, config: &str, arguments: &[&str]) -> Self {
         std::fs::write(folder.join("config.yml"), config).unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (child, address) = spawn(folder, "127.0.0.1:0", &arguments);
-        Self { folder: folder.to_owned(), address, child, arguments, _own: None }
+        let (child, address, log) = spawn(folder, "127.0.0.1:0", &arguments);
+        Self { folder: folder.to_owned(), address, child, log, arguments, _own: None }
     }
 
     fn wait_ready(&self, prefix: &str) {
@@ -91,8 +92,7 @@ impl Node {
 
     /// Starts again on the same address after [`Node::kill`] or [`Node::terminate`].
     pub fn restart(&mut self) {
-        let (child, address) = spawn(&self.folder, &self.address, &self.arguments);
-        (self.child, self.address) = (child, address);
+        (self.child, self.address, self.log) = spawn(&self.folder, &self.address, &self.arguments);
         self.wait_ready("");
     }
 
@@ -104,6 +104,11 @@ impl Node {
     pub fn terminate(&mut self) -> i32 {
         self.signal("TERM");
         self.child.wait().unwrap().code().expect("the node ends by itself")
+    }
+
+    /// What the node has logged since it was last started.
+    pub fn logged(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Status and body.
@@ -173,7 +178,10 @@ pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pharos"))
 }
 
-fn spawn(folder: &Path, listen: &str, arguments: &[String]) -> (Child, String) {
+/// Lines that a node wrote to standard error.
+type Log = Arc<Mutex<String>>;
+
+fn spawn(folder: &Path, listen: &str, arguments: &[String]) -> (Child, String, Log) {
     let mut child = binary()
         .arg("server")
         .arg(format!("--config.file={}", folder.join("config.yml").display()))
@@ -183,12 +191,13 @@ fn spawn(folder: &Path, listen: &str, arguments: &[String]) -> (Child, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let address = listening_address(&mut child);
-    (child, address)
+    let log = Log::default();
+    let address = listening_address(&mut child, log.clone());
+    (child, address, log)
 }
 
-/// Waits for the line that says where a node listens; its log goes on to the test's output.
-pub fn listening_address(child: &mut Child) -> String {
+/// Waits for the line that says where a node listens; its log is kept, and goes on to the test's output.
+fn listening_address(child: &mut Child, log: Log) -> String {
     let lines = BufReader::new(child.stderr.take().expect("standard error is piped")).lines();
     let (send_address, address) = mpsc::channel();
     // Reads to the end, so that the node never blocks on a full pipe.
@@ -198,6 +207,9 @@ pub fn listening_address(child: &mut Child) -> String {
                 let _ = send_address.send(address.to_owned());
             }
             eprintln!("node: {line}");
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
         }
     });
     address.recv_timeout(PATIENCE).expect("the node says where it listens")
@@ -220,7 +232,6 @@ pub fn send(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) ->
 
 /// The same with the answer's head, in lower case, and the body as it came.
 pub fn exchange(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<(String, Vec<u8>)> {
-    use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut head = format!("{line}\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -295,12 +306,17 @@ pub fn now_ms() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
+/// Prints why a test does nothing here. Past the capture of a test's output, which nobody sees when the test passes.
+pub fn skipped(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
 /// Whether a program is installed; prints why a test is skipped when it is not.
 pub fn installed(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
     if !found {
-        println!("skipped: {program} is not installed");
+        skipped(&format!("{program} is not installed"));
     }
     found
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use pharos_model::LabelSet;
@@ -375,7 +376,7 @@ fn nan_is_always_the_canonical_one() {
 fn scrapes() -> Option<PathBuf> {
     let folder = std::env::var_os("PHAROS_SCRAPES").map(PathBuf::from);
     if folder.is_none() {
-        eprintln!("skipped: PHAROS_SCRAPES does not name a folder of real expositions");
+        let _ = writeln!(std::io::stderr(), "skipped: PHAROS_SCRAPES does not name a folder of real expositions");
     }
     folder
 }

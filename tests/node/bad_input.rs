@@ -82,6 +82,24 @@ fn ordered_history_can_be_fed_to_an_empty_node() {
 }
 
 #[test]
+fn a_label_that_is_not_utf_8_is_refused_and_the_other_series_are_kept() {
+    let node = node();
+    let now = now_ms();
+    let compressed = write_request(&[
+        (&[("__name__", "good")], &[(now, 1.0)]),
+        (&[("__name__", "bad"), ("label", "REPLACED")], &[(now, 1.0)]),
+    ]);
+    let mut body = snap::raw::Decoder::new().decompress_vec(&compressed).unwrap();
+    let at = body.windows(8).position(|window| window == b"REPLACED").unwrap();
+    body[at] = 0xff;
+    let (status, text) = node.post("/api/v1/write", &WRITE_HEADERS, &compress(&body));
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("label"), "{text}");
+    assert_eq!(node.number("good", None), Some(1.0));
+    unharmed(&node);
+}
+
+#[test]
 fn a_label_of_a_megabyte_is_refused_by_name() {
     let node = node();
     let long = "x".repeat(2 << 20);
@@ -151,7 +169,7 @@ fn wrong_parameters_name_themselves() {
         ),
         (
             "/api/v1/query?query=up&time=x",
-            "invalid parameter \\\"time\\\": cannot parse \\\"x\\\" to a valid timestamp",
+            "invalid parameter \\\"time\\\": invalid time value for 'time': cannot parse \\\"x\\\" to a valid timestamp",
         ),
         ("/api/v1/query_range?query=up&start=2&end=1&step=1", "end timestamp must not be before start time"),
         (
@@ -162,12 +180,31 @@ fn wrong_parameters_name_themselves() {
             "/api/v1/query_range?query=up&start=0&end=20000&step=1",
             "exceeded maximum resolution of 11,000 points per timeseries",
         ),
+        ("/api/v1/labels?start=x", "invalid parameter \\\"start\\\": invalid time value for 'start': cannot parse"),
+        (
+            "/api/v1/query_range?query=up&start=x&end=1&step=1",
+            "invalid parameter \\\"start\\\": cannot parse \\\"x\\\" to a valid timestamp",
+        ),
+        ("/api/v1/query_exemplars?query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
+        ("/api/v1/metadata?limit=x", "\"error\":\"limit must be a number\""),
+        ("/api/v1/metadata?limit_per_metric=x", "\"error\":\"limit_per_metric must be a number\""),
+        ("/api/v1/targets/metadata?limit=x", "\"error\":\"limit must be a number\""),
         ("/api/v1/series", "no match[] parameter provided"),
         ("/api/v1/series?match%5B%5D=%7B%7D", "match[] must contain at least one non-empty matcher"),
     ] {
         let (status, body) = node.get(path);
         assert_eq!(status, 400, "{path}: {body}");
         assert!(body.contains(reason), "{path}: {body}");
+    }
+}
+
+#[test]
+fn an_empty_range_is_empty_and_no_error() {
+    let node = node();
+    for path in
+        ["labels?start=2&end=1", "label/__name__/values?start=2&end=1", "series?match%5B%5D=witness&start=2&end=1"]
+    {
+        assert_eq!(node.data(&format!("/api/v1/{path}")), serde_json::json!([]), "{path}");
     }
 }
 
@@ -225,6 +262,16 @@ fn a_failed_reload_keeps_the_old_configuration_and_says_why() {
         node.data("/api/v1/status/config")["yaml"].as_str().unwrap().contains("scrape_interval: 32s")
     });
     assert!(node.get("/metrics").1.contains("prometheus_config_last_reload_successful 1"));
+}
+
+#[test]
+fn a_reload_with_one_bad_job_changes_no_other() {
+    let node = Node::start("scrape_configs: [{job_name: old}]\n", &["--web.enable-lifecycle"]);
+    let bad = "scrape_configs: [{job_name: new}, {job_name: bad, tls_config: {ca_file: /no/such.pem}}]\n";
+    std::fs::write(node.folder.join("config.yml"), bad).unwrap();
+    let (status, body) = node.post("/-/reload", &[], b"");
+    assert!(status == 500 && body.contains("bad") && body.contains("/no/such.pem"), "{status} {body}");
+    assert_eq!(node.data("/api/v1/scrape_pools")["scrapePools"], serde_json::json!(["old"]));
 }
 
 #[test]

@@ -75,6 +75,40 @@ fn check_config_tells_good_from_bad() {
 }
 
 #[test]
+fn check_config_reads_the_files_that_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yml");
+    for (block, missing) in [
+        ("authorization: {credentials_file: token}", "token"),
+        ("tls_config: {ca_file: ca.pem}", "ca.pem"),
+        ("http_sd_configs: [{url: 'http://x', basic_auth: {username: u, password_file: pass}}]", "pass"),
+    ] {
+        std::fs::write(&config, format!("scrape_configs:\n  - job_name: a\n    {block}\n")).unwrap();
+        let output = run(&["check", "config", config.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{block}");
+        assert!(text(&output.stdout).contains(missing), "{}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yml");
+    std::fs::write(&config, NO_SCRAPES).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = binary()
+        .args(["check", "config", config.to_str().unwrap()])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn query_prints_a_table_or_json() {
     let node = Node::start(NO_SCRAPES, &[]);
     let now = now_ms();

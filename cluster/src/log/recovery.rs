@@ -239,6 +239,10 @@ impl Replay {
         match record.kind {
             Kind::Entry => {
                 let id = body::entry_id(record.payload)?;
+                // What is purged stays so, whatever comes after it.
+                if self.hard.purged.is_some_and(|purged| id.index <= purged.index) {
+                    return Some(());
+                }
                 self.entries.split_off(&id.index);
                 self.entries.insert(id.index, (id, place));
                 let highest = self.highest.entry(place.segment).or_default();

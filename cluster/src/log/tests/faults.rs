@@ -1,7 +1,8 @@
 //! Full disks, failing writes and syncs, damage.
 
 use super::*;
-use crate::log::{NoRoom, segment};
+use crate::log::record::{self, Frame, Kind};
+use crate::log::{NoRoom, body, segment};
 
 /// Polls a future on this thread until it is ready.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -211,6 +212,26 @@ fn a_missing_segment_costs_what_was_in_it() {
     drop(log);
     let (_log, report) = open(&sim);
     assert_eq!((report.quarantined, report.losses), (vec![], vec![]));
+}
+
+#[test]
+fn entries_below_a_purge_before_them_are_no_loss() {
+    let mut bytes = segment::header(1).to_vec();
+    let id = LogId { term: 1, node: 7, index: 4 };
+    for kind in [Kind::Purge, Kind::Entry] {
+        let offset = bytes.len() as u32;
+        let frame = Frame { segment: 1, offset, batch_start: offset, group: GroupId(1), kind };
+        record::encode(&mut bytes, frame, |out| match kind {
+            Kind::Entry => body::put_entry(out, &Entry { id, payload: Payload::Blank }),
+            _ => body::put_log_id(out, id),
+        });
+    }
+    bytes.resize(64 << 10, 0);
+    let sim = Sim::new();
+    sim.put(&segment::path(&dir(), 1), bytes);
+    let (log, report) = open(&sim);
+    assert_eq!((report.quarantined, report.losses), (vec![], vec![]));
+    assert_eq!((group(&log, 1).last(), indexes(&group(&log, 1))), (Some(id), vec![]));
 }
 
 #[test]

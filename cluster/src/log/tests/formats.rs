@@ -8,7 +8,7 @@ use crate::log::record::{self, Frame, Kind};
 use crate::log::{body, segment};
 
 fn any_log_id() -> impl Strategy<Value = LogId> {
-    any::<(u64, u64, u64)>().prop_map(|(term, node, index)| LogId { term, node, index })
+    (any::<(u64, u64)>(), 0..u64::MAX).prop_map(|((term, node), index)| LogId { term, node, index })
 }
 
 fn any_vote() -> impl Strategy<Value = Vote> {

@@ -14,10 +14,12 @@ use parquet::file::metadata::{
 use pharos_model::LabelSet;
 use pharos_model::labels::METRIC_NAME;
 
+use super::decimal::SCALE_MAX;
 use super::index::{FileFacts, Index, IndexBuilder, RowFacts, RowLayout};
 use super::page::{Levels, PageMark, decode_chunk};
 use super::reader::FileIdentity;
 use super::schema::{DEF_VALUE, SampleColumn, label_of_column};
+use super::writer::FILE_SPAN_MS_MAX;
 use crate::object::Bucket;
 use crate::select::{ReadError, off_thread};
 
@@ -57,7 +59,10 @@ pub(super) async fn rebuild_index(bucket: &Bucket, identity: &FileIdentity) -> s
         builder = grown;
         samples += read;
     }
-    Ok(builder.finish(FileFacts { bytes: size, crc, samples }))
+    match builder.span_ms() {
+        0..=FILE_SPAN_MS_MAX => Ok(builder.finish(FileFacts { bytes: size, crc, samples })),
+        span_ms => Err(damaged(format!("it spans {span_ms} ms"))),
+    }
 }
 
 async fn checksum(bucket: &Bucket, key: &str, size: u64) -> std::result::Result<u32, ReadError> {
@@ -155,6 +160,12 @@ impl GroupBytes {
         let has_mantissas = rows_with_values(&self.levels::<Int64Type>(mantissas, rows)?);
         let has_mantissas = of_each_row(mantissas, rows, has_mantissas)?;
         let has_doubles = of_each_row(doubles, rows, rows_with_values(&self.levels::<DoubleType>(doubles, rows)?))?;
+        if scales.iter().any(|scale| !(0..=i32::from(SCALE_MAX)).contains(scale)) {
+            return Err(ParquetError::General(format!("a scale is not from 0 to {SCALE_MAX}")));
+        }
+        if first_ts.iter().zip(&last_ts).any(|(first, last)| first > last) {
+            return Err(ParquetError::General("a row ends before it begins".to_owned()));
+        }
         let mut samples = 0;
         for (row, labels) in labels.iter().enumerate() {
             let layout =
@@ -165,14 +176,28 @@ impl GroupBytes {
             samples += u64::from(facts.samples);
         }
         for (column, pages) in SampleColumn::ALL.into_iter().zip(pages) {
-            for (i, &(offset, len, first_row)) in pages.iter().enumerate() {
-                let end_row = pages.get(i + 1).map_or(rows as u64, |next| next.2);
-                let bytes = self.slice(offset, u64::from(len))?;
-                let rows = end_row.saturating_sub(first_row) as u32;
-                builder.push_page(column, PageMark { offset, len, rows, crc: crc32fast::hash(&bytes) });
+            for (mark, bytes) in self.pages(column, pages, rows)? {
+                builder.push_page(column, PageMark { crc: crc32fast::hash(&bytes), ..mark });
             }
         }
         Ok((builder, samples))
+    }
+
+    /// The pages of a column with their bytes. They have to cover the rows, one page after the other.
+    fn pages(&self, column: SampleColumn, pages: &[(u64, u32, u64)], rows: usize) -> Result<Vec<(PageMark, Bytes)>> {
+        let gap = || ParquetError::General(format!("pages of column {} do not cover its rows", column.path()));
+        let mut covered = 0;
+        let mut marks = Vec::with_capacity(pages.len());
+        for (i, &(offset, len, first_row)) in pages.iter().enumerate() {
+            let end_row = pages.get(i + 1).map_or(rows as u64, |next| next.2);
+            if first_row != covered || end_row < first_row || end_row > rows as u64 {
+                return Err(gap());
+            }
+            covered = end_row;
+            let mark = PageMark { offset, len, rows: (end_row - first_row) as u32, crc: 0 };
+            marks.push((mark, self.slice(offset, u64::from(len))?));
+        }
+        if covered == rows as u64 { Ok(marks) } else { Err(gap()) }
     }
 
     fn slice(&self, offset: u64, len: u64) -> Result<Bytes> {

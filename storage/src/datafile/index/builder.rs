@@ -72,6 +72,13 @@ impl IndexBuilder {
         self.columns.len() - 1
     }
 
+    /// From the first sample to the last; `i64::MAX` when that is more.
+    pub(crate) fn span_ms(&self) -> i64 {
+        let first = self.rows.iter().map(|row| row.first_ts).min().unwrap_or(0);
+        let last = self.rows.iter().map(|row| row.last_ts).max().unwrap_or(0);
+        last.saturating_sub(first)
+    }
+
     /// Orders labels and values. The file must span less than 2^32 ms, which the writer has checked.
     pub(crate) fn finish(self, file: FileFacts) -> Index {
         let min_ts = self.rows.iter().map(|row| row.first_ts).min().unwrap_or(0);

@@ -10,6 +10,9 @@ CARGO ?= cargo
 LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The Python that tests talk to: an environment of its own, because Debian's takes no packages from elsewhere.
+PYTHON ?= $(abspath $(TARGET))/peers-venv/bin/python
+export PYTHON
 # `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
 .PHONY: run test verify t fix peers bench versus fuzz

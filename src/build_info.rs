@@ -9,6 +9,8 @@ pub const REVISION: &str = match option_env!("PHAROS_REVISION") {
     Some(revision) => revision,
     None => "unknown",
 };
+/// What stands for a branch where Prometheus names its own.
+pub const BRANCH: &str = concat!("pharos-", env!("CARGO_PKG_VERSION"));
 /// What targets see of who scrapes them.
 pub const USER_AGENT: &str = concat!("Pharos/", env!("CARGO_PKG_VERSION"));
 /// For `--version`.

@@ -1,5 +1,5 @@
 //! Log output as Prometheus' (Go's slog): one line an event on standard error, logfmt or JSON, keys `time`, `level`, `msg`,
-//! then the event's own fields.
+//! then the event's own fields, then those of the spans around it. Spans are made at level `debug` only.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -7,12 +7,15 @@ use std::io;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Shape of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,36 @@ pub fn init(level: &str, format: Format) {
         .from_env_lossy()
         // openraft logs every election of every group; the node itself says what matters of it.
         .add_directive("openraft=error".parse().expect("a fixed directive"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(Lines { format }).init();
+    subscriber(filter, format, io::stderr).init();
+}
+
+fn subscriber<W>(filter: impl Layer<Registry> + Send + Sync, format: Format, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).event_format(Lines { format });
+    tracing_subscriber::registry().with(filter).with(SpanFields).with(lines)
+}
+
+/// Keeps the fields of a span with it, for the lines of events within.
+struct SpanFields;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanFields {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
 }
 
 /// Writes one event as one line.
@@ -42,10 +74,15 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let now: DateTime<Utc> = std::time::SystemTime::now().into();
         let mut fields = Fields::default();
         event.record(&mut fields);
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.add(of_span);
+            }
+        }
         writer.write_str(&line(self.format, now, *event.metadata().level(), &fields))?;
         writer.write_char('\n')
     }
@@ -61,6 +98,15 @@ struct Fields {
 impl Fields {
     fn push(&mut self, field: &Field, value: Value) {
         self.rest.push((field.name(), value));
+    }
+
+    /// Adds what says something new; of two fields of one name the first stays.
+    fn add(&mut self, others: &Self) {
+        for (name, value) in &others.rest {
+            if !self.rest.iter().any(|(known, _)| known == name) {
+                self.rest.push((*name, value.clone()));
+            }
+        }
     }
 }
 
@@ -155,5 +201,36 @@ mod tests {
             line(Format::Json, now, Level::INFO, &fields),
             r#"{"time":"2023-11-14T22:13:20.123Z","level":"INFO","msg":"Listening on","address":"0.0.0.0:9090","n":3}"#
         );
+    }
+
+    /// Takes what is written.
+    #[derive(Clone, Default)]
+    struct Captured(std::sync::Arc<parking_lot::Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_carry_the_fields_of_the_spans_around_them() {
+        let written = |level: LevelFilter| {
+            let captured = Captured::default();
+            let writer = captured.clone();
+            tracing::subscriber::with_default(subscriber(level, Format::Logfmt, move || writer.clone()), || {
+                let _outer = tracing::debug_span!("outer", tenant = "a", n = 1).entered();
+                let _inner = tracing::debug_span!("inner", panel = 2).entered();
+                tracing::info!(n = 3, "done");
+            });
+            String::from_utf8(captured.0.lock().clone()).unwrap()
+        };
+        assert!(written(LevelFilter::DEBUG).ends_with("msg=done n=3 tenant=a panel=2\n"));
+        assert!(written(LevelFilter::INFO).ends_with("msg=done n=3\n"));
     }
 }

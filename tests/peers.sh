@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs that the whole-node tests talk to, where this machine lets us. Never fails: a test whose
 # peer is missing says so and skips.
-packages="prometheus prometheus-node-exporter victoria-metrics chromium"
+packages="prometheus prometheus-node-exporter victoria-metrics chromium python3-venv"
 missing=""
 for package in $packages; do
 	dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
@@ -17,7 +17,13 @@ if [ -n "$missing" ]; then
 		echo "not installed and not ours to install:$missing; their tests will be skipped"
 	fi
 fi
-python=${PYTHON:-python3}
+python=${PYTHON:-target/peers-venv/bin/python}
+venv=$(dirname "$(dirname "$python")")
+# Packages of the system are seen too, so that nothing is fetched twice.
+if ! [ -x "$python" ] && ! python3 -m venv --system-site-packages "$venv" >>/tmp/pharos-peers.log 2>&1; then
+	echo "could not make a Python environment in $venv (see /tmp/pharos-peers.log); its tests will be skipped"
+	exit 0
+fi
 # The client's classes for metrics need pandas, which it does not bring unless asked.
 for module in duckdb:duckdb prometheus_api_client.metric:prometheus-api-client[dataframe]; do
 	name=${module%%:*} package=${module##*:}

@@ -38,7 +38,7 @@ fn parse(group: &mut BenchmarkGroup<'_, WallTime>, body: &[u8]) {
 
 fn parse_and_look_up(group: &mut BenchmarkGroup<'_, WallTime>, body: &[u8]) {
     let mut cache = LineCache::new(SeriesHasher::new(1));
-    each_sample(body, |sample| match cache.look_up(sample.series, true) {
+    each_sample(body, |sample| match cache.look_up(sample.series, true).lookup {
         Lookup::Fresh(slot) => cache.learn(slot, SeriesHandle(7)),
         found => unreachable!("no line comes twice, but {found:?}"),
     });
@@ -47,7 +47,7 @@ fn parse_and_look_up(group: &mut BenchmarkGroup<'_, WallTime>, body: &[u8]) {
         bencher.iter(|| {
             let mut known = 0;
             each_sample(body, |sample| {
-                known += usize::from(matches!(cache.look_up(sample.series, true), Lookup::Known { .. }));
+                known += usize::from(matches!(cache.look_up(sample.series, true).lookup, Lookup::Known { .. }));
             });
             cache.commit();
             assert_eq!(known, SERIES_PER_HOST);

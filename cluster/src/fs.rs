@@ -25,6 +25,7 @@ pub trait Fs: Debug + Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names of the plain files directly in `dir`, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Makes a directory and those above it; the names of new ones survive power loss when it returns.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the exclusive lock `path` until the guard is dropped; `WouldBlock` when another process or guard has it.

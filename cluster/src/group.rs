@@ -1,13 +1,13 @@
 //! One Raft group of this node: its log, its state machine, its core and its proposer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use openraft::metrics::WaitError;
-use openraft::{BasicNode, Raft};
+use openraft::{BasicNode, LogId, Raft};
 use parking_lot::Mutex;
 use pharos_model::Clock;
 use tokio::sync::Semaphore;
@@ -19,7 +19,8 @@ use crate::log::{GroupHandle, Log, LogError};
 use crate::metrics::RaftMetrics;
 use crate::proposer::{Proposer, ProposerOptions};
 use crate::raft::{
-    Adaptor, AppliedState, LogStore, Machine, NoPeers, TypeConfig, from_entry, library_config, vote_none,
+    Adaptor, AppliedState, LogStore, Machine, NoPeers, TypeConfig, from_entry, library_config, vote_no_leader,
+    vote_none,
 };
 use crate::state_machine::{CheckpointError, StateMachine};
 
@@ -45,6 +46,8 @@ impl std::fmt::Debug for Restored {
 #[derive(Clone)]
 pub(crate) struct GroupContext {
     pub log: Arc<Log>,
+    /// Groups that lost entries of their log.
+    pub lossy: BTreeSet<GroupId>,
     pub node_id: u64,
     pub proposer: ProposerOptions,
     pub leader_wait_max: Duration,
@@ -110,6 +113,9 @@ impl Group {
             // contradict nobody.
             error!(group = %id, "the group's log is gone with its members, starting it anew");
             vote_none(&mut store.clone()).await.map_err(core_error)?;
+        } else if context.lossy.contains(&id) {
+            // In the old term other entries would get the positions of those that are gone.
+            vote_no_leader(&mut store.clone()).await.map_err(core_error)?;
         }
         let resumes = log.hard_state().vote.is_some_and(|vote| vote.committed && vote.node == context.node_id);
         let config = Arc::new(library_config(id.0));
@@ -168,26 +174,34 @@ impl Group {
     /// Makes everything applied durable in the state machine, then drops the log before it.
     pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
         let covered = self.raft.metrics().borrow().snapshot;
-        if self.machine.applied() == covered {
-            return Ok(());
+        let upto = if self.machine.applied() == covered { covered } else { self.save_checkpoint().await? };
+        // Also where nothing was saved: the process that made the checkpoint may have ended before it dropped the log. From
+        // here on nothing can be lost: what fails leaves more log than is needed.
+        if let Some(upto) = upto
+            && let Err(reason) = self.drop_log(upto).await
+        {
+            info!(group = %self.id, %reason, "the log before a checkpoint is kept for now");
         }
+        Ok(())
+    }
+
+    async fn save_checkpoint(&self) -> Result<Option<LogId<u64>>, CheckpointError> {
         let machine = Arc::clone(&self.machine);
         let done = tokio::task::spawn_blocking(move || machine.checkpoint()).await;
-        let Some(upto) = done.map_err(|panicked| CheckpointError::Store(panicked.into()))?? else { return Ok(()) };
-        // From here on nothing can be lost: what fails leaves more log than is needed.
-        let told: Result<(), WaitError> = async {
+        done.map_err(|panicked| CheckpointError::Store(panicked.into()))?
+    }
+
+    /// Drops the log that a checkpoint covers, once the library knows of the checkpoint.
+    async fn drop_log(&self, upto: LogId<u64>) -> Result<(), WaitError> {
+        let known = self.raft.metrics().borrow().snapshot;
+        if known < Some(upto) {
             self.raft.trigger().snapshot().await.map_err(|_| WaitError::ShuttingDown)?;
             let wait = self.raft.wait(Some(CORE_ROUND_MAX));
             wait.metrics(|metrics| metrics.snapshot >= Some(upto), "checkpoint known").await?;
-            self.raft.trigger().purge_log(upto.index).await.map_err(|_| WaitError::ShuttingDown)?;
-            let wait = self.raft.wait(Some(CORE_ROUND_MAX));
-            wait.metrics(|metrics| metrics.purged >= Some(upto), "log purged").await?;
-            Ok(())
         }
-        .await;
-        if let Err(reason) = told {
-            info!(group = %self.id, %reason, "the log before a checkpoint is kept for now");
-        }
+        self.raft.trigger().purge_log(upto.index).await.map_err(|_| WaitError::ShuttingDown)?;
+        let wait = self.raft.wait(Some(CORE_ROUND_MAX));
+        wait.metrics(|metrics| metrics.purged >= Some(upto), "log purged").await?;
         Ok(())
     }
 

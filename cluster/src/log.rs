@@ -320,4 +320,10 @@ impl Shared {
         self.metrics.live_bytes.set(segments.values().map(|segment| segment.len as i64).sum());
         removed
     }
+
+    fn put_back_segments(&self, mut older: BTreeMap<u64, SegmentFile>) {
+        let mut segments = self.segments.write();
+        segments.append(&mut older);
+        self.metrics.live_bytes.set(segments.values().map(|segment| segment.len as i64).sum());
+    }
 }

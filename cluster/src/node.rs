@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use pharos_model::{Clock, PartitionId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::checkpoint::{CheckpointPolicy, GroupLoad, next_due};
 use crate::group::{Group, GroupContext, GroupError, Restored, stop};
@@ -106,6 +106,8 @@ pub struct Node {
     recovery: RecoveryReport,
     checkpointer: Mutex<Option<JoinHandle<()>>>,
     stopping: watch::Sender<bool>,
+    /// Why a store cannot be trusted any more.
+    store_lost: watch::Receiver<Option<String>>,
     drain_max: Duration,
     /// Held to the end: the lock goes last.
     _dir: NodeDir,
@@ -130,6 +132,7 @@ impl Node {
         let log = Arc::new(log);
         let context = GroupContext {
             log: Arc::clone(&log),
+            lossy: recovery.losses.iter().map(|loss| loss.group).collect(),
             node_id,
             proposer: options.proposer,
             leader_wait_max: options.leader_wait_max,
@@ -151,16 +154,31 @@ impl Node {
 
         let groups: Arc<Vec<Arc<Group>>> = Arc::new(std::iter::once(meta_group).chain(partitions).collect());
         let stopping = watch::Sender::new(false);
+        let (lost, store_lost) = watch::channel(None);
         let checkpointer = Checkpointer {
             groups: Arc::clone(&groups),
             log: Arc::clone(&log),
             policy: options.checkpoints,
             clock: Arc::clone(&options.clock),
+            lost,
         };
         let checkpointer = Mutex::new(Some(tokio::spawn(checkpointer.run(stopping.subscribe()))));
         info!(node_id, cluster = cluster.id, partitions = cluster.partitions, "node open");
         let drain_max = options.drain_max;
-        Ok(Self { node_id, cluster, meta, groups, log, recovery, checkpointer, stopping, drain_max, _dir: dir })
+        let running = Self {
+            node_id,
+            cluster,
+            meta,
+            groups,
+            log,
+            recovery,
+            checkpointer,
+            stopping,
+            store_lost,
+            drain_max,
+            _dir: dir,
+        };
+        Ok(running)
     }
 
     pub fn node_id(&self) -> u64 {
@@ -196,9 +214,17 @@ impl Node {
         self.log.live_bytes()
     }
 
-    /// Returns the reason when the log or a group has ended by a failure: no write can succeed there until the process is
+    /// Returns the reason when the log or a group has ended by a failure, or a store may have lost something: the process has to be
     /// started again.
     pub async fn failed(&self) -> String {
+        let mut store_lost = self.store_lost.clone();
+        let store_lost = async {
+            match store_lost.wait_for(Option::is_some).await {
+                Ok(reason) => reason.clone().unwrap_or_default(),
+                // The checkpoints have ended with the node.
+                Err(_) => std::future::pending().await,
+            }
+        };
         let mut log = self.log.failed();
         let log_failed = async {
             match log.wait_for(Option::is_some).await {
@@ -214,6 +240,7 @@ impl Node {
         });
         tokio::select! {
             reason = log_failed => reason,
+            reason = store_lost => reason,
             (reason, ..) = select_all(groups) => reason,
         }
     }
@@ -313,6 +340,8 @@ struct Checkpointer {
     log: Arc<Log>,
     policy: CheckpointPolicy,
     clock: Arc<dyn Clock>,
+    /// Told when a store may have lost something.
+    lost: watch::Sender<Option<String>>,
 }
 
 impl Checkpointer {
@@ -326,7 +355,9 @@ impl Checkpointer {
                 _ = tick.tick() => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
-            while let Some(due) = self.due(&last) {
+            // At most one for each group: a checkpoint that makes no room must not be made again at once.
+            for _ in 0..self.groups.len() {
+                let Some(due) = self.due(&last) else { break };
                 let made = tokio::select! {
                     made = self.groups[due].checkpoint() => made,
                     _ = stopping.wait_for(|stopping| *stopping) => return,
@@ -336,11 +367,19 @@ impl Checkpointer {
                     Ok(()) => last[due] = LastCheckpoint { at: now, failed_at: None },
                     Err(error) => {
                         last[due].failed_at = Some(now);
-                        let group = self.groups[due].id();
-                        warn!(%group, error = &error as &dyn std::error::Error, "checkpoint failed, the log is kept");
+                        self.report(self.groups[due].id(), &error);
                     }
                 }
             }
+        }
+    }
+
+    fn report(&self, group: GroupId, error: &CheckpointError) {
+        if let CheckpointError::Lost(source) = error {
+            error!(%group, error = error as &dyn std::error::Error, "the process has to be started again");
+            self.lost.send_replace(Some(format!("group {group}: {error}: {source}")));
+        } else {
+            warn!(%group, error = error as &dyn std::error::Error, "checkpoint failed, the log is kept");
         }
     }
 

@@ -19,4 +19,4 @@ pub(crate) use codec::AppliedState;
 pub(crate) use config::{Answers, Commands, TypeConfig, library_config};
 pub(crate) use machine::{Adaptor, Machine};
 pub(crate) use network::NoPeers;
-pub(crate) use store::{LogStore, from_entry, vote_none};
+pub(crate) use store::{LogStore, from_entry, vote_no_leader, vote_none};

@@ -25,7 +25,8 @@ pub trait StateMachine: Send + Sync + 'static {
     fn install(&self, snapshot: &[u8], raft_state: Bytes) -> Result<(), CheckpointError>;
 }
 
-/// Why a state machine could not be made durable, copied or replaced. The group goes on with what it has; the log is kept.
+/// Why a state machine could not be made durable, copied or replaced. The group goes on with what it has and the log is kept, but
+/// for [`CheckpointError::Lost`].
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error("writing the checkpoint")]
@@ -34,4 +35,7 @@ pub enum CheckpointError {
     Damaged { reason: String },
     #[error("checkpoint of the store")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The node has to end: the next start writes again, from the log, what is gone.
+    #[error("the store may have lost what it wrote before a checkpoint")]
+    Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -51,7 +51,9 @@ fn encode(command: &Command) -> Bytes {
         Command::Append(record) => encode_append(record),
         Command::SealFloor { tenant, until_ms } => seal_floor(tenant, *until_ms),
         Command::DropCovered { tenant, until_ms } => drop_covered(tenant, *until_ms),
-        Command::DeleteSeries(command) => delete_series(&command.tenant, &command.matchers, command.range),
+        Command::DeleteSeries(command) => {
+            delete_series(&command.tenant, &command.matchers, command.range).expect("decoding bounds the matchers")
+        }
     }
 }
 

@@ -166,7 +166,7 @@ async fn read(file: Vec<u8>, has_index: bool, entry: FileEntry) -> Result<Rows, 
     catalog.commit(&tenant, &Edit::AddFile(entry), OWNER, START_MS).await.expect("the first commit");
     let cache = FileCache::new(0, FIXTURE.storage_metrics.clone());
     let reader = PartitionReader::new(Arc::clone(&FIXTURE.partition), Arc::new(catalog), Arc::new(cache));
-    let request = SelectRequest { tenant, matchers: Vec::new(), range: TimeRange::ALL };
+    let request = SelectRequest { tenant, matchers: Vec::new(), range: TimeRange::ALL, newest_only: false };
     let mut selection = reader.select(&request).await?;
     let mut rows = Rows::new();
     while let Some(batch) = selection.next_batch().await? {

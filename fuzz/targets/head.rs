@@ -173,7 +173,8 @@ impl World {
                 let range = TimeRange::new(from.ms(), to.ms());
                 let value = (series.0 % 4).to_string();
                 let matchers = [Matcher::new(MatchOp::Equal, "series", value).expect("no pattern to compile")];
-                let answer = self.partition.apply(&delete_series(&tenant, &matchers, range));
+                let command = delete_series(&tenant, &matchers, range).expect("one matcher");
+                let answer = self.partition.apply(&command);
                 decode_delete_answer(&answer).expect("an answer to a delete");
                 self.deleted.push((series.labels(), range));
             }
@@ -243,7 +244,12 @@ impl World {
 
     /// Reads everything and compares.
     fn check(&self) {
-        let request = SelectRequest { tenant: TenantId::anonymous(), matchers: Vec::new(), range: TimeRange::ALL };
+        let request = SelectRequest {
+            tenant: TenantId::anonymous(),
+            matchers: Vec::new(),
+            range: TimeRange::ALL,
+            newest_only: false,
+        };
         let selection = self.partition.select(&request);
         let mut read = HashMap::new();
         let mut columns = SampleColumns::default();

@@ -10,7 +10,6 @@ pub mod scrape;
 
 pub mod fs;
 pub mod sink;
-pub mod summary;
 
 pub mod compression;
 pub mod exposition;

@@ -40,6 +40,9 @@ pub struct SampleBatch {
     pub known: Vec<KnownSample>,
     pub fresh: Vec<FreshSample>,
     pub exemplars: Vec<SeriesExemplar>,
+    /// Refuses every sample that is not newer than its series' newest one, whatever window of late samples the store keeps open.
+    /// For staleness markers: where the series went on meanwhile, a marker between its samples would be a hole.
+    pub refuse_late: bool,
 }
 
 /// A sample of a [`SampleBatch`] by its place.
@@ -50,7 +53,7 @@ pub enum Place {
 }
 
 /// Why the store refused one sample for good. Texts are Prometheus'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     #[error("out of order sample")]
     OutOfOrder,
@@ -62,6 +65,19 @@ pub enum Refusal {
     DuplicateTimestamp,
     #[error("per-tenant limit of active series reached")]
     SeriesLimit,
+}
+
+impl Refusal {
+    /// The value of the label `reason` in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::OutOfOrder => "out_of_order",
+            Self::TooOld => "too_old",
+            Self::OutOfBounds => "out_of_bounds",
+            Self::DuplicateTimestamp => "duplicate_timestamp",
+            Self::SeriesLimit => "series_limit",
+        }
+    }
 }
 
 /// What became of an acknowledged batch. Every sample that is not named here is durable.
@@ -87,6 +103,11 @@ pub enum AppendError {
     Unavailable { reason: String, retry_after: Duration },
     #[error("not acknowledged within {0:?}")]
     Timeout(Duration),
+    #[error("the node has samples of {max} tenants, no more are taken")]
+    TooManyTenants { max: usize },
+    /// It never will be.
+    #[error("a sample with its labels does not fit the log: {reason}")]
+    TooLarge { reason: String },
 }
 
 /// Where samples go: the node's router (`src/router`), or a test's recorder.

@@ -2,13 +2,46 @@
 //!
 //! Buckets are stored sparsely: spans say which are present. What a histogram means is in [`FloatHistogram::buckets`]; what
 //! keeps it consistent is in [`FloatHistogram::validate`], which decoders call, and which everything else here relies on.
+//!
+//! Beside that: arithmetic in [`add`], `scale`, [`resolution`] and `trim`, sums of many in [`aggregate`], counter resets in
+//! `reset` and `hint`, what functions ask for in [`quantile`], [`fraction`] and `moments`, other forms of histograms
+//! in [`integer`] and [`classic`].
+
+pub mod add;
+pub mod aggregate;
+pub mod resolution;
+mod scale;
+mod trim;
+
+mod hint;
+mod reset;
+
+pub mod fraction;
+mod moments;
+pub mod quantile;
+
+pub mod classic;
+pub mod integer;
+
+mod compact;
+mod equality;
+mod size;
 
 mod bounds;
-mod compact;
+mod count;
+mod custom_bounds;
+mod disjoint;
+mod parts;
+mod spans;
+mod zero_bucket;
+
+#[cfg(test)]
+mod fixtures;
 
 use std::fmt;
 
 use crate::number::format_g;
+use spans::cells;
 
 /// Schema number of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
@@ -72,6 +105,12 @@ pub enum HistogramError {
     CustomBounds,
     #[error("histogram with custom buckets has {0}")]
     NotForCustomBuckets(&'static str),
+    #[error("count of all observations is {0}")]
+    Count(f64),
+    #[error("zero bucket has the count {0}")]
+    ZeroCount(f64),
+    #[error("{in_buckets} observations in buckets, but the count is {count}")]
+    Total { count: u64, in_buckets: i128 },
     #[error("custom bound {at} is {bound}, which is not finite or not above the one before")]
     CustomBound { at: usize, bound: f64 },
     #[error("spans reach to bucket {index}, but there are {bounds} custom bounds")]
@@ -127,29 +166,26 @@ impl FloatHistogram {
     /// The buckets of one side, away from zero.
     fn side(&self, side: Side) -> impl Iterator<Item = Bucket> {
         let (spans, counts) = self.spans_of(side);
-        indices(spans).zip(counts).map(move |(index, &count)| self.bucket(side, index, count))
+        cells(spans, counts).map(move |(index, count)| self.bucket(side, index, count))
     }
 
     fn bucket(&self, side: Side, index: i32, count: f64) -> Bucket {
         if self.uses_custom_buckets() {
             let bound = |at: i32| usize::try_from(at).ok().and_then(|at| self.custom_values.get(at)).copied();
             return Bucket {
-                lower: bound(index - 1).unwrap_or(f64::NEG_INFINITY),
+                lower: bound(index.saturating_sub(1)).unwrap_or(f64::NEG_INFINITY),
                 upper: bound(index).unwrap_or(f64::INFINITY),
                 lower_inclusive: index == 0,
                 upper_inclusive: true,
                 count,
             };
         }
-        let (inner, outer) = (bounds::exponential(index - 1, self.schema), bounds::exponential(index, self.schema));
-        match side {
-            Side::Positive => {
-                Bucket { lower: inner, upper: outer, lower_inclusive: false, upper_inclusive: true, count }
-            }
-            Side::Negative => {
-                Bucket { lower: -outer, upper: -inner, lower_inclusive: true, upper_inclusive: false, count }
-            }
-        }
+        let (inner, outer) = (bounds::inner(index, self.schema), bounds::exponential(index, self.schema));
+        let (lower, upper) = match side {
+            Side::Positive => (inner, outer),
+            Side::Negative => (-outer, -inner),
+        };
+        Bucket { lower, upper, lower_inclusive: lower < 0.0, upper_inclusive: upper > 0.0, count }
     }
 
     /// Checks what came from outside: known schema, spans that fit their buckets, no negative count, and no parts that the
@@ -162,6 +198,12 @@ impl FloatHistogram {
             }
             bounds::SCHEMA_MIN..=bounds::SCHEMA_MAX => {}
             schema => return Err(HistogramError::Schema(schema)),
+        }
+        if self.count < 0.0 {
+            return Err(HistogramError::Count(self.count));
+        }
+        if self.zero_count < 0.0 {
+            return Err(HistogramError::ZeroCount(self.zero_count));
         }
         self.validate_side(Side::Positive)?;
         self.validate_side(Side::Negative)
@@ -196,8 +238,8 @@ impl FloatHistogram {
         }
         let mut before = f64::NEG_INFINITY;
         for (at, &bound) in self.custom_values.iter().enumerate() {
-            // A NaN is above nothing.
-            if !bound.is_finite() || bound <= before {
+            // The first one may be -Inf, as in Prometheus.
+            if bound.is_nan() || bound == f64::INFINITY || (at > 0 && bound <= before) {
                 return Err(HistogramError::CustomBound { at, bound });
             }
             before = bound;
@@ -214,16 +256,6 @@ impl FloatHistogram {
             _ => Ok(()),
         }
     }
-}
-
-/// The index of each present bucket.
-fn indices(spans: &[Span]) -> impl Iterator<Item = i32> {
-    let mut next = 0i32;
-    spans.iter().flat_map(move |span| {
-        let start = next.saturating_add(span.offset);
-        next = start.saturating_add_unsigned(span.length);
-        start..next
-    })
 }
 
 /// As Prometheus prints it: `{count:3, sum:4.5, (1,2]:3}`, empty buckets left out.

@@ -151,6 +151,29 @@ pub fn iter_canonical(bytes: &[u8]) -> Iter<'_> {
     Iter { rest: bytes }
 }
 
+/// A label as it lies in canonical bytes, its text not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodedLabel<'a> {
+    pub name: &'a [u8],
+    /// Name and value with their lengths, as [`push_label`] writes them.
+    pub encoded: &'a [u8],
+}
+
+/// Walks canonical bytes that are known to be valid, for those who copy labels by name. Much cheaper than
+/// [`iter_canonical`], which checks names and values to be UTF-8 again.
+pub fn iter_encoded(bytes: &[u8]) -> impl Iterator<Item = EncodedLabel<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let start = rest;
+        let name = take_bytes(&mut rest).expect(VALID);
+        take_bytes(&mut rest).expect(VALID);
+        Some(EncodedLabel { name, encoded: &start[..start.len() - rest.len()] })
+    })
+}
+
 /// Appends one label to a buffer of canonical bytes. The caller keeps the names ascending.
 ///
 /// # Panics
@@ -180,11 +203,18 @@ fn split_len(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 fn take_checked<'a>(rest: &mut &'a [u8]) -> Result<&'a str, LabelsError> {
+    std::str::from_utf8(take_bytes(rest)?).map_err(|_| LabelsError::InvalidUtf8)
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], LabelsError> {
     let (len, tail) = split_len(rest).ok_or(LabelsError::Truncated)?;
     let (head, tail) = tail.split_at_checked(len).ok_or(LabelsError::Truncated)?;
     *rest = tail;
-    std::str::from_utf8(head).map_err(|_| LabelsError::InvalidUtf8)
+    Ok(head)
 }
+
+/// Why walking canonical bytes does not fail.
+const VALID: &str = "canonical bytes are checked when the label set is made";
 
 /// The labels of a set in name order.
 #[derive(Clone, Debug)]
@@ -199,7 +229,6 @@ impl<'a> Iterator for Iter<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        const VALID: &str = "canonical bytes are checked when the label set is made";
         let name = take_checked(&mut self.rest).expect(VALID);
         let value = take_checked(&mut self.rest).expect(VALID);
         Some(Label { name, value })
@@ -380,6 +409,15 @@ mod tests {
         let back = LabelSet::from_canonical(set.as_bytes()).unwrap();
         assert_eq!(back.get("a"), Some(long.as_str()));
         assert_eq!(back.get("b"), Some("1"));
+    }
+
+    #[test]
+    fn encoded_labels_put_together_are_the_set() {
+        let long = "x".repeat(300);
+        let set = LabelSet::from_pairs([("__name__", "up"), ("a", long.as_str()), ("b", "1")]);
+        let labels: Vec<_> = iter_encoded(set.as_bytes()).collect();
+        assert_eq!(labels.iter().map(|label| label.name).collect::<Vec<_>>(), [&b"__name__"[..], b"a", b"b"]);
+        assert_eq!(labels.iter().flat_map(|label| label.encoded).copied().collect::<Vec<u8>>(), set.as_bytes());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod time;
 
 pub mod clock;
 pub mod partition;
+pub mod summary;
 pub mod tenant;
 
 pub use clock::Clock;

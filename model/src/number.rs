@@ -1,5 +1,12 @@
 //! Floats as Go writes and reads them: PromQL, the HTTP API and the expositions depend on the exact text.
 
+use std::ops::Range;
+
+/// Magnitudes that the query API writes without an exponent, besides zero.
+const JSON_WITHOUT_EXPONENT: Range<f64> = 1e-6..1e21;
+/// Below this every whole `f64` is written by its digits; well within what it holds exactly.
+const INTEGERS_BELOW: f64 = 1e15;
+
 /// Go's `strconv.FormatFloat(value, 'f', -1, 64)`: shortest digits that round-trip, never an exponent; `NaN`, `+Inf`, `-Inf`.
 pub fn format_f(value: f64) -> String {
     match value {
@@ -26,18 +33,49 @@ pub fn format_e(value: f64) -> String {
 
 /// Value text of the query API: as [`format_f`], but as [`format_e`] when `0 < |value| < 1e-6` or `|value| >= 1e21`.
 pub fn format_json(value: f64) -> String {
-    with_exponent_outside(value, 1e-6, 1e21)
+    with_exponent_outside(value, JSON_WITHOUT_EXPONENT)
+}
+
+/// Appends the text of [`format_json`], for everyday values without a text in between.
+pub fn push_json(out: &mut Vec<u8>, value: f64) {
+    use std::io::Write as _;
+    let magnitude = value.abs();
+    if magnitude < INTEGERS_BELOW && value.trunc() == value && (value != 0.0 || value.is_sign_positive()) {
+        if value < 0.0 {
+            out.push(b'-');
+        }
+        push_u64(out, magnitude as u64);
+    } else if JSON_WITHOUT_EXPONENT.contains(&magnitude) {
+        write!(out, "{value}").expect("a Vec takes every write");
+    } else {
+        out.extend_from_slice(format_json(value).as_bytes());
+    }
+}
+
+/// Appends a number's decimal digits.
+pub fn push_u64(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 /// Go's `strconv.FormatFloat(value, 'g', -1, 64)` and `%g`, `%v`: as [`format_e`] when the exponent is below -4 or at least
 /// 6, else as [`format_f`].
 pub fn format_g(value: f64) -> String {
-    with_exponent_outside(value, 1e-4, 1e6)
+    with_exponent_outside(value, 1e-4..1e6)
 }
 
-fn with_exponent_outside(value: f64, from: f64, to: f64) -> String {
+fn with_exponent_outside(value: f64, plain: Range<f64>) -> String {
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(from..to).contains(&magnitude) { format_e(value) } else { format_f(value) }
+    if magnitude != 0.0 && !plain.contains(&magnitude) { format_e(value) } else { format_f(value) }
 }
 
 /// As OpenMetrics wants `le` and `quantile`: [`format_g`] with a `.0` where there is neither point nor exponent.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::labels::{BUCKET_LABEL, LabelSet, METRIC_NAME};
+use crate::matcher::{MatchOp, Matcher};
 use crate::tenant::TenantId;
 
 /// One of the cluster's partitions, counted from 0.
@@ -27,6 +28,16 @@ pub fn of_series(tenant: &TenantId, labels: &LabelSet, partitions: u16) -> Parti
         }
     };
     pick(key, partitions)
+}
+
+/// The only partition that can have series which satisfy the matchers; `None` when that may be any.
+pub fn of_matchers(tenant: &TenantId, matchers: &[Matcher], partitions: u16) -> Option<PartitionId> {
+    let fixed = |name: &str| {
+        let fixes =
+            |matcher: &&Matcher| matcher.name == name && matcher.op == MatchOp::Equal && !matcher.value.is_empty();
+        matchers.iter().find(fixes).map(|matcher| matcher.value.as_str())
+    };
+    Some(of_target(tenant, fixed("job")?, fixed("instance")?, partitions))
 }
 
 /// The partition of a scrape target: that of the series it will expose.
@@ -61,6 +72,19 @@ mod tests {
         let tenant = TenantId::anonymous();
         let series = LabelSet::from_pairs([("__name__", "up"), ("job", "node"), ("instance", "a:9100"), ("x", "y")]);
         assert_eq!(of_series(&tenant, &series, 24), of_target(&tenant, "node", "a:9100", 24));
+    }
+
+    #[test]
+    fn matchers_that_fix_the_target_fix_the_partition() {
+        let tenant = TenantId::anonymous();
+        let of = |matchers: &[Matcher]| of_matchers(&tenant, matchers, 24);
+        let (job, instance) = (Matcher::equal("job", "node"), Matcher::equal("instance", "a:9100"));
+        let other = Matcher::equal("__name__", "up");
+        let series = LabelSet::from_pairs([("__name__", "up"), ("job", "node"), ("instance", "a:9100")]);
+        assert_eq!(of(&[other, instance.clone(), job.clone()]), Some(of_series(&tenant, &series, 24)));
+        assert_eq!(of(std::slice::from_ref(&job)), None);
+        assert_eq!(of(&[job.clone(), Matcher::equal("instance", "")]), None);
+        assert_eq!(of(&[job, Matcher::new(MatchOp::Regex, "instance", "a:9100").unwrap()]), None);
     }
 
     #[test]

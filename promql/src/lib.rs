@@ -84,20 +84,8 @@ pub fn parse_expr(text: &str, options: &ParserOptions) -> Result<Expr, ParseErro
     parser::parse(text, options)
 }
 
-/// Why the text of a `match[]` parameter selects nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MetricSelectorError {
-    #[error(transparent)]
-    Parse(#[from] ParseErrors),
-    #[error("match[] must contain at least one non-empty matcher")]
-    MatchesEverything,
-}
-
-/// Parses a selector such as `up{job="x"}`, as the `match[]` parameters of the API have it.
-pub fn parse_metric_selector(text: &str, options: &ParserOptions) -> Result<Vec<Matcher>, MetricSelectorError> {
-    let matchers = parser::parse_selector(text, options)?;
-    if matchers.iter().all(Matcher::matches_empty) {
-        return Err(MetricSelectorError::MatchesEverything);
-    }
-    Ok(matchers)
+/// Parses a selector such as `up{job="x"}`, as the `match[]` parameters of the API have it. One that every series satisfies
+/// is taken: only some callers have to refuse that.
+pub fn parse_metric_selector(text: &str, options: &ParserOptions) -> Result<Vec<Matcher>, ParseErrors> {
+    parser::parse_selector(text, options)
 }

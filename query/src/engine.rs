@@ -14,13 +14,14 @@ use pharos_promql::{Expr, ParserOptions};
 
 use self::gate::Gate;
 pub use self::metrics::Metrics;
+use self::metrics::Slice;
 use crate::batch::{RowBatch, RowBuffer};
 use crate::error::QueryError;
-use crate::exec::context::PHASE_EVALUATION;
+use crate::exec::context::{PHASE_EVALUATION, PHASE_QUEUE};
 use crate::exec::session::Session;
 use crate::exec::{Limits, QueryContext, logical, read_raw};
 use crate::functions::Grid;
-use crate::lower::{Settings, lower};
+use crate::lower::{Lowered, Settings, lower};
 use crate::plan::{Plan, Query, passes};
 use crate::source::SeriesSource;
 use crate::value::{QueryOutcome, QueryStats, Value};
@@ -179,6 +180,7 @@ impl Engine {
         self.query(tenant, Expression::text(text), Times::range(range), options).await
     }
 
+    #[tracing::instrument(level = "debug", name = "query", skip_all, fields(%tenant, query = expression.text))]
     pub(crate) async fn query(
         &self,
         tenant: &TenantId,
@@ -188,30 +190,19 @@ impl Engine {
     ) -> Result<QueryOutcome, QueryError> {
         let timeout = options.timeout.map_or(self.options.timeout, |own| own.min(self.options.timeout));
         let started = self.clock.monotonic();
+        let ends = tokio::time::Instant::now() + timeout;
+        let over_time = |phase| move |_| QueryError::Timeout { phase };
         let _counted = self.metrics.begin();
-        let run = async {
-            let permit = self.gate.enter().await;
-            let queued = self.clock.monotonic() - started;
-            self.metrics.queue_time.observe(queued.as_secs_f64());
-            let run = Run {
-                engine: self,
-                tenant,
-                expression,
-                times,
-                options: &options,
-                started,
-                deadline: started + timeout,
-            };
-            let mut outcome = run.evaluate().await?;
-            outcome.stats.exec_queue_secs = queued.as_secs_f64();
-            outcome.stats.exec_total_secs = (self.clock.monotonic() - started).as_secs_f64();
-            drop(permit);
-            Ok(outcome)
-        };
-        match tokio::time::timeout(timeout, run).await {
-            Ok(done) => done,
-            Err(_) => Err(QueryError::Timeout { phase: PHASE_EVALUATION }),
-        }
+        let _permit = tokio::time::timeout_at(ends, self.gate.enter()).await.map_err(over_time(PHASE_QUEUE))?;
+        let queued = self.clock.monotonic() - started;
+        self.metrics.took(Slice::QueueTime, queued);
+        let deadline = started + timeout;
+        let run = Run { engine: self, tenant, expression, times, options: &options, started, deadline };
+        let evaluated = tokio::time::timeout_at(ends, run.evaluate()).await;
+        let mut outcome = evaluated.map_err(over_time(PHASE_EVALUATION))??;
+        outcome.stats.exec_queue_secs = queued.as_secs_f64();
+        outcome.stats.exec_total_secs = (self.clock.monotonic() - started).as_secs_f64();
+        Ok(outcome)
     }
 }
 
@@ -227,21 +218,23 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn evaluate(&self) -> Result<QueryOutcome, QueryError> {
+        let metrics = &self.engine.metrics;
         let begun = self.now();
-        let lowered = match self.expression.tree {
-            Some(tree) => lower(tree, &self.settings())?,
-            None => {
-                let tree = pharos_promql::parse_expr(self.expression.text, &self.engine.options.parser)
-                    .map_err(|errors| QueryError::Parse(errors.to_string()))?;
-                lower(&tree, &self.settings())?
-            }
-        };
+        let lowered = self.lowered();
+        let prepared = self.now();
+        metrics.took(Slice::PrepareTime, prepared - begun);
+        let lowered = lowered?;
         let query = self.context();
         lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
-        let prepared = self.now();
-        let (value, sorting) = self.value(lowered.query, &query).await?;
+        let evaluated = self.value(lowered.query, &query).await;
         let done = self.now();
+        let sorting = evaluated.as_ref().map_or(Duration::ZERO, |(_, sorting)| *sorting);
+        metrics.took(Slice::InnerEval, done - prepared - sorting);
+        metrics.took(Slice::ResultSort, sorting);
+        metrics.read(query.samples_read());
+        let (value, _) = evaluated?;
         let (warnings, infos) = query.annotations.render(self.expression.text);
         let stats = QueryStats {
             total_queryable_samples: query.samples_read(),
@@ -253,8 +246,18 @@ impl Run<'_> {
             result_sort_secs: sorting.as_secs_f64(),
             ..QueryStats::default()
         };
-        self.engine.metrics.observe(&stats);
         Ok(QueryOutcome { value, warnings, infos, stats })
+    }
+
+    fn lowered(&self) -> Result<Lowered, QueryError> {
+        match self.expression.tree {
+            Some(tree) => Ok(lower(tree, &self.settings())?),
+            None => {
+                let tree = pharos_promql::parse_expr(self.expression.text, &self.engine.options.parser)
+                    .map_err(|errors| QueryError::Parse(errors.to_string()))?;
+                Ok(lower(&tree, &self.settings())?)
+            }
+        }
     }
 
     fn now(&self) -> Duration {
@@ -295,6 +298,7 @@ impl Run<'_> {
     async fn value(&self, query: Query, context: &Arc<QueryContext>) -> Result<(Value, Duration), QueryError> {
         let grid = self.times.grid();
         let at = self.times.start_ms;
+        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
         match query {
             Query::Text(text) => Ok((Value::String { ts: at, text }, Duration::ZERO)),
             Query::Raw { selector, range, .. } => {
@@ -308,7 +312,7 @@ impl Run<'_> {
                     return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
                 }
                 let (_, rows) = self.rows(inner, inner_grid, context).await?;
-                self.timed(|| result::matrix(&rows, &inner_grid))
+                self.timed(|| result::matrix(rows, &inner_grid).map_err(own))
             }
             Query::Rows(plan) => {
                 if self.times.end_ms < self.times.start_ms {
@@ -316,8 +320,8 @@ impl Run<'_> {
                 }
                 let (plan, rows) = self.rows(plan, grid, context).await?;
                 match self.times.step_ms {
-                    Some(_) => self.timed(|| result::matrix(&rows, &grid)),
-                    None => self.timed(|| result::instant(&plan, &rows, at)),
+                    Some(_) => self.timed(|| result::matrix(rows, &grid).map_err(own)),
+                    None => self.timed(|| result::instant(&plan, rows, at).map_err(own)),
                 }
             }
         }
@@ -335,6 +339,7 @@ impl Run<'_> {
         let session = &self.engine.session;
         let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
         let physical = session.physical(&logical).await.map_err(own)?;
+        let _waiting = context.cancel_on_drop();
         let mut stream = session.execute(&physical, Arc::clone(context)).map_err(own)?;
         let mut rows = RowBuffer::new(context.reserve_result());
         while let Some(record) = stream.try_next().await.map_err(own)? {

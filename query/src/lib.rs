@@ -19,6 +19,9 @@ pub mod plan;
 pub mod script;
 pub mod testing;
 
+/// Stack of a thread that runs queries, which holds the calls of the deepest expression that the parser takes.
+pub const THREAD_STACK_BYTES: usize = 16 << 20;
+
 pub use engine::{Engine, EngineOptions, QueryOptions, QueryRange};
 pub use error::QueryError;
 pub use value::{QueryOutcome, QueryStats, Series, Value, VectorElement};

@@ -5,19 +5,21 @@ mod local;
 use std::fmt;
 
 use async_trait::async_trait;
-use pharos_model::LabelSet;
 pub use pharos_storage::select::{ReadError, SampleColumns, SelectRequest};
 
 pub use self::local::Local;
 pub use crate::functions::Samples;
 
-/// Series that were selected together. About 1 MiB when decoded.
+/// Series that were selected together. Some may have no samples.
 pub trait SeriesBatch: fmt::Debug + Send + Sync {
     fn len(&self) -> usize;
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    fn labels(&self, i: usize) -> &LabelSet;
+    /// Canonical label bytes of series `i`.
+    fn label_bytes(&self, i: usize) -> &[u8];
+    /// Bytes held in memory, for the query's memory limit.
+    fn memory_bytes(&self) -> usize;
     /// The samples of series `i` within the request's range, staleness markers included: in place when they are decoded already,
     /// else in `scratch`. CPU work, no IO.
     fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError>;
@@ -28,6 +30,8 @@ pub trait SeriesBatch: fmt::Debug + Send + Sync {
 pub trait Selection: fmt::Debug + Send {
     /// Series that match, known from the index.
     fn series_count(&self) -> usize;
+    /// Bytes held in memory now, for the query's memory limit; the batches handed out are not among them.
+    fn memory_bytes(&self) -> usize;
     /// The next series; `None` at the end. IO happens here.
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError>;
 }
@@ -38,5 +42,17 @@ pub trait Selection: fmt::Debug + Send {
 pub trait SeriesSource: fmt::Debug + Send + Sync {
     /// Partitions that can be read in parallel.
     fn partitions(&self) -> usize;
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError>;
+    /// The only partition that can have what is asked for; `None` when any can.
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize>;
+    /// One selection for each of the partitions, in their order.
+    async fn select(&self, partitions: &[usize], request: &SelectRequest)
+    -> Result<Vec<Box<dyn Selection>>, ReadError>;
+}
+
+/// The partitions of a source that can have what is asked for.
+pub fn partitions_of(source: &dyn SeriesSource, request: &SelectRequest) -> std::ops::Range<usize> {
+    match source.partition_of(request) {
+        Some(only) => only..only + 1,
+        None => 0..source.partitions(),
+    }
 }

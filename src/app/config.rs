@@ -1,10 +1,9 @@
 //! The configuration in force: loaded at start, replaced by a reload that succeeds, kept by one that fails.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_ingest::config::{ConfigError, Loaded, load};
+use pharos_ingest::config::{ConfigError, Defaults, Loaded, load_with};
 use pharos_ingest::fs::Disk;
 use pharos_model::TimestampMs;
 use prometheus::{Gauge, Opts, Registry};
@@ -12,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::App;
 use super::scraping::Scraping;
+use crate::flags::ServerFlags;
 
 /// How late a sample may be where the configuration does not say.
 const OUT_OF_ORDER_WINDOW_DEFAULT: Duration = Duration::from_secs(3600);
@@ -62,8 +62,10 @@ impl Metrics {
 }
 
 /// Reads the file and logs what it accepts without using.
-pub(super) fn read(path: &Path) -> Result<Loaded, ConfigError> {
-    let loaded = load(path, &Disk, &|name: &str| std::env::var(name).ok())?;
+pub(super) fn read(flags: &ServerFlags) -> Result<Loaded, ConfigError> {
+    let path = &flags.config_file;
+    let defaults = Defaults { extra_scrape_metrics: flags.feature("extra-scrape-metrics") };
+    let loaded = load_with(path, &Disk, &|name: &str| std::env::var(name).ok(), defaults)?;
     for warning in &loaded.warnings {
         warn!(file = %path.display(), "{warning}");
     }
@@ -89,7 +91,7 @@ impl App {
         let started = self.clock.monotonic();
         let path = &self.flags.config_file;
         info!(filename = %path.display(), "Loading configuration file");
-        let outcome = match read(path) {
+        let outcome = match read(&self.flags) {
             Ok(loaded) => self.put_into_force(loaded, scraping.as_ref()).await,
             Err(error) => Err(error.into()),
         };
@@ -115,6 +117,7 @@ impl App {
             scraping.apply(&loaded).await.map_err(ReloadError::Apply)?;
         }
         self.node.router().set_out_of_order_window(out_of_order_window(&loaded));
+        self.node.retention().apply(&loaded.config);
         self.engine.set_subquery_step(loaded.config.global.evaluation_interval.as_std());
         let now_ms = self.clock.now_ms();
         *self.config.write() = Arc::new(Config { loaded, loaded_ms: now_ms, last_reload_successful: true });

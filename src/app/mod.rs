@@ -4,6 +4,7 @@ mod config;
 mod metrics;
 mod run;
 mod scraping;
+mod signals;
 
 use std::sync::Arc;
 
@@ -17,12 +18,14 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::flags::ServerFlags;
+use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::node::Node;
 use scraping::Scraping;
 
 pub use config::Config;
 pub use run::{StartError, run};
+pub use scraping::surroundings;
 
 /// Everything a request may need. Made once the node is open; lives as long as the process.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub registry: Registry,
     pub http_metrics: HttpMetrics,
+    pub bodies: BodyReader,
     pub parser_options: ParserOptions,
     pub node: Arc<Node>,
     pub engine: Arc<Engine>,

@@ -11,17 +11,18 @@ use pharos_model::{Clock, clock::SystemClock};
 use pharos_promql::ParserOptions;
 use pharos_query::{Engine, EngineOptions, QueryError};
 use prometheus::Registry;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::config::{self, Config};
 use super::scraping::Scraping;
+use super::signals::{Request, Signals};
 use super::{App, metrics};
 use crate::flags::ServerFlags;
+use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::http::{self, server, startup::Gate};
-use crate::node::{self, Node};
+use crate::node::{self, Node, Retention};
 
 /// Metrics of which one tenant's senders may leave type and help.
 const METADATA_METRICS_MAX: usize = 20_000;
@@ -52,8 +53,9 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let started_ms = clock.now_ms();
     info!(version = crate::build_info::VERSION, revision = crate::build_info::REVISION, "Starting Pharos Server");
-    let loaded = config::read(&flags.config_file)
-        .map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
+    let loaded =
+        config::read(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
+    let mut signals = Signals::install().map_err(StartError::Signals)?;
     let stop = CancellationToken::new();
     let gate = Gate::default();
     let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
@@ -61,10 +63,14 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop.clone()));
 
     let outcome = async {
-        let app = open(flags, clock, started_ms, loaded, stop.clone()).await?;
+        let app = tokio::select! {
+            opened = open(flags, clock, started_ms, loaded, stop.clone()) => opened?,
+            // What was half open is left as a crash leaves it: the next start goes on from there.
+            () = signals.end() => return Ok(()),
+        };
         gate.open(http::router(app.clone()));
         info!("Server is ready to receive web requests.");
-        let ended = until_stopped(&app).await;
+        let ended = until_stopped(&app, &mut signals).await;
         close(&app).await;
         ended
     }
@@ -88,7 +94,9 @@ async fn open(
     metrics::register(&registry)?;
     let config_metrics = config::Metrics::register(&registry)?;
     let http_metrics = HttpMetrics::register(&registry)?;
-    let node = Node::open(&flags, clock.clone(), &registry).await?;
+    let bodies = BodyReader::new(flags.web_read_timeout, &registry)?;
+    let retention = Retention::new(&flags, &loaded.config);
+    let node = Node::open(&flags, retention, clock.clone(), &registry).await?;
     node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
 
     let parser_options = parser_options(&flags);
@@ -112,6 +120,7 @@ async fn open(
         clock,
         registry,
         http_metrics,
+        bodies,
         parser_options,
         node,
         engine: Arc::new(engine),
@@ -150,6 +159,7 @@ fn engine(
         lookback: flags.query_lookback,
         parser,
         delayed_name_removal: flags.feature("promql-delayed-name-removal"),
+        type_and_unit_labels: flags.feature("type-and-unit-labels"),
         subquery_step: loaded.config.global.evaluation_interval.as_std(),
         ..EngineOptions::default()
     };
@@ -157,16 +167,14 @@ fn engine(
 }
 
 /// Serves signals until one of them, a request or a broken log ends the node.
-async fn until_stopped(app: &App) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartError> {
     loop {
         tokio::select! {
-            _ = terminate.recv() => { warn!(signal = "terminated", "Received an OS signal, exiting gracefully..."); return Ok(()); }
-            _ = interrupt.recv() => { warn!(signal = "interrupt", "Received an OS signal, exiting gracefully..."); return Ok(()); }
-            // A failed reload has been logged; the old configuration stays.
-            _ = hangup.recv() => { let _ = app.reload().await; }
+            request = signals.next() => match request {
+                Request::End => return Ok(()),
+                // A failed reload has been logged; the old configuration stays.
+                Request::Reload => { let _ = app.reload().await; }
+            },
             () = app.stop.cancelled() => { warn!("Received termination request via web service, exiting gracefully..."); return Ok(()); }
             reason = app.node.log_failed() => return Err(StartError::Log(reason)),
         }

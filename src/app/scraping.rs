@@ -6,7 +6,7 @@ use http::HeaderValue;
 use pharos_ingest::config::Loaded;
 use pharos_ingest::discovery::{Discovery, DiscoveryMetrics, DiscoveryOptions, system_resolver};
 use pharos_ingest::fs::Disk;
-use pharos_ingest::http_client::{EnvironmentProxies, Surroundings};
+use pharos_ingest::http_client::{EnvironmentProxies, Surroundings, check_clients};
 use pharos_ingest::scrape::{SYNC_PAUSE_DEFAULT, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus};
 use pharos_ingest::series_hash::SeriesHasher;
 use pharos_ingest::sink::Sink;
@@ -18,8 +18,19 @@ use crate::build_info;
 /// What runs as long as the server scrapes; dropping it ends every loop.
 #[derive(Debug)]
 pub struct Scraping {
+    surroundings: Surroundings,
     discovery: Discovery,
     manager: ScrapeManager,
+}
+
+/// What HTTP clients of this process share.
+pub fn surroundings(clock: Arc<dyn Clock>) -> Surroundings {
+    Surroundings {
+        fs: Arc::new(Disk),
+        clock,
+        proxies: EnvironmentProxies::from_lookup(|name: &str| std::env::var(name).ok()),
+        user_agent: HeaderValue::from_static(build_info::USER_AGENT),
+    }
 }
 
 impl Scraping {
@@ -31,19 +42,14 @@ impl Scraping {
         secret: u128,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
-        let surroundings = Surroundings {
-            fs: Arc::new(Disk),
-            clock,
-            proxies: EnvironmentProxies::from_lookup(|name: &str| std::env::var(name).ok()),
-            user_agent: HeaderValue::from_static(build_info::USER_AGENT),
-        };
+        let surroundings = surroundings(clock);
         let discovery = Discovery::start(DiscoveryOptions {
             surroundings: surroundings.clone(),
             resolver: system_resolver(),
             metrics: DiscoveryMetrics::new(registry)?,
         });
         let options = ScrapeOptions {
-            surroundings,
+            surroundings: surroundings.clone(),
             sink,
             tenant: TenantId::anonymous(),
             offset_seed: seed,
@@ -52,12 +58,14 @@ impl Scraping {
             sync_pause: SYNC_PAUSE_DEFAULT,
         };
         let manager = ScrapeManager::start(options, discovery.targets());
-        Ok(Self { discovery, manager })
+        Ok(Self { surroundings, discovery, manager })
     }
 
-    /// Takes the jobs of a configuration. The text names those that could not be applied; the others are.
+    /// Takes the jobs of a configuration, or none of them and says why.
     pub async fn apply(&self, loaded: &Loaded) -> Result<(), String> {
+        check_clients(&loaded.scrape_configs, &self.surroundings).map_err(|error| error.to_string())?;
         self.discovery.apply(&loaded.scrape_configs).await;
+        // Only a file that changed since can fail here; the jobs that are named keep their old configuration.
         let failed = self.manager.apply(&loaded.scrape_configs).await;
         if failed.is_empty() {
             return Ok(());

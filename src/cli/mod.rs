@@ -1,6 +1,7 @@
 //! The command line: which personality and which subcommand, and the exit codes.
 //!
-//! Exit codes are Prometheus': 0 done, 1 failed, 2 wrong use of the command line or a configuration that does not load.
+//! Exit codes are Prometheus': 0 done, 1 failed, 2 wrong use of the command line or a configuration that does not load,
+//! 3 flags of a mode that the server is not in.
 
 pub mod check;
 pub mod query;
@@ -8,6 +9,8 @@ pub mod server;
 pub mod test;
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,6 +18,8 @@ use clap::{ArgMatches, Command};
 
 /// Exit code for wrong flags and for a configuration that does not load at start.
 pub const EXIT_USAGE: u8 = 2;
+/// Exit code for flags that belong to another mode of the server.
+pub const EXIT_WRONG_MODE: u8 = 3;
 
 /// Parses the arguments and runs what they ask for.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -42,6 +47,14 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some(("query", matches)) => query::run(matches),
         Some(("test", matches)) => test::run(matches),
         other => unreachable!("clap requires one of the subcommands, got {other:?}"),
+    }
+}
+
+/// Writes a line to standard output. That nobody reads on, as behind `| head`, is no failure.
+fn say(line: impl Display) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

@@ -8,6 +8,8 @@ use clap::{Arg, ArgMatches, Command};
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
+use super::say;
+
 /// Labels other than the metric name, then the values: columns of both tables.
 const INSTANT_COLUMNS: [&str; 2] = ["series", "value"];
 const RANGE_COLUMNS: [&str; 3] = ["series", "time", "value"];
@@ -69,9 +71,9 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         }
     }
     if text(matches, "output").as_deref() == Some("json") {
-        println!("{}", serde_json::to_string_pretty(&answer["data"])?);
+        say(serde_json::to_string_pretty(&answer["data"])?)?;
     } else {
-        println!("{}", table(&answer["data"]));
+        say(table(&answer["data"]))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,8 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use pharos_query::script;
 
+use super::say;
+
 pub fn command() -> Command {
     Command::new("test").about("Run tests").subcommand_required(true).subcommand(
         Command::new("promql")
@@ -24,23 +26,28 @@ pub fn command() -> Command {
 
 pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let Some(("promql", matches)) = matches.subcommand() else { unreachable!("clap requires the subcommand") };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(pharos_query::THREAD_STACK_BYTES)
+        .build()?;
     let mut failed = false;
     for file in matches.get_many::<PathBuf>("file").into_iter().flatten() {
         let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-        match runtime.block_on(script::run(&text, script::engine_options())) {
+        // On a thread of the runtime: the stack of this one is not ours to choose.
+        let run = runtime.spawn(async move { script::run(&text, script::engine_options()).await });
+        match runtime.block_on(run)? {
             Ok(report) => {
-                println!("{} {}/{}", file.display(), report.passed, report.total);
+                say(format_args!("{} {}/{}", file.display(), report.passed, report.total))?;
                 for failure in &report.failures {
-                    println!("  line {}: {}", failure.line, failure.eval);
-                    println!("    expected: {}", failure.expected);
-                    println!("    got:      {}", failure.got);
+                    say(format_args!("  line {}: {}", failure.line, failure.eval))?;
+                    say(format_args!("    expected: {}", failure.expected))?;
+                    say(format_args!("    got:      {}", failure.got))?;
                 }
                 failed |= report.passed < report.total;
             }
             Err(error) => {
-                println!("{} 0/0", file.display());
-                println!("  {error}");
+                say(format_args!("{} 0/0", file.display()))?;
+                say(format_args!("  {error}"))?;
                 failed = true;
             }
         }

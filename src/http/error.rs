@@ -1,10 +1,14 @@
 //! The one place where errors become HTTP answers, in the shape of Prometheus' API.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use pharos_query::QueryError;
 use pharos_storage::select::ReadError;
 use serde_json::json;
+
+use super::body::BodyError;
 
 /// `errorType` of an API answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +50,21 @@ impl Kind {
 pub struct ApiError {
     pub kind: Kind,
     pub message: String,
+    /// How long the client should wait before it asks again; `None` where that does not help.
+    pub retry_after: Option<Duration>,
 }
 
 impl ApiError {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after: None }
     }
 
     pub fn bad_data(message: impl Into<String>) -> Self {
         Self::new(Kind::BadData, message)
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.kind.status()
     }
 
     /// `invalid parameter "start": …`
@@ -66,8 +76,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"status": "error", "errorType": self.kind.as_str(), "error": self.message});
-        let mut response = (self.kind.status(), body.to_string()).into_response();
+        let mut response = (self.status(), body.to_string()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
         response
     }
 }
@@ -85,6 +98,18 @@ impl From<QueryError> for ApiError {
             | QueryError::HistogramsNotYet => Kind::Execution,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        let kind = match &error {
+            BodyError::TooLarge { .. } | BodyError::Broken(_) => Kind::BadData,
+            BodyError::Full { .. } => Kind::Unavailable,
+            BodyError::TimedOut { .. } => Kind::Timeout,
+        };
+        let retry_after = error.retry_after();
+        Self { retry_after, ..Self::new(kind, format!("error parsing form values: {error}")) }
     }
 }
 

@@ -1,54 +1,108 @@
 //! `/federate`: the newest sample of every selected series, as a text exposition for another server's scraper.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pharos_model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Sample, TimeRange, number};
-use pharos_query::source::{SampleColumns, SelectRequest, SeriesSource};
+use pharos_model::{LabelSet, Matcher, Sample, TenantId, TimeRange, number};
+use pharos_query::source::{ReadError, SampleColumns, SelectRequest, SeriesSource, partitions_of};
 
+use super::api::series::within_timeout;
 use super::api::tenant_of;
 use super::error::ApiError;
 use super::params::Params;
 use crate::app::App;
 
-pub async fn federate(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
-    let matcher_sets = params.matcher_sets(&app.parser_options)?;
-    let tenant = tenant_of(&headers)?;
+/// Errors are plain texts here, for people who look at a scraper's log.
+pub async fn federate(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, (StatusCode, String)> {
+    let plain = |error: ApiError| (error.status(), format!("{}\n", error.message));
+    let matcher_sets =
+        params.matcher_sets(&app.parser_options).map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
+    let tenant = tenant_of(&headers).map_err(plain)?;
+    let names = Names::asked_for(&headers);
+    let found = within_timeout(&app, newest_samples(&app, &tenant, matcher_sets)).await.map_err(plain)?;
+    let mut response = exposition(found, &app.external_labels(), names).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(names.content_type()));
+    Ok(response)
+}
+
+/// What becomes of names that scrapers of before Prometheus 3 cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// Written in quotes.
+    Utf8,
+    /// Every character that was not allowed becomes an underscore.
+    Underscores,
+}
+
+impl Names {
+    /// A scraper says so when it reads the names as they are.
+    fn asked_for(headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut parameters = accepted.flat_map(|value| value.split([',', ';'])).map(str::trim);
+        if parameters.any(|parameter| parameter == "escaping=allow-utf-8") { Self::Utf8 } else { Self::Underscores }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Utf8 => "text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8",
+            Self::Underscores => "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+        }
+    }
+
+    /// A metric's name, or a label's by Prometheus' escaping, which is the same for both.
+    fn written(self, name: &str) -> Cow<'_, str> {
+        if self == Self::Utf8 || is_legacy_metric_name(name) {
+            return Cow::Borrowed(name);
+        }
+        let allowed =
+            |at: usize, c: char| c == '_' || c == ':' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_digit());
+        Cow::Owned(name.char_indices().map(|(at, c)| if allowed(at, c) { c } else { '_' }).collect())
+    }
+}
+
+/// The newest sample of each series that any of the sets selects.
+async fn newest_samples(
+    app: &App,
+    tenant: &TenantId,
+    matcher_sets: Vec<Vec<Matcher>>,
+) -> Result<BTreeMap<LabelSet, Sample>, ReadError> {
     let now_ms = app.clock.now_ms();
     // The lookback window is open on the left, as everywhere in PromQL.
     let range = TimeRange::new(now_ms - app.flags.query_lookback.as_millis() as i64 + 1, now_ms);
     let mut found = BTreeMap::new();
     for matchers in matcher_sets {
-        let request = SelectRequest { tenant: tenant.clone(), matchers, range };
-        newest_samples(&**app.node.source(), &request, &mut found).await?;
+        let request = SelectRequest { tenant: tenant.clone(), matchers, range, newest_only: true };
+        newest_of_set(&**app.node.source(), &request, &mut found).await?;
     }
-    let text = exposition(found, &app.external_labels());
-    let mut response = text.into_response();
-    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, format);
-    Ok(response)
+    Ok(found)
 }
 
-async fn newest_samples(
+async fn newest_of_set(
     source: &dyn SeriesSource,
     request: &SelectRequest,
     found: &mut BTreeMap<LabelSet, Sample>,
-) -> Result<(), ApiError> {
+) -> Result<(), ReadError> {
     let mut scratch = SampleColumns::default();
-    for partition in 0..source.partitions() {
-        let mut selection = source.select(partition, request).await?;
+    let partitions: Vec<usize> = partitions_of(source, request).collect();
+    for mut selection in source.select(&partitions, request).await? {
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
                 let samples = batch.samples(i, &mut scratch)?;
                 let (Some(&ts), Some(&value)) = (samples.ts.last(), samples.values.last()) else { continue };
                 if !is_stale(value) {
-                    found.insert(batch.labels(i).clone(), Sample { ts, value });
+                    let labels = LabelSet::from_canonical_trusted(batch.label_bytes(i));
+                    found.insert(labels, Sample { ts, value });
                 }
             }
         }
@@ -58,24 +112,24 @@ async fn newest_samples(
 
 /// The text format 0.0.4, one untyped block a metric. External labels are added where a series lacks them; a series
 /// without an instance gets an empty one, so that the scraping server does not add its own.
-fn exposition(found: BTreeMap<LabelSet, Sample>, external: &LabelSet) -> String {
+fn exposition(found: BTreeMap<LabelSet, Sample>, external: &LabelSet, names: Names) -> String {
     let mut found: Vec<_> = found.into_iter().collect();
     found.sort_by(|(a, _), (b, _)| (a.metric_name(), a).cmp(&(b.metric_name(), b)));
     let mut out = String::new();
     let mut last_name: Option<String> = None;
     for (labels, sample) in &found {
-        let Some(name) = labels.metric_name() else { continue };
-        if last_name.as_deref() != Some(name) {
-            let _ = writeln!(out, "# TYPE {} untyped", name_text(name));
-            last_name = Some(name.to_owned());
+        let Some(name) = labels.metric_name().map(|name| names.written(name)) else { continue };
+        if last_name.as_deref() != Some(&*name) {
+            let _ = writeln!(out, "# TYPE {} untyped", name_text(&name));
+            last_name = Some(name.clone().into_owned());
         }
-        write_series(&mut out, name, labels, external);
+        write_series(&mut out, &name, labels, external, names);
         let _ = writeln!(out, " {} {}", number::format_g(sample.value), sample.ts);
     }
     out
 }
 
-fn write_series(out: &mut String, name: &str, labels: &LabelSet, external: &LabelSet) {
+fn write_series(out: &mut String, name: &str, labels: &LabelSet, external: &LabelSet, names: Names) {
     let mut merged: BTreeMap<&str, &str> = BTreeMap::from([("instance", "")]);
     merged.extend(external.iter().chain(labels.iter()).map(|label| (label.name, label.value)));
     merged.remove(METRIC_NAME);
@@ -85,7 +139,8 @@ fn write_series(out: &mut String, name: &str, labels: &LabelSet, external: &Labe
         parts.push(quoted(name));
     }
     for (label, value) in merged {
-        let label = if is_legacy_label_name(label) { label.to_owned() } else { quoted(label) };
+        let label = names.written(label);
+        let label = if is_legacy_label_name(&label) { label.into_owned() } else { quoted(&label) };
         parts.push(format!("{label}={}", quoted(value)));
     }
     let _ = write!(out, "{}{{{}}}", if legacy { name } else { "" }, parts.join(","));
@@ -116,10 +171,28 @@ mod tests {
         ]);
         let external = LabelSet::from_pairs([("zone", "ie")]);
         assert_eq!(
-            exposition(found, &external),
+            exposition(found, &external, Names::Underscores),
             "# TYPE a untyped\na{instance=\"i\",zone=\"own\"} +Inf 6000000\n\
              # TYPE b untyped\nb{foo=\"a\",instance=\"\",zone=\"ie\"} 1e+22 6000000\n\
              b{foo=\"x\\\"y\",instance=\"\",zone=\"ie\"} 2 6000000\n"
+        );
+    }
+
+    #[test]
+    fn names_of_utf_8_are_quoted_only_where_the_scraper_reads_that() {
+        let labels = LabelSet::from_pairs([("__name__", "http.requests"), ("9k", "v"), ("instance", "i")]);
+        let found = BTreeMap::from([(labels, Sample { ts: 1, value: 1.0 })]);
+        let written = |accept: &'static str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            exposition(found.clone(), &LabelSet::default(), Names::asked_for(&headers))
+        };
+        assert_eq!(
+            written("text/plain;version=0.0.4;q=0.5, */*;q=0.1"),
+            "# TYPE http_requests untyped\nhttp_requests{_k=\"v\",instance=\"i\"} 1 1\n"
+        );
+        assert_eq!(
+            written("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5"),
+            "# TYPE \"http.requests\" untyped\n{\"http.requests\",\"9k\"=\"v\",instance=\"i\"} 1 1\n"
         );
     }
 }

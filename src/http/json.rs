@@ -1,13 +1,18 @@
-//! Query answers as JSON text, written straight into the response buffer: a range query's answer is mostly numbers, and
+//! Query answers as JSON text, written straight into the response's buffers: a range query's answer is mostly numbers, and
 //! a tree of values would cost more than the query.
 
+use std::convert::Infallible;
 use std::io::Write as _;
 
-use pharos_model::{LabelSet, Sample, TimestampMs, number};
+use axum::body::Body;
+use pharos_model::{Exemplar, LabelSet, Sample, TimestampMs, number};
 use pharos_query::{QueryOutcome, QueryStats, Series, Value, VectorElement};
 
 /// Most warnings, and most infos, that an answer shows.
 const ANNOTATIONS_MAX: usize = 10;
+
+/// Size at which a piece of a long answer is handed over; an answer that stays below is sent whole.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What the `stats` parameter asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,26 +22,167 @@ pub enum StatsDetail {
     All,
 }
 
-/// The whole body of a successful query.
-pub fn query_body(outcome: &QueryOutcome, stats: StatsDetail) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
-    out.extend_from_slice(br#"{"status":"success","data":{"resultType":""#);
-    let kind = match &outcome.value {
-        Value::Scalar(_) => "scalar",
-        Value::String { .. } => "string",
-        Value::Vector(_) => "vector",
-        Value::Matrix(_) => "matrix",
-    };
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(br#"","result":"#);
-    write_value(&mut out, &outcome.value);
-    if stats != StatsDetail::None {
-        out.extend_from_slice(br#","stats":"#);
-        write_stats(&mut out, &outcome.stats, stats);
+/// The answer of a successful query. A long one is written while it is sent, a piece at a time: neither a second copy of it
+/// in memory, nor a thread that is busy with it for long.
+pub fn query_answer(outcome: QueryOutcome, stats: StatsDetail) -> Body {
+    let mut pieces = Pieces::new(outcome, stats);
+    let first = pieces.next().expect("an answer has a beginning");
+    if pieces.next == Next::Nothing {
+        return Body::from(first);
     }
+    let pieces = std::iter::once(first).chain(pieces);
+    Body::from_stream(futures::stream::iter(pieces.map(Ok::<_, Infallible>)))
+}
+
+/// An answer in pieces of about [`PIECE_BYTES`].
+struct Pieces {
+    outcome: QueryOutcome,
+    stats: StatsDetail,
+    next: Next,
+}
+
+/// What of the answer comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Beginning,
+    /// An element of a vector.
+    Element(usize),
+    /// A sample of a series of a matrix.
+    Sample(usize, usize),
+    End,
+    Nothing,
+}
+
+impl Pieces {
+    fn new(outcome: QueryOutcome, stats: StatsDetail) -> Self {
+        Self { outcome, stats, next: Next::Beginning }
+    }
+
+    /// Writes the next part and says which one follows.
+    fn write(&self, out: &mut Vec<u8>) -> Next {
+        match (self.next, &self.outcome.value) {
+            (Next::Beginning, value) => write_beginning(out, value),
+            (Next::Element(at), Value::Vector(elements)) => match elements.get(at) {
+                Some(element) => {
+                    separate(out, at);
+                    write_element(out, element);
+                    Next::Element(at + 1)
+                }
+                None => Next::End,
+            },
+            (Next::Sample(at, sample), Value::Matrix(series)) => match series.get(at) {
+                Some(series) => write_samples(out, series, at, sample),
+                None => Next::End,
+            },
+            _ => {
+                self.write_end(out);
+                Next::Nothing
+            }
+        }
+    }
+
+    fn write_end(&self, out: &mut Vec<u8>) {
+        if matches!(self.outcome.value, Value::Vector(_) | Value::Matrix(_)) {
+            out.push(b']');
+        }
+        if self.stats != StatsDetail::None {
+            out.extend_from_slice(br#","stats":"#);
+            write_stats(out, &self.outcome.stats, self.stats);
+        }
+        out.push(b'}');
+        write_annotations(out, "warnings", "warning", &self.outcome.warnings);
+        write_annotations(out, "infos", "info", &self.outcome.infos);
+        out.push(b'}');
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        while self.next != Next::Nothing && out.len() < PIECE_BYTES {
+            self.next = self.write(&mut out);
+        }
+        (!out.is_empty()).then_some(out)
+    }
+}
+
+/// Everything before the first element, or all of a value that has none.
+fn write_beginning(out: &mut Vec<u8>, value: &Value) -> Next {
+    let (kind, next) = match value {
+        Value::Scalar(_) => ("scalar", Next::End),
+        Value::String { .. } => ("string", Next::End),
+        Value::Vector(_) => ("vector", Next::Element(0)),
+        Value::Matrix(_) => ("matrix", Next::Sample(0, 0)),
+    };
+    write!(out, r#"{{"status":"success","data":{{"resultType":"{kind}","result":"#).expect("a Vec takes every write");
+    match value {
+        Value::Scalar(sample) => write_sample(out, sample),
+        Value::String { ts, text } => {
+            out.push(b'[');
+            write_timestamp(out, *ts);
+            out.push(b',');
+            write_string(out, text);
+            out.push(b']');
+        }
+        Value::Vector(_) | Value::Matrix(_) => out.push(b'['),
+    }
+    next
+}
+
+fn write_element(out: &mut Vec<u8>, element: &VectorElement) {
+    out.extend_from_slice(br#"{"metric":"#);
+    write_labels(out, &element.labels);
+    out.extend_from_slice(br#","value":"#);
+    write_sample(out, &element.sample);
     out.push(b'}');
-    write_annotations(&mut out, "warnings", "warning", &outcome.warnings);
-    write_annotations(&mut out, "infos", "info", &outcome.infos);
+}
+
+/// Writes the samples from `from` on, as many as a piece takes.
+fn write_samples(out: &mut Vec<u8>, series: &Series, at: usize, from: usize) -> Next {
+    if from == 0 {
+        separate(out, at);
+        out.extend_from_slice(br#"{"metric":"#);
+        write_labels(out, &series.labels);
+        out.extend_from_slice(br#","values":["#);
+    }
+    for (i, sample) in series.samples.iter().enumerate().skip(from) {
+        separate(out, i);
+        write_sample(out, sample);
+        // Never before the first one, because that is how the beginning of a series is told from its middle.
+        if out.len() >= PIECE_BYTES && i + 1 < series.samples.len() {
+            return Next::Sample(at, i + 1);
+        }
+    }
+    out.extend_from_slice(b"]}");
+    Next::Sample(at + 1, 0)
+}
+
+fn separate(out: &mut Vec<u8>, at: usize) {
+    if at > 0 {
+        out.push(b',');
+    }
+}
+
+/// The body of `query_exemplars`: exemplars by series.
+pub fn exemplars_body(found: &[(LabelSet, Vec<Exemplar>)]) -> Vec<u8> {
+    let mut out = br#"{"status":"success","data":"#.to_vec();
+    write_list(&mut out, found, |out, (series, exemplars)| {
+        out.extend_from_slice(br#"{"seriesLabels":"#);
+        write_labels(out, series);
+        out.extend_from_slice(br#","exemplars":"#);
+        write_list(out, exemplars, |out, exemplar| {
+            out.extend_from_slice(br#"{"labels":"#);
+            write_labels(out, &exemplar.labels);
+            out.extend_from_slice(br#","value":""#);
+            number::push_json(out, exemplar.value);
+            out.extend_from_slice(br#"","timestamp":"#);
+            write_timestamp(out, exemplar.ts);
+            out.push(b'}');
+        });
+        out.push(b'}');
+    });
     out.push(b'}');
     out
 }
@@ -50,39 +196,10 @@ pub fn data_body(data: &impl serde::Serialize, warnings: &[String]) -> Vec<u8> {
     out
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Scalar(sample) => write_sample(out, sample),
-        Value::String { ts, text } => {
-            out.push(b'[');
-            write_timestamp(out, *ts);
-            out.push(b',');
-            write_string(out, text);
-            out.push(b']');
-        }
-        Value::Vector(elements) => write_list(out, elements, |out, VectorElement { labels, sample }| {
-            out.extend_from_slice(br#"{"metric":"#);
-            write_labels(out, labels);
-            out.extend_from_slice(br#","value":"#);
-            write_sample(out, sample);
-            out.push(b'}');
-        }),
-        Value::Matrix(series) => write_list(out, series, |out, Series { labels, samples }| {
-            out.extend_from_slice(br#"{"metric":"#);
-            write_labels(out, labels);
-            out.extend_from_slice(br#","values":"#);
-            write_list(out, samples, write_sample);
-            out.push(b'}');
-        }),
-    }
-}
-
 fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
     out.push(b'[');
     for (i, item) in items.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
+        separate(out, i);
         write(out, item);
     }
     out.push(b']');
@@ -91,9 +208,7 @@ fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<
 fn write_labels(out: &mut Vec<u8>, labels: &LabelSet) {
     out.push(b'{');
     for (i, label) in labels.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
+        separate(out, i);
         write_string(out, label.name);
         out.push(b':');
         write_string(out, label.value);
@@ -105,16 +220,21 @@ fn write_sample(out: &mut Vec<u8>, sample: &Sample) {
     out.push(b'[');
     write_timestamp(out, sample.ts);
     out.extend_from_slice(b",\"");
-    out.extend_from_slice(number::format_json(sample.value).as_bytes());
+    number::push_json(out, sample.value);
     out.extend_from_slice(b"\"]");
 }
 
 /// Seconds, with three decimals where there is a fraction.
-pub fn write_timestamp(out: &mut Vec<u8>, ts: TimestampMs) {
+fn write_timestamp(out: &mut Vec<u8>, ts: TimestampMs) {
+    if ts < 0 {
+        out.push(b'-');
+    }
     let (seconds, ms) = (ts.unsigned_abs() / 1000, ts.unsigned_abs() % 1000);
-    let sign = if ts < 0 { "-" } else { "" };
-    let written = if ms == 0 { write!(out, "{sign}{seconds}") } else { write!(out, "{sign}{seconds}.{ms:03}") };
-    written.expect("a Vec takes every write");
+    number::push_u64(out, seconds);
+    if ms > 0 {
+        out.push(b'.');
+        out.extend([ms / 100, ms / 10 % 10, ms % 10].map(|digit| b'0' + digit as u8));
+    }
 }
 
 fn write_string(out: &mut Vec<u8>, text: &str) {
@@ -172,7 +292,7 @@ mod tests {
     }
 
     fn body(outcome: &QueryOutcome) -> String {
-        String::from_utf8(query_body(outcome, StatsDetail::None)).unwrap()
+        String::from_utf8(Pieces::new(outcome.clone(), StatsDetail::None).collect::<Vec<_>>().concat()).unwrap()
     }
 
     #[test]
@@ -209,5 +329,47 @@ mod tests {
         let mut many = outcome(Value::Vector(vec![]));
         many.warnings = (0..12).map(|i| format!("w{i}")).collect();
         assert!(body(&many).ends_with(r#""w9","2 more warning annotations omitted"]}"#), "{}", body(&many));
+    }
+
+    #[test]
+    fn a_long_answer_comes_in_pieces() {
+        let samples: Vec<_> = (0..20_000).map(|i| Sample { ts: i * 500, value: i as f64 / 4.0 }).collect();
+        let series = |job: &str| Series { labels: LabelSet::from_pairs([("job", job)]), samples: samples.clone() };
+        let long = outcome(Value::Matrix(vec![series("a"), series("b")]));
+        let pieces: Vec<_> = Pieces::new(long.clone(), StatsDetail::None).collect();
+        assert!(pieces.len() > 10 && pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));
+        let whole: serde_json::Value = serde_json::from_str(&body(&long)).unwrap();
+        let result = whole["data"]["result"].as_array().unwrap();
+        assert_eq!(result.len(), 2);
+        for series in result {
+            let values = series["values"].as_array().unwrap();
+            assert_eq!(values.len(), samples.len());
+            assert_eq!(values[19_999], serde_json::json!([9999.5, "4999.75"]));
+        }
+    }
+
+    #[test]
+    fn labels_may_be_longer_than_a_piece() {
+        let long = "x".repeat(2 * PIECE_BYTES);
+        let samples = vec![Sample { ts: 0, value: 1.0 }; 3];
+        let series = |job: &str| Series { labels: LabelSet::from_pairs([("job", job)]), samples: samples.clone() };
+        let whole: serde_json::Value =
+            serde_json::from_str(&body(&outcome(Value::Matrix(vec![series(&long), series("b")])))).unwrap();
+        let lengths: Vec<_> = whole["data"]["result"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["values"].as_array().unwrap().len())
+            .collect();
+        assert_eq!(lengths, [3, 3]);
+    }
+
+    #[test]
+    fn exemplars_print_like_samples() {
+        let exemplar = Exemplar { labels: LabelSet::from_pairs([("trace", "x")]), value: 6.0, ts: 1_600_096_945_050 };
+        assert_eq!(
+            String::from_utf8(exemplars_body(&[(LabelSet::from_pairs([("job", "a")]), vec![exemplar])])).unwrap(),
+            r#"{"status":"success","data":[{"seriesLabels":{"job":"a"},"exemplars":[{"labels":{"trace":"x"},"value":"6","timestamp":1600096945.050}]}]}"#
+        );
     }
 }

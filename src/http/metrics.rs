@@ -1,12 +1,19 @@
 //! `/metrics`, and the counters of HTTP requests themselves.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use http_body::{Frame, SizeHint};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, exponential_buckets,
+};
 
 use crate::app::App;
 
@@ -15,6 +22,7 @@ use crate::app::App;
 pub struct HttpMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
+    size: HistogramVec,
 }
 
 impl HttpMetrics {
@@ -28,9 +36,15 @@ impl HttpMetrics {
                 .buckets(vec![0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0]),
             &["handler"],
         )?;
+        let size = HistogramVec::new(
+            HistogramOpts::new("prometheus_http_response_size_bytes", "Histogram of response size for HTTP requests.")
+                .buckets(exponential_buckets(100.0, 10.0, 8)?),
+            &["handler"],
+        )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
-        Ok(Self { requests, duration })
+        registry.register(Box::new(size.clone()))?;
+        Ok(Self { requests, duration, size })
     }
 }
 
@@ -42,7 +56,50 @@ pub async fn count(State(app): State<Arc<App>>, path: Option<MatchedPath>, reque
     let elapsed = app.clock.monotonic().saturating_sub(started);
     app.http_metrics.duration.with_label_values(&[&handler]).observe(elapsed.as_secs_f64());
     app.http_metrics.requests.with_label_values(&[handler.as_str(), response.status().as_str()]).inc();
-    response
+    let sent = Sent { size: app.http_metrics.size.with_label_values(&[&handler]), bytes: 0 };
+    response.map(|body| Body::new(Measured { body, sent }))
+}
+
+/// A body whose size is counted as it is sent, before compression.
+struct Measured {
+    body: Body,
+    sent: Sent,
+}
+
+/// Observed when the body is dropped: sent whole, or given up.
+struct Sent {
+    size: Histogram,
+    bytes: usize,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.size.observe(self.bytes as f64);
+    }
+}
+
+impl http_body::Body for Measured {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.sent.bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The node's own metrics in the text format 0.0.4.

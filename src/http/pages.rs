@@ -26,14 +26,19 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 /// `/query`, `/targets`, `/status`: one page, the script shows what the path names.
 pub async fn page(State(app): State<Arc<App>>) -> Html<String> {
     let title = escape(&app.flags.web_page_title);
-    let base = escape(&format!("{}/", app.flags.web_route_prefix));
+    let base = escape(&format!("{}/", app.flags.web_external_prefix));
     Html(INDEX.replace("BASE_HREF", &base).replace("PAGE_TITLE", &title))
 }
 
 /// `/` and `/graph`, with the query kept so that old links work.
 pub async fn to_query_page(State(app): State<Arc<App>>, uri: http::Uri) -> Redirect {
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Redirect::to(&format!("{}/query{query}", app.flags.web_route_prefix))
+    Redirect::to(&format!("{}/query{query}", app.flags.web_external_prefix))
+}
+
+/// `/` where all routes have a prefix.
+pub async fn to_prefix(State(app): State<Arc<App>>) -> Redirect {
+    Redirect::to(&format!("{}/", app.flags.web_route_prefix))
 }
 
 pub async fn asset(Path(name): Path<String>) -> Response {

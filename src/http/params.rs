@@ -1,13 +1,15 @@
 //! Parameters of an API call: the form body of a POST and the URL's query together, as Go's `Request.Form` merges them.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
 use chrono::DateTime;
 use http::{Method, header};
-use http_body_util::{BodyExt, Limited};
 use pharos_model::{Matcher, TimeRange, TimestampMs, duration, number};
-use pharos_promql::ParserOptions;
+use pharos_promql::{ParseErrors, ParserOptions};
 
 use super::error::ApiError;
+use crate::app::App;
 
 /// Largest form body. Go's default is the same.
 const FORM_BYTES_MAX: usize = 10 << 20;
@@ -19,19 +21,16 @@ const GO_MAX_TIME: &str = "292277025-08-18T07:12:54.999999999Z";
 #[derive(Clone, Debug, Default)]
 pub struct Params(Vec<(String, String)>);
 
-impl<S: Send + Sync> FromRequest<S> for Params {
+impl FromRequest<Arc<App>> for Params {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let mut pairs = Vec::new();
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if parts.method != Method::GET && content_type.starts_with("application/x-www-form-urlencoded") {
-            let collected = Limited::new(body, FORM_BYTES_MAX).collect().await;
-            let bytes = collected
-                .map_err(|error| ApiError::bad_data(format!("error parsing form values: {error}")))?
-                .to_bytes();
-            pairs.extend(form_urlencoded::parse(&bytes).into_owned());
+            let form = app.bodies.read(body, FORM_BYTES_MAX).await?;
+            pairs.extend(form_urlencoded::parse(&form.bytes).into_owned());
         }
         pairs.extend(form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned());
         Ok(Self(pairs))
@@ -48,33 +47,21 @@ impl Params {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn time(&self, name: &str) -> Result<Option<TimestampMs>, ApiError> {
-        self.get(name)
-            .map(|text| {
-                parse_time(text).ok_or_else(|| {
-                    let quoted = pharos_model::labels::quote(text);
-                    ApiError::invalid_parameter(name, format!("cannot parse {quoted} to a valid timestamp"))
-                })
-            })
-            .transpose()
-    }
-
+    /// A time that may be left out, worded as Prometheus words such parameters.
     pub fn time_or(&self, name: &str, default: TimestampMs) -> Result<TimestampMs, ApiError> {
-        Ok(self.time(name)?.unwrap_or(default))
+        let Some(text) = self.get(name) else { return Ok(default) };
+        parse_time(text)
+            .map_err(|reason| ApiError::invalid_parameter(name, format!("invalid time value for '{name}': {reason}")))
     }
 
     /// A time that must be there; absent reads as the empty text does.
     pub fn required_time(&self, name: &str) -> Result<TimestampMs, ApiError> {
-        self.time(name)?.ok_or_else(|| ApiError::invalid_parameter(name, "cannot parse \"\" to a valid timestamp"))
+        parse_time(self.get(name).unwrap_or_default()).map_err(|reason| ApiError::invalid_parameter(name, reason))
     }
 
-    /// `start` and `end`, each open where absent.
+    /// `start` and `end`, each open where absent. An end before the start is a range without samples.
     pub fn range(&self) -> Result<TimeRange, ApiError> {
-        let range = TimeRange::new(self.time_or("start", TimestampMs::MIN)?, self.time_or("end", TimestampMs::MAX)?);
-        if range.is_empty() {
-            return Err(ApiError::invalid_parameter("end", "end timestamp must not be before start time"));
-        }
-        Ok(range)
+        Ok(TimeRange::new(self.time_or("start", TimestampMs::MIN)?, self.time_or("end", TimestampMs::MAX)?))
     }
 
     pub fn duration_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
@@ -96,29 +83,40 @@ impl Params {
         }
     }
 
+    /// A limit of the metadata endpoints: negative and absent mean no limit, zero is one.
+    pub fn count(&self, name: &str) -> Result<Option<usize>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let count: i64 = text.parse().map_err(|_| ApiError::bad_data(format!("{name} must be a number")))?;
+        Ok(usize::try_from(count).ok())
+    }
+
     /// Every `match[]` selector.
-    pub fn matcher_sets(&self, options: &ParserOptions) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        self.all("match[]")
-            .map(|selector| {
-                pharos_promql::parse_metric_selector(selector, options)
-                    .map_err(|error| ApiError::invalid_parameter("match[]", error))
-            })
-            .collect()
+    pub fn matcher_sets(&self, options: &ParserOptions) -> Result<Vec<Vec<Matcher>>, ParseErrors> {
+        self.all("match[]").map(|selector| pharos_promql::parse_metric_selector(selector, options)).collect()
+    }
+
+    /// Every `match[]` selector, none of which may let every series through.
+    pub fn selective_matcher_sets(&self, options: &ParserOptions) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        let sets = self.matcher_sets(options).map_err(|error| ApiError::invalid_parameter("match[]", error))?;
+        if sets.iter().any(|matchers| matchers.iter().all(Matcher::matches_empty)) {
+            let reason = "match[] must contain at least one non-empty matcher";
+            return Err(ApiError::invalid_parameter("match[]", reason));
+        }
+        Ok(sets)
     }
 }
 
 /// Unix seconds with a fraction, RFC 3339, or the texts of Go's extreme times. Milliseconds, saturated at the ends.
-fn parse_time(text: &str) -> Option<TimestampMs> {
-    if let Some(seconds) = number::parse_float(text) {
-        return seconds.is_finite().then(|| (seconds * 1000.0).round() as TimestampMs);
+fn parse_time(text: &str) -> Result<TimestampMs, String> {
+    match (number::parse_float(text), text) {
+        (Some(seconds), _) if seconds.is_finite() => return Ok((seconds * 1000.0).round() as TimestampMs),
+        (None, GO_MIN_TIME) => return Ok(TimestampMs::MIN),
+        (None, GO_MAX_TIME) => return Ok(TimestampMs::MAX),
+        _ => {}
     }
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.timestamp_millis());
-    }
-    match text {
-        GO_MIN_TIME => Some(TimestampMs::MIN),
-        GO_MAX_TIME => Some(TimestampMs::MAX),
-        _ => None,
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => Ok(time.timestamp_millis()),
+        Err(_) => Err(format!("cannot parse {} to a valid timestamp", pharos_model::labels::quote(text))),
     }
 }
 
@@ -149,11 +147,24 @@ mod tests {
             ("1.8e12", 1_800_000_000_000_000),
             (GO_MIN_TIME, TimestampMs::MIN),
         ] {
-            assert_eq!(parse_time(text), Some(ms), "{text}");
+            assert_eq!(parse_time(text), Ok(ms), "{text}");
         }
         for bad in ["", "foo", "30s", "NaN", "2015-07-01"] {
-            assert_eq!(parse_time(bad), None, "{bad}");
+            assert_eq!(parse_time(bad), Err(format!("cannot parse \"{bad}\" to a valid timestamp")));
         }
+    }
+
+    fn params(query: &str) -> Params {
+        Params(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    #[test]
+    fn limits_of_metadata_may_be_zero_or_negative() {
+        assert_eq!(params("limit=0").count("limit").unwrap(), Some(0));
+        assert_eq!(params("limit=-1").count("limit").unwrap(), None);
+        assert_eq!(params("").count("limit").unwrap(), None);
+        let error = params("limit_per_metric=x").count("limit_per_metric").unwrap_err();
+        assert_eq!(error.message, "limit_per_metric must be a number");
     }
 
     #[test]

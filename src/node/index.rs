@@ -1,12 +1,17 @@
 //! What the indexes know, merged over partitions: label names, label values, series, exemplars, head statistics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use pharos_model::{Exemplar, LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
 use pharos_storage::index::stats::{IndexStats, NamedCount};
-use pharos_storage::select::{ReadError, SelectRequest};
+use pharos_storage::select::{PartitionReader, ReadError, SelectRequest};
 
 use super::Node;
+
+/// Partitions that one request reads at the same time.
+const READS_MAX: usize = 8;
 
 /// What a tenant's heads are made of.
 #[derive(Clone, Debug, Default)]
@@ -18,51 +23,62 @@ pub struct HeadStats {
     pub max_ts: Option<TimestampMs>,
 }
 
+/// What is asked of the indexes of all partitions.
+#[derive(Clone, Debug)]
+pub struct IndexRequest {
+    pub tenant: TenantId,
+    /// Series count that satisfy one of these; all series where there is none.
+    pub matcher_sets: Vec<Vec<Matcher>>,
+    pub range: TimeRange,
+    /// Most entries of the answer; the first ones in order, but for series any.
+    pub limit: usize,
+}
+
+impl IndexRequest {
+    fn selects(&self) -> Vec<SelectRequest> {
+        let select =
+            |matchers| SelectRequest { tenant: self.tenant.clone(), matchers, range: self.range, newest_only: false };
+        if self.matcher_sets.is_empty() {
+            vec![select(Vec::new())]
+        } else {
+            self.matcher_sets.iter().cloned().map(select).collect()
+        }
+    }
+}
+
 impl Node {
-    /// Sorted names of the labels of series that match any of the sets; of all series when there is none.
-    pub async fn label_names(
-        &self,
-        tenant: &TenantId,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-    ) -> Result<Vec<String>, ReadError> {
-        let mut names = BTreeSet::new();
-        for request in requests(tenant, matcher_sets, range) {
-            for reader in &self.readers {
-                names.extend(reader.label_names(&request).await?);
-            }
-        }
-        Ok(names.into_iter().collect())
+    /// Sorted names of the labels that the series have.
+    pub async fn label_names(&self, asked: &IndexRequest) -> Result<Vec<String>, ReadError> {
+        self.merged(asked, |reader, request| async move { reader.label_names(&request).await }).await
     }
 
-    /// Sorted values of a label among series that match any of the sets.
-    pub async fn label_values(
-        &self,
-        tenant: &TenantId,
-        name: &str,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-    ) -> Result<Vec<String>, ReadError> {
-        let mut values = BTreeSet::new();
-        for request in requests(tenant, matcher_sets, range) {
-            for reader in &self.readers {
-                values.extend(reader.label_values(name, &request).await?);
-            }
-        }
-        Ok(values.into_iter().collect())
+    /// Sorted values that a label has among the series.
+    pub async fn label_values(&self, name: &str, asked: &IndexRequest) -> Result<Vec<String>, ReadError> {
+        self.merged(asked, |reader, request| async move { reader.label_values(name, &request).await }).await
     }
 
-    /// Sorted label sets of the series that match any of the sets.
-    pub async fn series(
+    /// Sorted label sets of the series.
+    pub async fn series(&self, asked: &IndexRequest) -> Result<Vec<LabelSet>, ReadError> {
+        let limit = asked.limit;
+        self.merged(asked, |reader, request| async move { reader.series(&request, limit).await }).await
+    }
+
+    /// Reads each set from each partition, some at a time, and keeps the smallest of what is found.
+    async fn merged<T: Ord, F: Future<Output = Result<Vec<T>, ReadError>>>(
         &self,
-        tenant: &TenantId,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-    ) -> Result<Vec<LabelSet>, ReadError> {
+        asked: &IndexRequest,
+        read: impl Fn(Arc<PartitionReader>, SelectRequest) -> F,
+    ) -> Result<Vec<T>, ReadError> {
+        let mut reads = Vec::new();
+        for request in asked.selects() {
+            reads.extend(self.readers.iter().map(|reader| read(reader.clone(), request.clone())));
+        }
+        let mut answers = stream::iter(reads).buffer_unordered(READS_MAX);
         let mut found = BTreeSet::new();
-        for request in requests(tenant, matcher_sets, range) {
-            for reader in &self.readers {
-                found.extend(reader.series(&request, usize::MAX).await?);
+        while let Some(some) = answers.try_next().await? {
+            found.extend(some);
+            while found.len() > asked.limit {
+                found.pop_last();
             }
         }
         Ok(found.into_iter().collect())
@@ -115,15 +131,6 @@ impl Node {
             list.truncate(limit);
         }
         merged
-    }
-}
-
-fn requests(tenant: &TenantId, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> Vec<SelectRequest> {
-    let request = |matchers| SelectRequest { tenant: tenant.clone(), matchers, range };
-    if matcher_sets.is_empty() {
-        vec![request(Vec::new())]
-    } else {
-        matcher_sets.iter().cloned().map(request).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pharos_cluster::{CheckpointError, FinishCheckpoint, StateMachine};
-use pharos_storage::partition::Partition;
+use pharos_storage::partition::{self, Partition};
 
 /// Hands committed commands to the store.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ impl StateMachine for Machine {
     }
 }
 
-fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> CheckpointError {
-    CheckpointError::Store(Box::new(error))
+fn store_error(error: partition::CheckpointError) -> CheckpointError {
+    match error {
+        partition::CheckpointError::Sync(_) => CheckpointError::Lost(Box::new(error)),
+        _ => CheckpointError::Store(Box::new(error)),
+    }
 }

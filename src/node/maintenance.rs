@@ -14,14 +14,13 @@ use pharos_storage::datafile::FileCache;
 use pharos_storage::head::SealRule;
 use pharos_storage::manifest::{Owner, PointerError};
 use pharos_storage::metrics::StorageMetrics;
-use pharos_storage::retention::RetentionRule;
 use pharos_storage::seal::{HeadLog, LogError, Sealer};
 use pharos_storage::select::PartitionReader;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Router;
+use super::{Retention, Router};
 
 /// Looks for slices to seal come this many times in the width of a slice, within the bounds below.
 const SEAL_LOOKS_PER_SLICE: u32 = 60;
@@ -41,7 +40,7 @@ pub struct Maintenance {
     pub clock: Arc<dyn Clock>,
     pub cluster: Arc<cluster::Node>,
     pub slice: Duration,
-    pub retention: RetentionRule,
+    pub retention: Retention,
     pub idle: Mutex<Idle>,
 }
 
@@ -137,7 +136,7 @@ impl Maintenance {
                 out_of_order_window_ms: self.router.out_of_order_window_ms(),
                 ..SealRule::default()
             },
-            retention: self.retention,
+            retention: self.retention.rule(),
         };
         let tenants = match tenants(reader).await {
             Ok(tenants) => tenants,
@@ -148,7 +147,7 @@ impl Maintenance {
         for tenant in tenants {
             let max_ts = reader.partition().extent(&tenant).and_then(|extent| extent.max_ts);
             let quiet = self.idle.lock().unchanged_for((partition, tenant.clone()), max_ts, self.clock.monotonic());
-            sealer.rule.idle = quiet.as_millis() as i64 >= sealer.rule.patience_ms();
+            sealer.rule.idle = quiet.as_millis() as i64 >= sealer.rule.idle_patience_ms();
             if let Err(error) = sealer.run(&tenant, owner, self.clock.now_ms()).await {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, %tenant, %partition, "sealing failed, it will be tried again");

@@ -4,6 +4,7 @@ mod index;
 mod machine;
 mod maintenance;
 mod pointers;
+mod retention;
 mod router;
 mod snapshot;
 
@@ -18,24 +19,24 @@ use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics as ClusterMetrics;
 use pharos_cluster::node::{self as cluster, DirError, FreshIds, NodeDir, NodeError, NodeOptions, OpenPartition};
 use pharos_cluster::proposer::ProposerOptions;
-use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange, duration};
+use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange};
 use pharos_query::source::{Local, SeriesSource};
 use pharos_storage::datafile::{FILE_CACHE_BYTES_MAX, FileCache};
+use pharos_storage::deletion::{DeleteError, Deletion};
 use pharos_storage::fs::OsFileSystem;
-use pharos_storage::manifest::{Catalog, CommitError, Edit, Owner};
+use pharos_storage::manifest::{Catalog, Owner};
 use pharos_storage::metrics::StorageMetrics;
-use pharos_storage::object::{Bucket, ObjectMetrics, UrlError};
+use pharos_storage::object::{Bucket, ClaimError, ObjectMetrics, UrlError};
 use pharos_storage::partition::{self, Partition, PartitionOptions};
-use pharos_storage::record;
-use pharos_storage::retention::RetentionRule;
-use pharos_storage::seal::{HeadLog, LogError};
 use pharos_storage::select::PartitionReader;
 use prometheus::Registry;
 
 use crate::flags::ServerFlags;
+pub use index::IndexRequest;
 use machine::Machine;
 use maintenance::{Maintenance, Proposers, Tasks};
 use pointers::MetaPointers;
+pub use retention::Retention;
 pub use router::Router;
 
 /// Folders below the storage path.
@@ -49,8 +50,6 @@ const LEADER_WAIT_MAX: Duration = Duration::from_secs(30);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Objects that a manifest no longer names are deleted after this long; a query that began before may still read them.
 const RETIRED_GRACE: Duration = Duration::from_secs(15 * 60);
-/// How long samples are kept where neither flag nor size says otherwise.
-const RETENTION_DEFAULT: Duration = Duration::from_secs(15 * 24 * 3600);
 
 /// Why the node's stores could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -61,21 +60,14 @@ pub enum OpenError {
     Node(#[from] NodeError),
     #[error(transparent)]
     ObjectStore(#[from] UrlError),
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     #[error("storage path {path}")]
     Path { path: String, source: std::io::Error },
     #[error("random numbers: {0}")]
     Entropy(getrandom::Error),
     #[error("metrics")]
     Metrics(#[from] prometheus::Error),
-}
-
-/// Why series were not deleted, or not everywhere. Trying again is safe.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    #[error(transparent)]
-    Head(#[from] LogError),
-    #[error(transparent)]
-    Files(#[from] CommitError),
 }
 
 /// A running node.
@@ -88,20 +80,26 @@ pub struct Node {
     source: Arc<dyn SeriesSource>,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
-    retention: RetentionRule,
+    retention: Retention,
     slice: Duration,
     snapshots: snapshot::Folder,
 }
 
 impl Node {
     /// Opens the storage path, or begins one. When this returns, everything that was ever acknowledged can be queried.
-    pub async fn open(flags: &ServerFlags, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Arc<Self>, OpenError> {
+    pub async fn open(
+        flags: &ServerFlags,
+        retention: Retention,
+        clock: Arc<dyn Clock>,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, OpenError> {
         let (cluster, stores) = open_groups(flags, clock.clone(), registry).await?;
         let cluster = Arc::new(cluster);
         let object_metrics = ObjectMetrics::register(registry)?;
         let storage_metrics = StorageMetrics::register(registry)?;
         let bucket =
             Bucket::open(&object_store_url(flags)?, std::env::vars(), Arc::new(OsFileSystem), object_metrics.clone())?;
+        bucket.claim(&cluster.cluster().id).await?;
         let cache = Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, storage_metrics.clone()));
         let pointers = Arc::new(MetaPointers(cluster.meta().clone()));
         let readers: Vec<_> = (0..)
@@ -117,7 +115,6 @@ impl Node {
             (0..cluster.cluster().partitions).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
         let log = Arc::new(Proposers(proposers.clone()));
         let router = Arc::new(Router::new(proposers, stores, clock.clone(), flags.series_limit));
-        let retention = retention(flags);
         let tasks = Tasks::start(Maintenance {
             readers: readers.clone(),
             cache,
@@ -127,7 +124,7 @@ impl Node {
             clock: clock.clone(),
             cluster: cluster.clone(),
             slice: flags.seal_interval,
-            retention,
+            retention: retention.clone(),
             idle: Mutex::default(),
         });
         let snapshots = snapshot::Folder::new(flags.storage_path.join(SNAPSHOTS_DIR), object_metrics);
@@ -154,11 +151,8 @@ impl Node {
         self.cluster.recovery().quarantined.len()
     }
 
-    /// How long and how much is kept, as Prometheus words it.
-    pub fn retention_text(&self) -> String {
-        let time = self.retention.time_ms.map(duration::format_ms);
-        let size = self.retention.bytes.map(|bytes| format!("{bytes}B"));
-        time.into_iter().chain(size).collect::<Vec<_>>().join(" or ")
+    pub fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     fn owner(&self, partition: PartitionId) -> Owner {
@@ -173,14 +167,9 @@ impl Node {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<(), DeleteError> {
-        for reader in &self.readers {
-            let catalog = reader.catalog();
-            let partition = catalog.partition();
-            self.log.propose(partition, record::delete_series(tenant, matchers, range)).await?;
-            if !catalog.current(tenant).await?.files.is_empty() {
-                let edit = Edit::Delete { matchers: matchers.to_vec(), range };
-                catalog.commit(tenant, &edit, self.owner(partition), self.clock.now_ms()).await?;
-            }
+        let deletion = Deletion { tenant, matchers, range };
+        for catalog in self.readers.iter().map(|reader| reader.catalog()) {
+            deletion.run(catalog, &*self.log, self.owner(catalog.partition()), self.clock.now_ms()).await?;
         }
         Ok(())
     }
@@ -234,15 +223,6 @@ fn object_store_url(flags: &ServerFlags) -> Result<String, OpenError> {
     let absolute =
         std::path::absolute(&path).map_err(|source| OpenError::Path { path: path.display().to_string(), source })?;
     Ok(format!("file://{}", absolute.display()))
-}
-
-/// Time and size as the flags say; the default time when they say neither.
-fn retention(flags: &ServerFlags) -> RetentionRule {
-    let time = match (flags.retention_time, flags.retention_bytes) {
-        (None, None) => Some(RETENTION_DEFAULT),
-        (time, _) => time,
-    };
-    RetentionRule { time_ms: time.map(|time| time.as_millis() as i64), bytes: flags.retention_bytes }
 }
 
 /// The stores that were opened, by partition: the groups know them as state machines only.

@@ -1,4 +1,7 @@
-//! From a batch of samples to one append record for each partition, and back from the answers to one outcome.
+//! Sends a batch of samples to the partitions they belong to, and joins the answers to one outcome.
+
+mod admission;
+mod split;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,16 +10,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use pharos_cluster::proposer::{ProposeError, Proposer};
 use pharos_ingest::sink::{AppendError, AppendOutcome, Place, Refusal, SampleBatch, SeriesHandle, Sink};
-use pharos_model::{Clock, PartitionId, partition};
+use pharos_model::{Clock, PartitionId};
 use pharos_storage::partition::Partition;
-use pharos_storage::record::{self, AppendAnswer, AppendLimits, AppendRecordBuilder, SeriesRef};
+use pharos_storage::record::{self, AppendAnswer, AppendLimits, SeriesRef};
+
+use admission::Admission;
+use split::{Part, PartitionParts, Places, split};
 
 /// Samples may be this far ahead of the node's clock, as in Prometheus.
 const FUTURE_TOLERANCE: Duration = Duration::from_secs(600);
 /// How long a sender should wait after the node had to turn it away.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Larger batches are split away from the async threads: these take less than half a millisecond.
+const SPLIT_INLINE_MAX: usize = 2_000;
+const SPLIT_INLINE_LABEL_BYTES_MAX: usize = 256 << 10;
+/// Tenants that a node takes samples of: each has a head in some partitions for as long as the node has its data.
+const TENANTS_MAX: usize = 10_000;
+/// Parts of one batch that wait for one partition at a time: one is written while the next waits.
+const PARTS_OUTSTANDING_MAX: usize = 2;
 
 /// Sends samples to the partitions they belong to.
 #[derive(Debug)]
@@ -26,14 +40,7 @@ pub struct Router {
     clock: Arc<dyn Clock>,
     out_of_order_window_ms: AtomicI64,
     series_max: u32,
-}
-
-/// The part of a batch that goes to one partition in one record, with the places its samples had in the batch.
-struct Part {
-    partition: usize,
-    record: AppendRecordBuilder,
-    known: Vec<usize>,
-    fresh: Vec<usize>,
+    tenants: Admission,
 }
 
 impl Router {
@@ -44,7 +51,9 @@ impl Router {
         clock: Arc<dyn Clock>,
         series_max: Option<u32>,
     ) -> Self {
+        let known = partitions.iter().flat_map(|partition| partition.tenants());
         Self {
+            tenants: Admission::new(known, TENANTS_MAX),
             proposers,
             partitions,
             clock,
@@ -62,100 +71,83 @@ impl Router {
         self.out_of_order_window_ms.load(Ordering::Relaxed)
     }
 
-    fn limits(&self) -> AppendLimits {
+    /// What the samples of a batch are judged by.
+    fn limits_of(&self, batch: &SampleBatch) -> AppendLimits {
         AppendLimits {
-            out_of_order_window_ms: self.out_of_order_window_ms(),
+            out_of_order_window_ms: if batch.refuse_late { 0 } else { self.out_of_order_window_ms() },
             newest_allowed_ms: self.clock.now_ms() + FUTURE_TOLERANCE.as_millis() as i64,
             series_max: self.series_max,
         }
     }
 
-    fn split(&self, batch: &SampleBatch) -> Vec<Part> {
-        let mut parts = Parts::new(batch, self.limits(), self.proposers.len());
-        for (place, sample) in batch.known.iter().enumerate() {
-            let (partition, series) = open_handle(sample.series);
-            let part = parts.open(partition);
-            part.record.push_known(series, sample.ts, sample.value);
-            part.known.push(place);
+    async fn split(&self, batch: SampleBatch) -> Result<Vec<PartitionParts>, AppendError> {
+        let (limits, partitions) = (self.limits_of(&batch), self.proposers.len() as u16);
+        if is_small(&batch) {
+            return Ok(split(&batch, limits, partitions));
         }
-        let count = self.proposers.len() as u16;
-        let partition_of = |labels| usize::from(partition::of_series(&batch.tenant, labels, count).0);
-        for (place, fresh) in batch.fresh.iter().enumerate() {
-            let part = parts.open(partition_of(&fresh.labels));
-            part.record.push_fresh(&fresh.labels, fresh.sample.ts, fresh.sample.value);
-            part.fresh.push(place);
-        }
-        for exemplar in &batch.exemplars {
-            parts.open(partition_of(&exemplar.series)).record.push_exemplar(&exemplar.series, &exemplar.exemplar);
-        }
-        parts.done
+        let parts = tokio::task::spawn_blocking(move || split(&batch, limits, partitions)).await;
+        parts.map_err(|panicked| unavailable(panicked.to_string()))
     }
+
+    /// Proposes the parts of one partition in their order, a few at a time: all at once, a large batch would fill the queue by
+    /// itself, and again with every retry.
+    async fn send(&self, PartitionParts { partition, parts }: PartitionParts) -> Result<Vec<Answered>, AppendError> {
+        let proposer = &self.proposers[partition];
+        let propose = |Part { command, places }| async move {
+            let answer = proposer.propose(command).await.map_err(append_error)?;
+            Ok(Answered { partition, places, answer })
+        };
+        stream::iter(parts).map(propose).buffered(PARTS_OUTSTANDING_MAX).try_collect().await
+    }
+}
+
+fn is_small(batch: &SampleBatch) -> bool {
+    let label_bytes = || batch.fresh.iter().map(|fresh| fresh.labels.as_bytes().len()).sum::<usize>();
+    batch.known.len() + batch.fresh.len() + batch.exemplars.len() <= SPLIT_INLINE_MAX
+        && label_bytes() <= SPLIT_INLINE_LABEL_BYTES_MAX
+}
+
+/// What a partition said about a part.
+struct Answered {
+    partition: usize,
+    places: Places,
+    answer: Bytes,
 }
 
 #[async_trait]
 impl Sink for Router {
+    #[tracing::instrument(
+        level = "debug",
+        skip_all,
+        fields(tenant = %batch.tenant, known = batch.known.len(), fresh = batch.fresh.len())
+    )]
     async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
         let mut outcome = AppendOutcome { handles: vec![None; batch.fresh.len()], ..AppendOutcome::default() };
-        let parts = self.split(&batch);
+        if !self.tenants.admit(&batch.tenant) {
+            return Err(AppendError::TooManyTenants { max: TENANTS_MAX });
+        }
+        let partitions = self.split(batch).await?;
         // Full chunks that find no room on disk wait in memory, so no more may come before they are written.
-        if parts.iter().any(|part| self.partitions[part.partition].writable().is_err()) {
+        if partitions.iter().any(|parts| self.partitions[parts.partition].writable().is_err()) {
             return Err(AppendError::DiskFull { retry_after: RETRY_AFTER });
         }
-        let answers = join_all(parts.into_iter().map(|part| async move {
-            let Part { partition, record, known, fresh } = part;
-            let answer = self.proposers[partition].propose(record.finish()).await;
-            (partition, known, fresh, answer)
-        }))
-        .await;
-        for (partition, known, fresh, answer) in answers {
-            let answer = answer.map_err(append_error)?;
-            if !answer.is_empty() || !fresh.is_empty() {
-                merge(&mut outcome, partition, &known, &fresh, &answer)?;
+        // All are waited for, so that what a retry brings again is there and answered as such.
+        for answered in join_all(partitions.into_iter().map(|parts| self.send(parts))).await {
+            for Answered { partition, places, answer } in answered? {
+                merge(&mut outcome, partition, &places, &answer)?;
             }
         }
         Ok(outcome)
     }
 }
 
-/// The open record of each partition, and those that are complete.
-struct Parts<'a> {
-    batch: &'a SampleBatch,
-    limits: AppendLimits,
-    /// By partition, the place of its newest part in `done`.
-    open: Vec<Option<usize>>,
-    done: Vec<Part>,
-}
-
-impl<'a> Parts<'a> {
-    fn new(batch: &'a SampleBatch, limits: AppendLimits, partitions: usize) -> Self {
-        Self { batch, limits, open: vec![None; partitions], done: Vec::new() }
+fn merge(outcome: &mut AppendOutcome, partition: usize, places: &Places, answer: &Bytes) -> Result<(), AppendError> {
+    let Places { known, fresh } = places;
+    if answer.is_empty() && fresh.is_empty() {
+        return Ok(());
     }
-
-    fn open(&mut self, partition: usize) -> &mut Part {
-        let at = match self.open[partition] {
-            Some(at) if !self.done[at].record.is_full() => at,
-            _ => {
-                let record = AppendRecordBuilder::new(self.batch.tenant.clone(), self.limits);
-                self.done.push(Part { partition, record, known: Vec::new(), fresh: Vec::new() });
-                self.done.len() - 1
-            }
-        };
-        self.open[partition] = Some(at);
-        &mut self.done[at]
-    }
-}
-
-fn merge(
-    outcome: &mut AppendOutcome,
-    partition: usize,
-    known: &[usize],
-    fresh: &[usize],
-    answer: &Bytes,
-) -> Result<(), AppendError> {
-    let answer = AppendAnswer::decode(answer).map_err(|error| AppendError::Unavailable {
-        reason: format!("partition {partition} answered an append with: {error}"),
-        retry_after: RETRY_AFTER,
-    })?;
+    let answer = AppendAnswer::decode(answer)
+        .map_err(|error| unavailable(format!("partition {partition} answered an append with: {error}")))?;
     for (&place, series) in fresh.iter().zip(&answer.fresh) {
         outcome.handles[place] = series.map(|series| handle(PartitionId(partition as u16), series));
     }
@@ -197,17 +189,14 @@ fn append_error(error: ProposeError) -> AppendError {
         }
         ProposeError::DiskFull { .. } => AppendError::DiskFull { retry_after: RETRY_AFTER },
         ProposeError::TimedOut { waited } => AppendError::Timeout(waited),
-        other => AppendError::Unavailable { reason: other.to_string(), retry_after: RETRY_AFTER },
+        ProposeError::TooLarge { .. } => AppendError::TooLarge { reason: error.to_string() },
+        other => unavailable(other.to_string()),
     }
+}
+
+fn unavailable(reason: String) -> AppendError {
+    AppendError::Unavailable { reason, retry_after: RETRY_AFTER }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_handle_carries_partition_and_reference() {
-        let handle = handle(PartitionId(23), SeriesRef(u32::MAX));
-        assert_eq!(open_handle(handle), (23, SeriesRef(u32::MAX)));
-    }
-}
+mod tests;

@@ -17,6 +17,7 @@ pub use map::Map;
 
 /// The directory operations that the store needs.
 pub trait FileSystem: fmt::Debug + Send + Sync {
+    /// Makes a directory and those above it; the names of new ones are durable when it returns.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
@@ -50,12 +51,17 @@ pub trait File: fmt::Debug + Send + Sync {
 pub(crate) fn write_atomically(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let staged = path.with_extension("tmp");
-    let file = files.open(&staged)?;
-    file.set_len(0)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync()?;
+    write_synced(files, &staged, bytes)?;
     files.rename(&staged, path)?;
     files.sync_dir(dir)
+}
+
+/// Makes `bytes` the durable content of a file; its name is durable when the directory is synced.
+pub(crate) fn write_synced(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = files.open(path)?;
+    file.set_len(0)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync()
 }
 
 /// The machine's file system.
@@ -64,7 +70,13 @@ pub struct OsFileSystem;
 
 impl FileSystem for OsFileSystem {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        let named = dir.ancestors().take_while(|folder| !folder.as_os_str().is_empty());
+        let missing: Vec<&Path> = named.take_while(|folder| !folder.exists()).collect();
+        fs::create_dir_all(dir)?;
+        missing.into_iter().rev().filter_map(Path::parent).try_for_each(|parent| {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            self.sync_dir(parent)
+        })
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -125,5 +137,22 @@ impl File for OsFile {
 
     fn map(&self, len: usize) -> io::Result<Map> {
         Map::new(&self.0, len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        for _ in 0..2 {
+            OsFileSystem.create_dir_all(&deep).unwrap();
+            assert!(deep.is_dir());
+        }
+        fs::write(dir.path().join("file"), b"").unwrap();
+        assert!(OsFileSystem.create_dir_all(&dir.path().join("file/d")).is_err());
     }
 }

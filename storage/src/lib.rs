@@ -16,6 +16,7 @@ pub mod datafile;
 pub mod manifest;
 pub mod object;
 
+pub mod deletion;
 pub mod retention;
 pub mod seal;
 pub mod snapshot;

@@ -1,16 +1,19 @@
 //! Which data files a tenant has in a partition: an immutable object for each version.
 //!
 //! The metadata group holds the [`ManifestPointer`] to the current version; swapping it is what makes a change happen.
-//! Nothing is found by listing. Everything here is a pure function of a manifest; reading and committing is [`Catalog`]'s.
+//! Nothing is found by listing. Everything here is a pure function of a manifest; reading is [`Catalog`]'s, committing [`Change`]'s.
 //! Layout and object names: `docs/format/manifest.md`.
 //!
 //! Invariants: versions count up by one; no two files of one level cover the same time; an object that was ever named is
 //! either named now, or retired with the time since when, or deleted.
 
 mod catalog;
+mod change;
 mod pointer;
+mod sweep;
 
-pub use catalog::{COMMIT_ATTEMPTS_MAX, Catalog, CommitError};
+pub use catalog::{Catalog, CommitError};
+pub use change::{COMMIT_ATTEMPTS_MAX, Change};
 pub use pointer::{ManifestPointer, MemoryPointers, PointerError, PointerStore, Swap};
 
 use pharos_model::regex::RegexError;
@@ -20,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// The format that this code writes, and the only one it reads so far.
 const FORMAT: u32 = 1;
 /// Folder of all objects, with the version of the layout of keys.
-const ROOT: &str = "v1";
+pub(crate) const ROOT: &str = "v1";
 
 /// One version of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Manifest {
     pub partition: u16,
     /// 0 before the first change; that version has no object.
     pub version: u64,
+    /// Who changed it last: another node that led in an older term changes nothing any more.
+    #[serde(default)]
+    pub leader: Option<Owner>,
     /// Sorted by start.
     pub files: Vec<FileEntry>,
     pub tombstones: Vec<Tombstone>,
@@ -111,6 +117,8 @@ pub enum Edit {
         matchers: Vec<Matcher>,
         range: TimeRange,
     },
+    /// Nothing but the leader: what those before had under way can no longer become current.
+    Lead,
 }
 
 /// Why bytes are no manifest of a known format.
@@ -136,6 +144,7 @@ impl Manifest {
             tenant: tenant.as_str().to_owned(),
             partition: partition.0,
             version: 0,
+            leader: None,
             files: Vec::new(),
             tombstones: Vec::new(),
             retired: Vec::new(),
@@ -171,6 +180,7 @@ impl Manifest {
                 end_ms: range.end_ms,
                 version: next.version,
             }),
+            Edit::Lead => {}
         }
         next.drop_idle_tombstones();
         Some(next)
@@ -181,7 +191,7 @@ impl Manifest {
     pub(crate) fn copied_with(&self, head_files: Vec<FileEntry>) -> (Self, Vec<FileEntry>) {
         let (left_over, kept): (Vec<_>, Vec<_>) =
             head_files.into_iter().partition(|file| self.covers(file.span(), file.level));
-        let mut copy = Self { version: self.version + 1, retired: Vec::new(), ..self.clone() };
+        let mut copy = Self { version: self.version + 1, leader: None, retired: Vec::new(), ..self.clone() };
         copy.files.extend(kept.into_iter().map(|file| FileEntry { read_at_version: self.version, ..file }));
         copy.files.sort_by_key(|file| (file.start_ms, file.level));
         (copy, left_over)
@@ -198,6 +208,12 @@ impl Manifest {
         self.files
             .iter()
             .any(|file| file.level == level && file.start_ms <= span.start_ms && span.end_ms <= file.end_ms)
+    }
+
+    /// Whether another node has led in a later term than this owner. The same node in an earlier term is one whose group had to begin
+    /// anew.
+    pub(crate) fn deposes(&self, owner: Owner) -> bool {
+        self.leader.is_some_and(|leader| leader.node != owner.node && leader.term > owner.term)
     }
 
     /// Files that may have samples in the range, oldest first.
@@ -283,9 +299,10 @@ pub fn index_key(data_key: &str) -> String {
     format!("{}.idx", data_key.strip_suffix(".parquet").unwrap_or(data_key))
 }
 
-fn manifest_key(tenant: &TenantId, partition: PartitionId, version: u64, owner: Owner) -> String {
+/// Key of a manifest. Two versions of one number never share it: whichever becomes current is still there.
+fn manifest_key(tenant: &TenantId, partition: PartitionId, version: u64, checksum: u32, owner: Owner) -> String {
     let Owner { node, term } = owner;
-    format!("{}/manifests/{version:020}-n{node}-t{term}.json", folder(tenant, partition))
+    format!("{}/manifests/{version:020}-{checksum:08x}-n{node}-t{term}.json", folder(tenant, partition))
 }
 
 fn pointer_key(tenant: &TenantId, partition: PartitionId, version: u64) -> String {

@@ -17,6 +17,9 @@ pub struct StorageMetrics {
     pub blocks_loaded: IntGauge,
     /// Bytes of those files and their indexes.
     pub blocks_bytes: IntGauge,
+    /// Looks at a manifest, for data files to be sealed or dropped.
+    pub reloads: IntCounter,
+    pub reloads_failed: IntCounter,
     /// Slices sealed; the first step of compaction, as Prometheus counts it.
     pub compactions: IntCounter,
     pub compactions_failed: IntCounter,
@@ -49,6 +52,11 @@ impl StorageMetrics {
             blocks_bytes: gauge(
                 "prometheus_tsdb_storage_blocks_bytes",
                 "Bytes of all data files and their indexes in the current manifests.",
+            )?,
+            reloads: counter("prometheus_tsdb_reloads_total", "Looks at a manifest for its data files.")?,
+            reloads_failed: counter(
+                "prometheus_tsdb_reloads_failures_total",
+                "Looks at a manifest for its data files that failed.",
             )?,
             compactions: counter("prometheus_tsdb_compactions_total", "Slices of the head that were sealed.")?,
             compactions_failed: counter(

@@ -4,9 +4,11 @@
 //! concurrency, counters, and for a directory that an object is on disk when its write has returned, which the crate
 //! itself does not promise. Without that a power loss after the head was dropped would lose samples.
 
+mod claim;
 mod upload;
 mod url;
 
+pub use claim::ClaimError;
 pub use upload::{UPLOAD_PART_BYTES, Upload};
 pub use url::UrlError;
 

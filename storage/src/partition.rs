@@ -58,18 +58,22 @@ impl PartitionOptions {
     }
 }
 
-/// Why a partition cannot be opened. Damaged checkpoints are no reason: they are quarantined and named.
+/// Why a partition cannot be opened. Damaged checkpoints are no reason: they are quarantined and named. What cannot be read for
+/// want of a descriptor or of memory is not damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("partition directory {dir}")]
     Io { dir: PathBuf, source: io::Error },
 }
 
-/// Why a checkpoint was not written or not installed. The partition is as before and goes on.
+/// Why a checkpoint was not written or not installed. The partition is as before and goes on, but for one.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error("writing chunks before a checkpoint")]
     Chunks(#[source] io::Error),
+    /// Chunks that were written may be gone, so no checkpoint can be made until the partition is opened anew.
+    #[error("making chunks durable before a checkpoint")]
+    Sync(#[source] io::Error),
     #[error("writing a checkpoint")]
     Write(#[source] io::Error),
     #[error("installing a checkpoint")]
@@ -181,13 +185,15 @@ impl Partition {
     fn apply_decoded(&self, command: Command, state: &mut State) -> Vec<u8> {
         match command {
             Command::Append(record) => {
-                let (head, mut shared) = state.head_mut(&record.tenant);
+                let (head, mut shared) = state.head_for_append(&record.tenant);
                 let (answer, counts) = head.append(&record, &mut shared);
                 self.metrics.count_append(&answer, &counts);
                 answer.encode()
             }
             Command::SealFloor { tenant, until_ms } => {
-                state.head_mut(&tenant).0.seal_floor(until_ms);
+                if let Some((head, _)) = state.head_mut(&tenant) {
+                    head.seal_floor(until_ms);
+                }
                 Vec::new()
             }
             Command::DropCovered { tenant, until_ms } => {
@@ -198,7 +204,10 @@ impl Partition {
                 counters.truncations.inc();
                 Vec::new()
             }
-            Command::DeleteSeries(command) => encode_delete_answer(state.head_mut(&command.tenant).0.delete(&command)),
+            Command::DeleteSeries(command) => {
+                let head = state.head_mut(&command.tenant);
+                encode_delete_answer(head.map_or(0, |(head, _)| head.delete(&command)))
+            }
         }
     }
 
@@ -271,8 +280,8 @@ impl Partition {
         if !store.is_current(capture.name) {
             return Err(CheckpointError::Replaced);
         }
-        capture.segments.iter().try_for_each(|segment| segment.sync()).map_err(CheckpointError::Chunks)?;
-        self.files.sync_dir(&capture.chunks_dir).map_err(CheckpointError::Chunks)?;
+        capture.segments.iter().try_for_each(|segment| segment.sync()).map_err(CheckpointError::Sync)?;
+        self.files.sync_dir(&capture.chunks_dir).map_err(CheckpointError::Sync)?;
         store.save(capture.name, &capture.bytes, capture.first_segment).map_err(CheckpointError::Write)
     }
 
@@ -308,7 +317,7 @@ impl Partition {
     pub fn select(&self, request: &SelectRequest) -> HeadSelection {
         let state = self.state.read();
         match state.head(&request.tenant) {
-            Some(head) => head.select(&request.matchers, request.range, state.files.list()),
+            Some(head) => head.select(request, state.files.list()),
             None => HeadSelection::empty(request.range),
         }
     }
@@ -316,10 +325,16 @@ impl Partition {
     /// All series that may have samples in the span, ordered by labels: what a data file is made of.
     pub fn slice(&self, tenant: &TenantId, span: BlockSpan) -> HeadSelection {
         let range = TimeRange::new(span.start_ms, span.end_ms.saturating_sub(1));
-        let request = SelectRequest { tenant: tenant.clone(), matchers: Vec::new(), range };
+        let request = SelectRequest { tenant: tenant.clone(), matchers: Vec::new(), range, newest_only: false };
         let mut selection = self.select(&request);
         selection.sort_by_labels();
         selection
+    }
+
+    /// The slices in which the tenant's head may have samples, at most `max`, oldest first.
+    pub fn occupied_slices(&self, tenant: &TenantId, slice_ms: i64, max: usize) -> Vec<BlockSpan> {
+        let state = self.state.read();
+        state.head(tenant).map_or_else(Vec::new, |head| head.occupied_slices(slice_ms).take(max).collect())
     }
 
     /// Where the tenant's head stands in time.

@@ -10,7 +10,7 @@ mod control;
 
 pub use answer::{AppendAnswer, Place, Refusal, Refused, decode_delete_answer};
 pub use append::{AppendLimits, AppendRecord, AppendRecordBuilder, FreshSeries, RECORD_BODY_BYTES_MAX, SeriesExemplar};
-pub use control::{DeleteCommand, MATCHERS_MAX, delete_series, drop_covered, seal_floor};
+pub use control::{DeleteCommand, MATCHERS_MAX, TooManyMatchers, delete_series, drop_covered, seal_floor};
 
 pub(crate) use answer::{encode_delete_answer, encode_malformed_answer};
 

@@ -23,6 +23,8 @@ pub struct SelectRequest {
     pub matchers: Vec<Matcher>,
     /// Samples outside are not returned.
     pub range: TimeRange,
+    /// Only the newest sample of each series counts: what lies before it may be left out.
+    pub newest_only: bool,
 }
 
 /// Samples of one series in columns, ascending by time, one for each timestamp. Reused from series to series.

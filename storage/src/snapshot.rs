@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use pharos_model::{BlockSpan, TenantId, TimeRange, TimestampMs};
+use pharos_model::{BlockSpan, TenantId, TimeRange};
 
 use crate::manifest::{Catalog, FileEntry, Manifest, MemoryPointers, Owner, data_key};
 use crate::object::{Bucket, ObjectError};
@@ -16,7 +16,7 @@ use crate::select::off_thread;
 
 /// Bytes of an object that are copied at one time.
 const COPY_BYTES: u64 = 8 << 20;
-/// Slices that a head is cut into at most. A head holds hours, not days.
+/// Slices that a head is cut into at most. A head holds hours, or a few days of history.
 const HEAD_SLICES_MAX: usize = 1_024;
 
 /// What to copy, and where from.
@@ -36,15 +36,15 @@ impl Snapshot<'_> {
     /// Copies to `target`, an empty directory opened as a bucket. Returns the manifest of the copy. An interrupted copy is of no
     /// use and can be removed; its pointer is written last.
     pub async fn write(&self, tenant: &TenantId, target: &Bucket) -> Result<Arc<Manifest>, SealError> {
-        // The head first: a slice that moves to a file in between is in the manifest then, and covered once.
-        let (partition, of) = (Arc::clone(self.partition), tenant.clone());
-        let extent = off_thread(move || Ok(partition.extent(&of))).await?;
+        // The head first: a slice that moves to a file in between is in the manifest then, and covered once. Nothing is deleted
+        // in between: the manifest would have a tombstone that the head's files are not concerned by.
+        let change = self.catalog.change().await;
         let mut head_files = Vec::new();
-        let extent = extent.filter(|_| self.with_head);
-        for span in extent.map(|extent| self.head_slices(extent.min_ts, extent.max_ts)).unwrap_or_default() {
+        for span in self.head_slices(tenant).await? {
             head_files.extend(self.write_slice(tenant, target, span).await?);
         }
         let manifest = self.catalog.current(tenant).await?;
+        drop(change);
         let (copied, left_over) = manifest.copied_with(head_files);
         for file in left_over {
             target.delete(&file.key).await?;
@@ -56,17 +56,19 @@ impl Snapshot<'_> {
         }
         let pointers = Arc::new(MemoryPointers::default());
         let made = Catalog::new(self.catalog.partition(), target.clone(), pointers, i64::MAX);
-        Ok(made.install(tenant, copied, self.owner).await?)
+        Ok(made.change().await.install(tenant, copied, self.owner).await?)
     }
 
-    fn head_slices(&self, min_ts: Option<TimestampMs>, max_ts: Option<TimestampMs>) -> Vec<BlockSpan> {
-        let (Some(min_ts), Some(max_ts)) = (min_ts, max_ts) else { return Vec::new() };
-        let first = BlockSpan::aligned(min_ts, self.slice_ms);
-        let next = |span: &BlockSpan| Some(BlockSpan::aligned(span.end_ms, self.slice_ms));
-        std::iter::successors(Some(first), next)
-            .take_while(|span| span.start_ms <= max_ts)
-            .take(HEAD_SLICES_MAX)
-            .collect()
+    async fn head_slices(&self, tenant: &TenantId) -> Result<Vec<BlockSpan>, SealError> {
+        if !self.with_head {
+            return Ok(Vec::new());
+        }
+        let (partition, of, slice_ms) = (Arc::clone(self.partition), tenant.clone(), self.slice_ms);
+        let slices = off_thread(move || Ok(partition.occupied_slices(&of, slice_ms, HEAD_SLICES_MAX + 1))).await?;
+        if slices.len() > HEAD_SLICES_MAX {
+            return Err(SealError::TooManySlices { tenant: tenant.clone(), max: HEAD_SLICES_MAX });
+        }
+        Ok(slices)
     }
 
     async fn write_slice(

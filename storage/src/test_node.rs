@@ -65,7 +65,14 @@ pub(crate) fn owner(term: u64) -> Owner {
 }
 
 pub(crate) fn rule() -> SealRule {
-    SealRule { slice_ms: SLICE_MS, out_of_order_window_ms: 10_000, grace_ms: 1_000, idle: true }
+    SealRule {
+        slice_ms: SLICE_MS,
+        out_of_order_window_ms: 10_000,
+        in_order_slack_ms: 0,
+        grace_ms: 1_000,
+        idle_grace_ms: 0,
+        idle: true,
+    }
 }
 
 pub(crate) fn memory_bucket(store: Arc<dyn ObjectStore>) -> Bucket {
@@ -106,13 +113,16 @@ impl TestNode {
         self.cache = Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, self.metrics.clone()));
     }
 
+    pub(crate) fn log(&self) -> Arc<dyn HeadLog> {
+        Arc::new(FaultyLog { inner: Arc::new(DirectLog(self.partition.clone())), faults: self.faults.clone() })
+    }
+
     pub(crate) fn sealer(&self) -> Sealer {
-        let log = FaultyLog { inner: Arc::new(DirectLog(self.partition.clone())), faults: self.faults.clone() };
         Sealer {
             partition: self.partition.clone(),
             catalog: self.catalog.clone(),
             cache: self.cache.clone(),
-            log: Arc::new(log),
+            log: self.log(),
             metrics: self.metrics.clone(),
             rule: rule(),
             retention: self.retention,
@@ -147,10 +157,14 @@ impl TestNode {
         let mut samples = SampleColumns::default();
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
-                batch.read(i, &mut samples);
-                assert!(samples.ts.is_sorted_by(|a, b| a < b), "{} is out of order", batch.labels(i));
-                let bits = samples.ts.iter().copied().zip(samples.values.iter().map(|value| value.to_bits())).collect();
-                assert_eq!(dump.insert(batch.labels(i).clone(), bits), None, "{} comes twice", batch.labels(i));
+                let labels = LabelSet::from_canonical(batch.label_bytes(i)).unwrap();
+                let (ts, values) = batch.samples(i, &mut samples)?;
+                if ts.is_empty() {
+                    continue;
+                }
+                assert!(ts.is_sorted_by(|a, b| a < b), "{labels} is out of order");
+                let bits = ts.iter().copied().zip(values.iter().map(|value| value.to_bits())).collect();
+                assert_eq!(dump.insert(labels.clone(), bits), None, "{labels} comes twice");
             }
         }
         Ok(dump)
@@ -158,7 +172,7 @@ impl TestNode {
 }
 
 pub(crate) fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest {
-    SelectRequest { tenant: tenant(), matchers, range }
+    SelectRequest { tenant: tenant(), matchers, range, newest_only: false }
 }
 
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> LabelSet {

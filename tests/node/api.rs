@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{NO_SCRAPES, Node, eventually, now_ms};
+use crate::harness::{NO_SCRAPES, Node, eventually, exchange, now_ms};
 
 #[test]
 fn a_node_that_scrapes_itself_shows_up() {
@@ -23,6 +23,18 @@ fn a_node_that_scrapes_itself_shows_up() {
     assert_eq!(node.data("/api/v1/scrape_pools")["scrapePools"], serde_json::json!(["self"]));
     let metadata = node.data("/api/v1/metadata?metric=prometheus_http_requests_total");
     assert_eq!(metadata["prometheus_http_requests_total"][0]["type"], "counter", "{metadata}");
+    let families = |query: &str| node.data(&format!("/api/v1/metadata?{query}")).as_object().unwrap().len();
+    assert_eq!((families("limit=0"), families("limit=2")), (0, 2));
+    assert!(families("limit=-1") > 2 && families("limit_per_metric=0") > 2);
+    assert_eq!(node.data("/api/v1/targets/metadata?limit=0"), serde_json::json!([]));
+    assert_eq!(
+        node.data("/api/v1/targets/metadata?match_target=%7Bjob%3D~%22.*%22%7D&limit=1").as_array().unwrap().len(),
+        1
+    );
+    for (state, active) in [("active", 1), ("any", 1), ("dropped", 0), ("foo", 0)] {
+        let targets = node.data(&format!("/api/v1/targets?state={state}"));
+        assert_eq!(targets["activeTargets"].as_array().unwrap().len(), active, "{state}");
+    }
     let of_target = node.data("/api/v1/targets/metadata?metric=prometheus_http_requests_total");
     assert_eq!(of_target[0]["target"]["job"], "self");
     assert!(node.number("scrape_samples_scraped{job=\"self\"}", None).unwrap() > 10.0);
@@ -60,10 +72,16 @@ fn status_endpoints_tell_what_runs() {
 fn own_metrics_carry_the_names_of_prometheus() {
     let node = Node::start(NO_SCRAPES, &[]);
     assert_eq!(node.write(&[(&[("__name__", "a")], &[(now_ms(), 1.0)])]).0, 204);
+    assert_eq!(node.number("a", None), Some(1.0));
     let (status, text) = node.get("/metrics");
     assert_eq!(status, 200);
     for name in [
-        "prometheus_build_info{",
+        "prometheus_build_info{branch=",
+        "prometheus_ready 1",
+        "prometheus_tsdb_reloads_total ",
+        "prometheus_tsdb_reloads_failures_total 0",
+        "prometheus_http_response_size_bytes_bucket{handler=\"/api/v1/write\"",
+        "prometheus_engine_query_duration_seconds{slice=\"inner_eval\",quantile=\"0.9\"}",
         "prometheus_config_last_reload_successful 1",
         "prometheus_config_last_reload_success_timestamp_seconds ",
         "prometheus_tsdb_head_series 1",
@@ -121,26 +139,61 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn a_route_prefix_moves_everything() {
-    let own = tempfile::tempdir().unwrap();
-    std::fs::write(own.path().join("config.yml"), NO_SCRAPES).unwrap();
-    let mut child = crate::harness::binary()
-        .arg("server")
-        .arg(format!("--config.file={}", own.path().join("config.yml").display()))
-        .arg(format!("--storage.path={}", own.path().join("data").display()))
-        .arg("--web.external-url=http://example.org/prom/")
-        .arg("--web.listen-address=127.0.0.1:0")
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let address = crate::harness::listening_address(&mut child);
-    eventually("ready below the prefix", || {
-        crate::harness::send("GET /prom/-/ready HTTP/1.1", &address, &[], b"").is_some_and(|(status, _)| status == 200)
-    });
-    let (status, _) = crate::harness::send("GET /api/v1/labels HTTP/1.1", &address, &[], b"").unwrap();
-    assert_eq!(status, 404);
-    let (status, page) = crate::harness::send("GET /prom/query HTTP/1.1", &address, &[], b"").unwrap();
+fn everything_can_be_federated_and_deleted() {
+    let node = Node::start(NO_SCRAPES, &["--web.enable-admin-api"]);
+    assert_eq!(node.write(&[(&[("__name__", "fed.up")], &[(now_ms(), 1.0)])]).0, 204);
+    let (status, text) = node.get("/federate?match%5B%5D=%7B__name__%3D~%22.*%22%7D");
+    assert!(status == 200 && text.contains("fed_up{instance=\"\"} 1 "), "{status} {text}");
+    let (status, text) = node.get("/federate?match%5B%5D=%7B");
+    assert_eq!(status, 400);
+    assert!(text.starts_with("1:2: parse error"), "{text}");
+    assert_eq!(node.post("/api/v1/admin/tsdb/delete_series?match%5B%5D=%7B%7D", &[], b"").0, 204);
+    assert_eq!(node.query("{__name__=\"fed.up\"}", None), serde_json::json!([]));
+}
+
+#[test]
+fn browsers_of_other_origins_are_told_what_they_may() {
+    let node = Node::start(NO_SCRAPES, &["--web.cors.origin=https?://(good|fine)"]);
+    let ask = |method: &str, origin| {
+        let line = format!("{method} /api/v1/query?query=1 HTTP/1.1");
+        exchange(&line, &node.address, &[("origin", origin)], b"").unwrap()
+    };
+    let (head, body) = ask("OPTIONS", "https://good");
+    assert!(head.starts_with("http/1.1 204") && body.is_empty(), "{head}");
+    assert!(head.contains("access-control-allow-origin: https://good") && head.contains("vary: origin"), "{head}");
+    let (head, _) = ask("GET", "https://good");
+    assert!(head.starts_with("http/1.1 200") && head.contains("access-control-allow-origin: https://good"), "{head}");
+    assert!(!ask("GET", "https://good.evil").0.contains("access-control-allow-origin"));
+}
+
+#[test]
+fn retention_of_the_file_is_in_force_after_each_reload() {
+    let config = |time: &str, size: &str| format!("storage: {{tsdb: {{retention: {{time: {time}, size: {size}}}}}}}\n");
+    let node = Node::start(&config("3d", "0B"), &["--storage.tsdb.retention.time=9d", "--web.enable-lifecycle"]);
+    let retention = || node.data("/api/v1/status/runtimeinfo")["storageRetention"].clone();
+    assert_eq!(retention(), "3d");
+    node.reconfigure(&config("2d", "1GB"));
+    assert_eq!(retention(), "2d or 1GiB");
+    node.reconfigure(NO_SCRAPES);
+    assert_eq!(retention(), "9d");
+}
+
+#[test]
+fn the_path_of_the_external_url_is_the_prefix_of_everything() {
+    let node = Node::start_below("/prom", &["--web.external-url=http://example.org/prom/"]);
+    assert_eq!(node.get("/api/v1/labels").0, 404);
+    assert_eq!(node.redirect("/"), "/prom/");
+    for path in ["/prom/", "/prom"] {
+        assert_eq!(node.redirect(path), "/prom/query", "{path}");
+    }
+    let (status, page) = node.get("/prom/query");
     assert!(status == 200 && page.contains("<base href=\"/prom/\">"), "{page}");
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+#[test]
+fn a_proxy_may_take_the_prefix_away() {
+    let node = Node::start(NO_SCRAPES, &["--web.external-url=http://example.org/prom/", "--web.route-prefix=/"]);
+    assert_eq!(node.redirect("/"), "/prom/query");
+    let (status, page) = node.get("/query");
+    assert!(status == 200 && page.contains("<base href=\"/prom/\">"), "{page}");
 }

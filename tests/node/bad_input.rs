@@ -1,6 +1,8 @@
 //! Wrong and hostile input: refused with a reason, and nothing else is harmed.
 
-use crate::harness::{NO_SCRAPES, Node, WRITE_HEADERS, binary, compress, eventually, now_ms, write_request};
+use std::io::{Read, Write};
+
+use crate::harness::{NO_SCRAPES, Node, PATIENCE, WRITE_HEADERS, binary, compress, eventually, now_ms, write_request};
 
 /// A node that holds one sample, to see afterwards that it still answers.
 fn node() -> Node {
@@ -80,6 +82,24 @@ fn ordered_history_can_be_fed_to_an_empty_node() {
 }
 
 #[test]
+fn a_label_that_is_not_utf_8_is_refused_and_the_other_series_are_kept() {
+    let node = node();
+    let now = now_ms();
+    let compressed = write_request(&[
+        (&[("__name__", "good")], &[(now, 1.0)]),
+        (&[("__name__", "bad"), ("label", "REPLACED")], &[(now, 1.0)]),
+    ]);
+    let mut body = snap::raw::Decoder::new().decompress_vec(&compressed).unwrap();
+    let at = body.windows(8).position(|window| window == b"REPLACED").unwrap();
+    body[at] = 0xff;
+    let (status, text) = node.post("/api/v1/write", &WRITE_HEADERS, &compress(&body));
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("label"), "{text}");
+    assert_eq!(node.number("good", None), Some(1.0));
+    unharmed(&node);
+}
+
+#[test]
 fn a_label_of_a_megabyte_is_refused_by_name() {
     let node = node();
     let long = "x".repeat(2 << 20);
@@ -88,6 +108,41 @@ fn a_label_of_a_megabyte_is_refused_by_name() {
     assert!(body.contains("huge"), "{}", &body[..body.len().min(300)]);
     assert!(body.len() < 10_000, "the error repeats the value");
     unharmed(&node);
+}
+
+#[test]
+fn what_the_headers_forbid_is_said_without_reading_the_body() {
+    let node = node();
+    // Announces more than it sends: an answer now means that nobody waited for the body.
+    let head = |media: &str, bytes: usize| {
+        format!("POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\ncontent-length: {bytes}\r\n\r\n")
+    };
+    for (head, status) in [(head("application/json", 100), "415"), (head("application/x-protobuf", 9 << 20), "413")] {
+        let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
+    unharmed(&node);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_given_up() {
+    let node = Node::start(NO_SCRAPES, &["--web.read-timeout=1s"]);
+    for (path, media, status) in
+        [("write", "application/x-protobuf", "408"), ("query", "application/x-www-form-urlencoded", "503")]
+    {
+        let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head =
+            format!("POST /api/v1/{path} HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\ncontent-length: 5\r\n\r\nab");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{path}");
+    }
 }
 
 #[test]
@@ -114,7 +169,7 @@ fn wrong_parameters_name_themselves() {
         ),
         (
             "/api/v1/query?query=up&time=x",
-            "invalid parameter \\\"time\\\": cannot parse \\\"x\\\" to a valid timestamp",
+            "invalid parameter \\\"time\\\": invalid time value for 'time': cannot parse \\\"x\\\" to a valid timestamp",
         ),
         ("/api/v1/query_range?query=up&start=2&end=1&step=1", "end timestamp must not be before start time"),
         (
@@ -125,12 +180,31 @@ fn wrong_parameters_name_themselves() {
             "/api/v1/query_range?query=up&start=0&end=20000&step=1",
             "exceeded maximum resolution of 11,000 points per timeseries",
         ),
+        ("/api/v1/labels?start=x", "invalid parameter \\\"start\\\": invalid time value for 'start': cannot parse"),
+        (
+            "/api/v1/query_range?query=up&start=x&end=1&step=1",
+            "invalid parameter \\\"start\\\": cannot parse \\\"x\\\" to a valid timestamp",
+        ),
+        ("/api/v1/query_exemplars?query=up&start=2&end=1", "end timestamp must not be before start timestamp"),
+        ("/api/v1/metadata?limit=x", "\"error\":\"limit must be a number\""),
+        ("/api/v1/metadata?limit_per_metric=x", "\"error\":\"limit_per_metric must be a number\""),
+        ("/api/v1/targets/metadata?limit=x", "\"error\":\"limit must be a number\""),
         ("/api/v1/series", "no match[] parameter provided"),
         ("/api/v1/series?match%5B%5D=%7B%7D", "match[] must contain at least one non-empty matcher"),
     ] {
         let (status, body) = node.get(path);
         assert_eq!(status, 400, "{path}: {body}");
         assert!(body.contains(reason), "{path}: {body}");
+    }
+}
+
+#[test]
+fn an_empty_range_is_empty_and_no_error() {
+    let node = node();
+    for path in
+        ["labels?start=2&end=1", "label/__name__/values?start=2&end=1", "series?match%5B%5D=witness&start=2&end=1"]
+    {
+        assert_eq!(node.data(&format!("/api/v1/{path}")), serde_json::json!([]), "{path}");
     }
 }
 
@@ -151,6 +225,29 @@ fn a_second_process_on_the_same_folder_is_turned_away() {
 }
 
 #[test]
+fn the_object_store_of_another_cluster_is_refused() {
+    let store = tempfile::tempdir().unwrap();
+    let argument = format!("--object-store=file://{}", store.path().display());
+    let _first = Node::start(NO_SCRAPES, &[&argument]);
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("config.yml"), NO_SCRAPES).unwrap();
+    let output = binary()
+        .current_dir(other.path())
+        .args([
+            "server",
+            "--config.file=config.yml",
+            "--storage.path=data",
+            "--web.listen-address=127.0.0.1:0",
+            &argument,
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the object store has the data of cluster"), "{stderr}");
+}
+
+#[test]
 fn a_failed_reload_keeps_the_old_configuration_and_says_why() {
     let node = Node::start("global: {scrape_interval: 31s}\n", &["--web.enable-lifecycle"]);
     std::fs::write(node.folder.join("config.yml"), "global: {scrape_interval: often}\n").unwrap();
@@ -165,6 +262,16 @@ fn a_failed_reload_keeps_the_old_configuration_and_says_why() {
         node.data("/api/v1/status/config")["yaml"].as_str().unwrap().contains("scrape_interval: 32s")
     });
     assert!(node.get("/metrics").1.contains("prometheus_config_last_reload_successful 1"));
+}
+
+#[test]
+fn a_reload_with_one_bad_job_changes_no_other() {
+    let node = Node::start("scrape_configs: [{job_name: old}]\n", &["--web.enable-lifecycle"]);
+    let bad = "scrape_configs: [{job_name: new}, {job_name: bad, tls_config: {ca_file: /no/such.pem}}]\n";
+    std::fs::write(node.folder.join("config.yml"), bad).unwrap();
+    let (status, body) = node.post("/-/reload", &[], b"");
+    assert!(status == 500 && body.contains("bad") && body.contains("/no/such.pem"), "{status} {body}");
+    assert_eq!(node.data("/api/v1/scrape_pools")["scrapePools"], serde_json::json!(["old"]));
 }
 
 #[test]
@@ -190,9 +297,42 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
-fn a_client_that_sends_nothing_does_not_hold_up_others() {
-    let node = node();
-    let silent: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(&node.address).unwrap()).collect();
-    unharmed(&node);
-    drop(silent);
+fn clients_that_begin_no_request_lose_their_connection() {
+    let node = Node::start(NO_SCRAPES, &["--web.read-timeout=1s", "--web.max-connections=3"]);
+    let preface_and_settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // The first bytes of a request, of an HTTP/2 connection, a whole beginning of one, and nothing at all.
+    for said in [&b""[..], b"P", b"GET / HTT", preface_and_settings] {
+        let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(said).unwrap();
+        let mut answer = Vec::new();
+        let mut buffer = [0; 1024];
+        // Either the end of the connection, or the frame that announces it.
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => answer.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+                Err(error) => panic!("{said:?}: {error}"),
+            }
+            if said.len() == preface_and_settings.len() && frames(&answer).contains(&GOAWAY) {
+                break;
+            }
+        }
+    }
+    assert_eq!(node.get("/-/healthy").0, 200);
+}
+
+/// The type of the frame that ends an HTTP/2 connection.
+const GOAWAY: u8 = 7;
+
+/// Types of the whole HTTP/2 frames in an answer.
+fn frames(mut bytes: &[u8]) -> Vec<u8> {
+    let mut types = Vec::new();
+    while bytes.len() >= 9 {
+        let length = usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
+        types.push(bytes[3]);
+        bytes = bytes.get(9 + length..).unwrap_or_default();
+    }
+    types
 }

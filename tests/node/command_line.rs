@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::harness::{NO_SCRAPES, Node, binary, now_ms};
+use crate::harness::{NO_SCRAPES, Node, binary, eventually, now_ms};
 
 fn run(arguments: &[&str]) -> Output {
     binary().args(arguments).output().unwrap()
@@ -19,6 +19,19 @@ fn unknown_flags_and_bad_values_exit_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty());
     }
+}
+
+#[test]
+fn agent_flags_exit_3_and_unknown_features_only_warn() {
+    let output = run(&["server", "--storage.agent.path=x"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("can only be used in agent mode: [\"--storage.agent.path\"]"));
+    assert_eq!(run(&["server", "--agent"]).status.code(), Some(3));
+    // The missing file ends it, after the flags were taken.
+    let output = run(&["server", "--enable-feature=nope", "--config.file=/no/such/file.yml"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("Unknown option for --enable-feature\" option=nope"), "{stderr}");
 }
 
 #[test]
@@ -62,6 +75,40 @@ fn check_config_tells_good_from_bad() {
 }
 
 #[test]
+fn check_config_reads_the_files_that_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yml");
+    for (block, missing) in [
+        ("authorization: {credentials_file: token}", "token"),
+        ("tls_config: {ca_file: ca.pem}", "ca.pem"),
+        ("http_sd_configs: [{url: 'http://x', basic_auth: {username: u, password_file: pass}}]", "pass"),
+    ] {
+        std::fs::write(&config, format!("scrape_configs:\n  - job_name: a\n    {block}\n")).unwrap();
+        let output = run(&["check", "config", config.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{block}");
+        assert!(text(&output.stdout).contains(missing), "{}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yml");
+    std::fs::write(&config, NO_SCRAPES).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = binary()
+        .args(["check", "config", config.to_str().unwrap()])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn query_prints_a_table_or_json() {
     let node = Node::start(NO_SCRAPES, &[]);
     let now = now_ms();
@@ -99,6 +146,25 @@ fn sigterm_ends_cleanly_and_keeps_the_data() {
     assert_eq!(node.terminate(), 0);
     node.restart();
     assert_eq!(node.number("kept", None), Some(7.0));
+}
+
+#[test]
+fn sigterm_while_the_store_opens_ends_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::launch_in(folder.path(), NO_SCRAPES, &[]);
+    assert_eq!(node.terminate(), 0);
+}
+
+#[test]
+fn sighup_while_the_store_opens_reloads_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::launch_in(folder.path(), "global: {scrape_interval: 31s}\n", &[]);
+    std::fs::write(folder.path().join("config.yml"), "global: {scrape_interval: 32s}\n").unwrap();
+    node.signal("HUP");
+    eventually("the new configuration is in force", || {
+        let (status, body) = node.get("/api/v1/status/config");
+        status == 200 && body.contains("scrape_interval: 32s")
+    });
 }
 
 #[test]

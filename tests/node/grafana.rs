@@ -1,8 +1,10 @@
 //! What Grafana's Prometheus data source does, item by item.
 
+use std::io::Read as _;
+
 use serde_json::Value;
 
-use crate::harness::{NO_SCRAPES, Node, now_ms};
+use crate::harness::{NO_SCRAPES, Node, eventually, exchange, now_ms};
 
 fn with_data() -> (Node, i64) {
     let node = Node::start(NO_SCRAPES, &[]);
@@ -125,8 +127,13 @@ fn rules_alerts_and_metadata_answer() {
     assert_eq!(node.data("/api/v1/rules"), serde_json::json!({"groups": []}));
     assert_eq!(node.data("/api/v1/alerts"), serde_json::json!({"alerts": []}));
     assert_eq!(node.data("/api/v1/metadata?limit=10"), serde_json::json!({}));
-    assert_eq!(node.get("/rules/test/test").0, 404);
-    assert_eq!(node.get("/api/v1/search/metric_names").0, 404);
+    // How Grafana finds out that there is no ruler, and no Mimir.
+    for path in
+        ["/rules/test/test", "/api/v1/rules/test/test", "/config/v1/rules/test/test", "/api/v1/search/metric_names"]
+    {
+        let (status, body) = node.get(path);
+        assert!(status == 404 && body.contains("404 page not found"), "{path}: {status} {body}");
+    }
 }
 
 #[test]
@@ -158,9 +165,64 @@ fn stats_are_given_when_asked_for() {
 #[test]
 fn answers_are_compressed_when_the_client_asks() {
     let (node, _) = with_data();
-    let raw =
-        crate::harness::send("GET /api/v1/status/flags HTTP/1.1", &node.address, &[("accept-encoding", "gzip")], b"");
-    let (status, body) = raw.unwrap();
-    assert_eq!(status, 200);
-    assert!(!body.starts_with('{'), "not compressed: {body}");
+    // A short answer and one that is sent in pieces.
+    for path in ["/api/v1/status/flags", "/api/v1/query_range?query=vector(1)&start=0&end=10999&step=1"] {
+        let line = format!("GET {path} HTTP/1.1");
+        let (head, body) = exchange(&line, &node.address, &[("accept-encoding", "gzip")], b"").unwrap();
+        assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{head}");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(json(&text)["status"], "success");
+        assert_eq!(text, node.get(path).1);
+    }
+}
+
+#[test]
+fn label_endpoints_by_post_obey_limits_and_say_so() {
+    let (node, _) = with_data();
+    for (path, whole) in [("/api/v1/labels", 3), ("/api/v1/series", 3)] {
+        let all = [("match[]", "{__name__!=\"\"}")];
+        let (_, body) = node.post_form(path, &all);
+        assert_eq!(json(&body)["data"].as_array().unwrap().len(), whole, "{body}");
+        assert!(json(&body).get("warnings").is_none(), "{body}");
+        let (_, body) = node.post_form(path, &[all[0], ("limit", "3")]);
+        assert!(json(&body).get("warnings").is_none(), "{body}");
+        let (status, body) = node.post_form(path, &[all[0], ("limit", "2")]);
+        let cut = json(&body);
+        assert_eq!((status, cut["data"].as_array().unwrap().len()), (200, 2), "{body}");
+        assert_eq!(cut["warnings"], serde_json::json!(["results truncated due to limit"]));
+    }
+}
+
+#[test]
+fn a_step_may_be_shorter_than_a_second() {
+    let node = Node::start(NO_SCRAPES, &[]);
+    let form = [("query", "vector(1)"), ("start", "10"), ("end", "10.5"), ("step", "0.25")];
+    let (_, body) = node.post_form("/api/v1/query_range", &form);
+    assert!(body.contains(r#""values":[[10,"1"],[10.250,"1"],[10.500,"1"]]"#), "{body}");
+}
+
+#[test]
+fn warnings_and_infos_come_with_the_answer() {
+    let (node, _) = with_data();
+    let (_, body) = node.post_form("/api/v1/query", &[("query", "quantile(2, up)")]);
+    assert!(
+        json(&body)["warnings"][0].as_str().unwrap().contains("quantile value should be between 0 and 1"),
+        "{body}"
+    );
+    let (_, body) = node.post_form("/api/v1/query", &[("query", "rate(up[2m])")]);
+    assert!(json(&body)["infos"][0].as_str().unwrap().contains("metric might not be a counter"), "{body}");
+}
+
+#[test]
+fn headers_that_say_where_a_query_comes_from_are_logged() {
+    let node = Node::start(NO_SCRAPES, &["--log.level=debug"]);
+    let headers = [("x-dashboard-uid", "abc"), ("x-panel-id", "7"), ("fromalert", "true"), ("x-rule-uid", "r1")];
+    assert_eq!(node.post("/api/v1/query?query=1", &headers, b"").0, 200);
+    eventually("the request is logged", || {
+        node.logged().lines().any(|line| {
+            line.contains("request answered")
+                && line.contains("x-dashboard-uid=abc x-panel-id=7 fromalert=true x-rule-uid=r1")
+        })
+    });
 }

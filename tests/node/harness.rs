@@ -1,9 +1,9 @@
 //! Starts the binary on a free port, asks it, kills it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -21,6 +21,7 @@ pub struct Node {
     pub folder: PathBuf,
     pub address: String,
     child: Child,
+    log: Log,
     arguments: Vec<String>,
     _own: Option<TempDir>,
 }
@@ -36,16 +37,43 @@ impl Node {
 
     /// Starts in a given folder, which may hold another node's data.
     pub fn start_in(folder: &Path, config: &str, arguments: &[&str]) -> Self {
-        std::fs::write(folder.join("config.yml"), config).unwrap();
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (child, address) = spawn(folder, "127.0.0.1:0", &arguments);
-        let node = Self { folder: folder.to_owned(), address, child, arguments, _own: None };
-        node.wait_ready();
+        let node = Self::launch_in(folder, config, arguments);
+        node.wait_ready("");
         node
     }
 
-    fn wait_ready(&self) {
-        eventually("the node is ready", || self.get("/-/ready").0 == 200);
+    /// Starts in a new folder with a prefix before all paths, which the arguments ask for.
+    pub fn start_below(prefix: &str, arguments: &[&str]) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let mut node = Self::launch_in(own.path(), NO_SCRAPES, arguments);
+        node._own = Some(own);
+        node.wait_ready(prefix);
+        node
+    }
+
+    /// Starts without waiting for more than that it listens.
+    pub fn launch_in(folder: &Path, config: &str, arguments: &[&str]) -> Self {
+        std::fs::write(folder.join("config.yml"), config).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (child, address, log) = spawn(folder, "127.0.0.1:0", &arguments);
+        Self { folder: folder.to_owned(), address, child, log, arguments, _own: None }
+    }
+
+    fn wait_ready(&self, prefix: &str) {
+        eventually("the node is ready", || self.get(&format!("{prefix}/-/ready")).0 == 200);
+    }
+
+    /// Replaces the configuration and reloads it; the node needs `--web.enable-lifecycle`.
+    pub fn reconfigure(&self, config: &str) {
+        std::fs::write(self.folder.join("config.yml"), config).unwrap();
+        assert_eq!(self.post("/-/reload", &[], b""), (200, String::new()));
+    }
+
+    /// Where a GET is sent on to.
+    pub fn redirect(&self, path: &str) -> String {
+        let (head, _) = exchange(&format!("GET {path} HTTP/1.1"), &self.address, &[], b"").unwrap();
+        let location = head.lines().find_map(|line| line.strip_prefix("location: "));
+        location.unwrap_or_else(|| panic!("{path} sends nowhere: {head}")).to_owned()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -64,9 +92,8 @@ impl Node {
 
     /// Starts again on the same address after [`Node::kill`] or [`Node::terminate`].
     pub fn restart(&mut self) {
-        let (child, address) = spawn(&self.folder, &self.address, &self.arguments);
-        (self.child, self.address) = (child, address);
-        self.wait_ready();
+        (self.child, self.address, self.log) = spawn(&self.folder, &self.address, &self.arguments);
+        self.wait_ready("");
     }
 
     pub fn signal(&self, name: &str) {
@@ -77,6 +104,11 @@ impl Node {
     pub fn terminate(&mut self) -> i32 {
         self.signal("TERM");
         self.child.wait().unwrap().code().expect("the node ends by itself")
+    }
+
+    /// What the node has logged since it was last started.
+    pub fn logged(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Status and body.
@@ -146,7 +178,10 @@ pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pharos"))
 }
 
-fn spawn(folder: &Path, listen: &str, arguments: &[String]) -> (Child, String) {
+/// Lines that a node wrote to standard error.
+type Log = Arc<Mutex<String>>;
+
+fn spawn(folder: &Path, listen: &str, arguments: &[String]) -> (Child, String, Log) {
     let mut child = binary()
         .arg("server")
         .arg(format!("--config.file={}", folder.join("config.yml").display()))
@@ -156,12 +191,13 @@ fn spawn(folder: &Path, listen: &str, arguments: &[String]) -> (Child, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let address = listening_address(&mut child);
-    (child, address)
+    let log = Log::default();
+    let address = listening_address(&mut child, log.clone());
+    (child, address, log)
 }
 
-/// Waits for the line that says where a node listens; its log goes on to the test's output.
-pub fn listening_address(child: &mut Child) -> String {
+/// Waits for the line that says where a node listens; its log is kept, and goes on to the test's output.
+fn listening_address(child: &mut Child, log: Log) -> String {
     let lines = BufReader::new(child.stderr.take().expect("standard error is piped")).lines();
     let (send_address, address) = mpsc::channel();
     // Reads to the end, so that the node never blocks on a full pipe.
@@ -171,6 +207,9 @@ pub fn listening_address(child: &mut Child) -> String {
                 let _ = send_address.send(address.to_owned());
             }
             eprintln!("node: {line}");
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
         }
     });
     address.recv_timeout(PATIENCE).expect("the node says where it listens")
@@ -185,9 +224,14 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// One request on a connection of its own. `None` when nobody answers.
+/// One request on a connection of its own: status and body. `None` when nobody answers.
 pub fn send(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<(u16, String)> {
-    use std::io::{Read, Write};
+    let (head, body) = exchange(line, address, headers, body)?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The same with the answer's head, in lower case, and the body as it came.
+pub fn exchange(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<(String, Vec<u8>)> {
     let mut stream = std::net::TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut head = format!("{line}\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -200,9 +244,8 @@ pub fn send(line: &str, address: &str, headers: &[(&str, &str)], body: &[u8]) ->
     let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
     let body = &answer[at + 4..];
-    let status = head.split(' ').nth(1)?.parse().ok()?;
     let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_vec() };
-    Some((status, String::from_utf8_lossy(&body).into_owned()))
+    Some((head, body))
 }
 
 fn unchunk(mut body: &[u8]) -> Vec<u8> {
@@ -263,12 +306,17 @@ pub fn now_ms() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
+/// Prints why a test does nothing here. Past the capture of a test's output, which nobody sees when the test passes.
+pub fn skipped(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
 /// Whether a program is installed; prints why a test is skipped when it is not.
 pub fn installed(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
     if !found {
-        println!("skipped: {program} is not installed");
+        skipped(&format!("{program} is not installed"));
     }
     found
 }

@@ -1,11 +1,12 @@
 //! Beside real programs: what they expose we scrape, what they send we keep, what they ask we answer.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{NO_SCRAPES, Node, eventually, free_port, installed, send};
+use crate::harness::{NO_SCRAPES, Node, eventually, free_port, installed, send, skipped};
 
 /// A peer that ends with the test.
 struct Peer {
@@ -76,8 +77,16 @@ fn node_exporter_and_prometheus_are_scraped() {
     assert_eq!(node.data("/api/v1/metadata?metric=node_load1")["node_load1"][0]["type"], "gauge");
 }
 
-/// Feeds through a real sender while we are killed, then compares counts with the sender's own source of truth.
-fn survives_kills_under(sender: impl Fn(&Path, &str, &str) -> Peer) {
+const QUERY_PATH: &str = "/api/v1/query?";
+
+/// A stretch of time whose borders lie between two scrapes, so that it does not matter which of them a range includes.
+struct Window {
+    end: f64,
+    seconds: u64,
+}
+
+/// Feeds through a real sender while we are killed, then compares what has arrived in a window that both sides are done with.
+fn survives_kills_under(sender: impl Fn(&Path, &str, &str) -> Peer, compare: impl Fn(&Node, &Peer, &Window)) {
     let folder = tempfile::tempdir().unwrap();
     let exporter = node_exporter();
     let mut node = Node::start(NO_SCRAPES, &["--storage.checkpoint-interval=1s"]);
@@ -93,19 +102,65 @@ fn survives_kills_under(sender: impl Fn(&Path, &str, &str) -> Peer) {
         node.kill();
         node.restart();
     }
-    let last = node.number("max(timestamp(up{job=\"sent\"}))", None);
-    eventually("the sender goes on after the last kill", || {
-        node.number("max(timestamp(up{job=\"sent\"}))", None) > last.map(|at| at + 5.0)
-    });
-    // The sender scrapes every second and retries what was not acknowledged, so no second may be missing: gaps between neighbours
-    // stay near the interval.
-    let result = node.query("up{job=\"sent\"}[10m]", None);
-    let values = result[0]["values"].as_array().unwrap();
-    let times: Vec<f64> = values.iter().map(|point| point[0].as_f64().unwrap()).collect();
-    assert!(times.len() > 10, "{times:?}");
+    let newest = || node.number("max(timestamp(up{job=\"sent\"}))", None);
+    let after_kill = newest();
+    eventually("the sender goes on after the last kill", || newest() > after_kill.map(|at| at + 5.0));
+    let last = newest().unwrap();
+    eventually("the queues are past the end of the window", || newest() > Some(last + 10.0));
+    let times = times_of_up(&node);
+    let window = Window { end: last + 0.5, seconds: (last - times[0]) as u64 };
+    assert!(window.seconds > 10, "{times:?}");
+    // The sender scrapes every second and retries what was not acknowledged, so no second may be missing.
     let widest = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
     assert!(widest < 2.5, "a gap of {widest} s: {times:?}");
-    drop(sender);
+    compare(&node, &sender, &window);
+}
+
+fn times_of_up(node: &Node) -> Vec<f64> {
+    let result = node.query("up{job=\"sent\"}[10m]", None);
+    result[0]["values"].as_array().unwrap().iter().map(|point| point[0].as_f64().unwrap()).collect()
+}
+
+/// Every series has the samples here that it has at the sender.
+fn as_the_sender_has_them(node: &Node, sender: &Peer, window: &Window) {
+    let expr = format!("{{job=\"sent\"}}[{}s]", window.seconds);
+    let path = form_urlencoded::Serializer::for_suffix(QUERY_PATH.to_owned(), QUERY_PATH.len())
+        .append_pair("query", &expr)
+        .append_pair("time", &window.end.to_string())
+        .finish();
+    let (_, body) = sender.get(&path).expect("the sender answers");
+    let at_sender: Value = serde_json::from_str(&body).unwrap();
+    let theirs = samples_by_series(&at_sender["data"]["result"]);
+    let ours = samples_by_series(&node.query(&expr, Some(window.end)));
+    assert!(ours.len() > 100, "{}", ours.len());
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (series, samples) in &ours {
+        assert_eq!(samples, &theirs[series], "{series}");
+    }
+}
+
+/// Samples of a matrix by the text of their series' labels.
+fn samples_by_series(result: &Value) -> BTreeMap<String, Vec<Value>> {
+    let series = result.as_array().expect("a matrix").iter();
+    series
+        .map(|series| {
+            let labels: BTreeMap<_, _> = series["metric"].as_object().unwrap().iter().collect();
+            (format!("{labels:?}"), series["values"].as_array().unwrap().clone())
+        })
+        .collect()
+}
+
+/// Every series that each scrape has, has one sample for each scrape.
+fn one_for_each_scrape(node: &Node, _: &Peer, window: &Window) {
+    let samples =
+        |selector: &str| samples_by_series(&node.query(&format!("{selector}[{}s]", window.seconds), Some(window.end)));
+    let scrapes = samples("up{job=\"sent\"}").into_values().next().expect("there were scrapes").len();
+    let lasting =
+        samples("{job=\"sent\",__name__=~\"node_cpu_seconds_total|node_memory_.+|node_uname_info|go_.+|process_.+\"}");
+    assert!(lasting.len() > 50, "{}", lasting.len());
+    for (series, samples) in lasting {
+        assert_eq!(samples.len(), scrapes, "{series}");
+    }
 }
 
 #[test]
@@ -113,13 +168,14 @@ fn prometheus_remote_write_survives_our_kills() {
     if !installed("prometheus-node-exporter") || !installed("prometheus") {
         return;
     }
-    survives_kills_under(|folder, exporter, node| {
+    let sender = |folder: &Path, exporter: &str, node: &str| {
         let config = scraping(&[job("sent", exporter, "")])
             + &format!(
                 "remote_write:\n  - url: http://{node}/api/v1/write\n    queue_config: {{batch_send_deadline: 500ms, min_backoff: 30ms, max_backoff: 500ms}}\n"
             );
         prometheus(folder, &config)
-    });
+    };
+    survives_kills_under(sender, as_the_sender_has_them);
 }
 
 #[test]
@@ -127,7 +183,7 @@ fn vmagent_remote_write_survives_our_kills() {
     if !installed("prometheus-node-exporter") || !installed("vmagent") {
         return;
     }
-    survives_kills_under(|folder, exporter, node| {
+    let sender = |folder: &Path, exporter: &str, node: &str| {
         let port = free_port();
         std::fs::write(folder.join("scrape.yml"), scraping(&[job("sent", exporter, "")])).unwrap();
         Peer::start(
@@ -139,7 +195,8 @@ fn vmagent_remote_write_survives_our_kills() {
                 .arg(format!("-httpListenAddr=127.0.0.1:{port}")),
             port,
         )
-    });
+    };
+    survives_kills_under(sender, one_for_each_scrape);
 }
 
 #[test]
@@ -192,14 +249,20 @@ fn promtool_asks_and_is_answered() {
     assert!(matches!(code, Some(0 | 3)), "{code:?}");
 }
 
+/// The Python that `make test` prepares, or the usual one, where it has the client.
+fn python_with_client() -> Option<String> {
+    let works = |python: &String| {
+        let import = Command::new(python).args(["-c", "import prometheus_api_client.metric"]).output();
+        import.is_ok_and(|output| output.status.success())
+    };
+    std::env::var("PYTHON").into_iter().chain(["python3".to_owned()]).find(works)
+}
+
 #[test]
 fn the_python_client_is_answered() {
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_client = Command::new(&python).args(["-c", "import prometheus_api_client"]).stderr(Stdio::null()).status();
-    if !has_client.is_ok_and(|status| status.success()) {
-        println!("skipped: the Python package prometheus-api-client is not installed");
-        return;
-    }
+    let Some(python) = python_with_client() else {
+        return skipped("neither PYTHON nor python3 has the package prometheus-api-client");
+    };
     let node = Node::start(NO_SCRAPES, &[]);
     let now = crate::harness::now_ms();
     assert_eq!(node.write(&[(&[("__name__", "asked"), ("job", "a")], &[(now - 2000, 1.0), (now - 1000, 2.0)])]).0, 204);

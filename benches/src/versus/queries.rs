@@ -18,7 +18,7 @@ const EXPRESSIONS: &[&str] = &[
     "irate(node_cpu_metric_4_total[5m])",
     "increase(node_disk_metric_1_total[30m])",
     "sum by (mode) (rate(node_cpu_metric_0_total[5m]))",
-    "sum by (instance) (rate({__name__=~\"node_cpu_metric_.*_total\"}[5m]))",
+    "sum by (instance) (rate(node_cpu_metric_0_total{device=~\"dev[0-3]\"}[5m]))",
     "100 * (1 - avg by (instance) (rate(node_cpu_metric_8_total{mode=\"idle\"}[5m])))",
     "topk(5, sum by (instance) (rate(node_disk_metric_1_total[5m])))",
     "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))",

@@ -45,7 +45,13 @@ impl Fs for Disk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        let named = dir.ancestors().take_while(|folder| !folder.as_os_str().is_empty());
+        let missing: Vec<&Path> = named.take_while(|folder| !folder.exists()).collect();
+        fs::create_dir_all(dir)?;
+        missing.into_iter().rev().filter_map(Path::parent).try_for_each(|parent| {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            self.sync_dir(parent)
+        })
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

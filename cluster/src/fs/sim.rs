@@ -64,6 +64,8 @@ struct Faults {
     write_error: Option<io::ErrorKind>,
     /// The next sync fails, and what it was to write is lost although later syncs succeed.
     sync_error: bool,
+    /// The next change of this name fails.
+    stuck_name: Option<PathBuf>,
     /// Syncs wait.
     hold_syncs: bool,
     /// The power goes during the operation that makes this zero.
@@ -138,6 +140,10 @@ impl Sim {
         self.state.lock().faults.sync_error = true;
     }
 
+    pub(crate) fn fail_next_change_of(&self, name: &Path) {
+        self.state.lock().faults.stuck_name = Some(name.to_owned());
+    }
+
     pub(crate) fn hold_syncs(&self, hold: bool) {
         self.state.lock().faults.hold_syncs = hold;
         self.released.notify_all();
@@ -176,6 +182,11 @@ impl Sim {
 }
 
 impl State {
+    fn check_name(&mut self, path: &Path) -> io::Result<()> {
+        let stuck = self.faults.stuck_name.take_if(|name| name == path);
+        stuck.map_or(Ok(()), |_| Err(io::Error::other("injected failure of a name")))
+    }
+
     /// Every operation passes here. Tells whether this one is cut short by the loss of power.
     fn operate(&mut self) -> io::Result<bool> {
         if self.image.is_some() {
@@ -300,6 +311,7 @@ impl Fs for Sim {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate_whole()?;
+        state.check_name(from)?;
         state.node(from)?;
         state.rename_all(NameChange::Move(from.to_owned(), to.to_owned()));
         Ok(())
@@ -308,6 +320,7 @@ impl Fs for Sim {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate_whole()?;
+        state.check_name(path)?;
         let node = state.node(path)?;
         let size = state.nodes[&node].data.len() as u64;
         if let Some(left) = &mut state.faults.space_left {

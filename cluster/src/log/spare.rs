@@ -94,14 +94,16 @@ impl Spares {
             let mut state = self.state.lock();
             if len != self.options.segment_bytes || state.ready.len() >= self.options.ready {
                 drop(state);
-                self.fs.remove(path)?;
+                unless_gone(self.fs.remove(path))?;
                 return self.fs.sync_dir(&self.dir);
             }
             state.next_number += 1;
             state.next_number - 1
         };
         let spare = self.dir.join(segment::spare_name(number));
-        self.fs.rename(path, &spare)?;
+        if !unless_gone(self.fs.rename(path, &spare))? {
+            return self.fs.sync_dir(&self.dir);
+        }
         // Else the old name might come back after power loss, with the content of the segment that the file is by then.
         self.fs.sync_dir(&self.dir)?;
         self.add(Spare { path: spare, file, len });
@@ -185,6 +187,15 @@ impl Spares {
     pub(super) fn stop(&self) {
         self.state.lock().stopping = true;
         self.changed.notify_all();
+    }
+}
+
+/// Whether a name was there to be changed: an earlier try may have done it, and failed to make it durable.
+fn unless_gone(changed: io::Result<()>) -> io::Result<bool> {
+    match changed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -356,11 +356,14 @@ impl Writer {
     fn free_segments(&self) {
         let oldest = self.shared.groups.read().values().filter_map(|group| group.oldest_segment()).min();
         let needed = oldest.map_or(self.current.segment, |oldest| oldest.min(self.current.segment));
-        for (segment, file) in self.shared.remove_segments_before(needed) {
+        let mut freed = self.shared.remove_segments_before(needed);
+        while let Some((segment, file)) = freed.pop_first() {
             let path = segment::path(&self.shared.dir, segment);
-            if let Err(error) = self.shared.spares.recycle(&path, file.file) {
-                // Nothing in it is needed, so it goes with the first purge after the next start.
+            if let Err(error) = self.shared.spares.recycle(&path, Arc::clone(&file.file)) {
+                // The later ones wait with it for the next purge: a start would take a gap between segments for damage.
                 warn!(%error, segment, "cannot give back a log segment");
+                freed.insert(segment, file);
+                return self.shared.put_back_segments(freed);
             }
         }
     }

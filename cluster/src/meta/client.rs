@@ -7,6 +7,7 @@ use pharos_model::{PartitionId, TenantId};
 
 use super::command::{Answer, Cluster, Command, ManifestPointer, ManifestRow};
 use super::machine::MetaMachine;
+use super::reads::ReadRounds;
 use crate::group::{Group, ReadError};
 use crate::proposer::ProposeError;
 
@@ -40,16 +41,22 @@ pub enum SwapError {
 pub struct MetaClient {
     group: Arc<Group>,
     machine: Arc<MetaMachine>,
+    reads: Arc<ReadRounds>,
 }
 
 impl MetaClient {
     pub(crate) fn new(group: Arc<Group>, machine: Arc<MetaMachine>) -> Self {
-        Self { group, machine }
+        Self { group, machine, reads: Arc::default() }
+    }
+
+    async fn read_point(&self) -> Result<(), ReadError> {
+        let group = Arc::clone(&self.group);
+        self.reads.join(move || async move { group.read_point().await }).await
     }
 
     /// The cluster's name and partition count.
     pub async fn cluster(&self) -> Result<Cluster, MetaError> {
-        self.group.read_point().await?;
+        self.read_point().await?;
         self.machine.cluster().ok_or(MetaError::NoCluster)
     }
 
@@ -67,13 +74,13 @@ impl MetaClient {
         partition: PartitionId,
         tenant: &TenantId,
     ) -> Result<Option<ManifestPointer>, MetaError> {
-        self.group.read_point().await?;
+        self.read_point().await?;
         Ok(self.machine.manifest(partition.0, tenant.as_str()))
     }
 
     /// All manifests, by partition and tenant.
     pub async fn manifests(&self) -> Result<Vec<ManifestRow>, MetaError> {
-        self.group.read_point().await?;
+        self.read_point().await?;
         Ok(self.machine.manifests())
     }
 

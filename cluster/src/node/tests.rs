@@ -1,6 +1,7 @@
 //! Whole nodes on a simulated disk: restarts, kills, power loss, full disks, checkpoints.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use pharos_model::TenantId;
@@ -10,6 +11,7 @@ use prometheus::Registry;
 use super::*;
 use crate::fs::sim::Sim;
 use crate::fs::{Fs, read_all, replace};
+use crate::log::record::Kind;
 use crate::log::segment;
 use crate::meta::{ManifestPointer, SwapError};
 use crate::proposer::{ProposeError, Retry};
@@ -25,6 +27,8 @@ struct Journal {
     commands: Arc<Mutex<Vec<Bytes>>>,
     /// Commands in one apply call, the most seen.
     most_at_once: Mutex<usize>,
+    /// A sync has failed.
+    lost: AtomicBool,
 }
 
 impl Journal {
@@ -38,7 +42,16 @@ impl Journal {
         let raft_state = fields.next();
         let commands = fields.collect();
         let commands = Arc::new(Mutex::new(commands));
-        (Arc::new(Self { sim: sim.clone(), path, commands, most_at_once: Mutex::default() }), raft_state)
+        (
+            Arc::new(Self {
+                sim: sim.clone(),
+                path,
+                commands,
+                most_at_once: Mutex::default(),
+                lost: AtomicBool::new(false),
+            }),
+            raft_state,
+        )
     }
 
     fn commands(&self) -> Vec<Bytes> {
@@ -70,6 +83,9 @@ impl StateMachine for Journal {
     }
 
     fn begin_checkpoint(&self, raft_state: Bytes) -> Result<FinishCheckpoint, CheckpointError> {
+        if self.lost.load(Ordering::SeqCst) {
+            return Err(CheckpointError::Lost("no sync".into()));
+        }
         let mut bytes = Vec::new();
         for field in std::iter::once(&raft_state).chain(self.commands.lock().iter()) {
             bytes.extend_from_slice(&(field.len() as u32).to_le_bytes());
@@ -193,6 +209,28 @@ async fn a_checkpoint_replaces_the_log_before_it() {
     assert_eq!(again.commands(0), expected);
     let replayed = again.metrics.raft.replayed_entries.get();
     assert!(replayed < 10, "{replayed} entries replayed, though a checkpoint covers 30");
+    stop(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_group_drops_the_log_that_an_earlier_process_left() {
+    let sim = Sim::new();
+    let running = start(&sim).await;
+    for command in numbered(30) {
+        running.propose(0, command).await.unwrap();
+    }
+    // Killed when the checkpoint was on disk and the log not yet dropped.
+    let killed = sim.kill();
+    running.node.partition(PartitionId(0)).checkpoint().await.unwrap();
+    let store = Path::new("/stores/0");
+    killed.put(store, sim.content(store).unwrap());
+    stop(running).await;
+
+    let again = start(&killed).await;
+    let group = again.node.partition(PartitionId(0));
+    assert!(group.log_bytes() > 1000);
+    group.checkpoint().await.unwrap();
+    assert_eq!(group.log_bytes(), 0);
     stop(again).await;
 }
 
@@ -373,6 +411,25 @@ async fn a_failed_sync_is_told_and_nothing_more_is_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_may_have_lost_something_ends_the_node() {
+    let sim = Sim::new();
+    let mut options = options(PARTITIONS);
+    options.checkpoints =
+        CheckpointPolicy { group_bytes_max: 0, tick: Duration::from_millis(1), ..CheckpointPolicy::default() };
+    let running = try_start(&sim, options).await.unwrap();
+    running.stores.lock()[&PartitionId(1)].lost.store(true, Ordering::SeqCst);
+    running.propose(1, "x").await.unwrap();
+    assert_eq!(
+        running.node.failed().await,
+        "group 2: the store may have lost what it wrote before a checkpoint: no sync"
+    );
+    stop(running).await;
+    let again = start(&sim.kill()).await;
+    assert_eq!(again.commands(1), ["x"]);
+    stop(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_partition_count_is_refused() {
     let sim = Sim::new();
     stop(start(&sim).await).await;
@@ -512,6 +569,32 @@ async fn damage_to_the_first_entries_starts_a_group_anew_and_leaves_the_others()
     assert!(again.commands(1).is_empty());
     assert_eq!((again.commands(0), again.commands(2)), (vec![Bytes::from("x")], vec![Bytes::from("x")]));
     again.propose(1, "y").await.unwrap();
+    stop(again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_lost_entries_leads_in_a_new_term() {
+    let sim = Sim::new();
+    let running = start(&sim).await;
+    for command in numbered(3) {
+        running.propose(1, command).await.unwrap();
+    }
+    let term = |running: &Running, partition| running.node.partition(PartitionId(partition)).term();
+    let before = [term(&running, 0), term(&running, 1)];
+    stop(running).await;
+    let path = segment::path(Path::new("/node/log"), 1);
+    let mut bytes = sim.content(&path).unwrap();
+    let victim = {
+        let scan = segment::scan(&bytes, 1, segment::Place::Last);
+        let of_group =
+            scan.records.iter().filter(|(_, record)| record.group == GroupId(2) && record.kind == Kind::Entry);
+        of_group.map(|(at, _)| *at as usize).nth_back(1).unwrap()
+    };
+    bytes[victim + 30] ^= 1;
+    sim.put(&path, bytes);
+    let again = start(&sim).await;
+    assert_eq!(again.commands(1), numbered(1));
+    assert_eq!([term(&again, 0), term(&again, 1)], [before[0], before[1] + 1]);
     stop(again).await;
 }
 

@@ -137,6 +137,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
+/// Gives up leading the group in the term of the vote, for good: the next leadership needs a new term.
+pub(crate) async fn vote_no_leader(store: &mut LogStore) -> std::result::Result<(), String> {
+    let Some(vote) = store.read_vote().await.map_err(|error| error.to_string())? else { return Ok(()) };
+    let vote = RaftVote::new(vote.leader_id.term, vote.leader_id.node_id);
+    store.save_vote(&vote).await.map_err(|error| error.to_string())
+}
+
 /// Forgets whom this node voted for. Only right in a group that never had another voter.
 pub(crate) async fn vote_none(store: &mut LogStore) -> std::result::Result<(), String> {
     store.save_vote(&RaftVote::default()).await.map_err(|error| error.to_string())

@@ -83,6 +83,8 @@ const SECRET_KEYS: [&str; 9] = [
     "access_key",
     "proxy_connect_header",
 ];
+/// Sections that hold a secret. A plain value in place of one is most likely the secret itself.
+const SECRET_SECTIONS: [&str; 3] = ["authorization", "basic_auth", "oauth2"];
 /// What a secret is shown as.
 pub const MASK: &str = "<secret>";
 
@@ -112,12 +114,21 @@ fn indent_of(line: &str) -> usize {
 fn is_within_secret(above: &[&str], shown: &str) -> bool {
     let reach = |line: &str| indent_of(line) + usize::from(line.trim_start().starts_with("- "));
     let mut inside = reach(shown);
+    let is_plain = !is_mapping_line(shown);
     above.iter().rev().filter(|line| !line.trim().is_empty()).any(|line| {
         let is_parent = indent_of(line) < inside;
         if is_parent {
             inside = reach(line).min(inside);
         }
-        is_parent && secret_from(line).is_some()
+        is_parent && (secret_from(line).is_some() || (is_plain && section_from(line).is_some()))
+    })
+}
+
+/// Whether the line looks like a key of a section, and so not like a value that stands on a line of its own.
+fn is_mapping_line(line: &str) -> bool {
+    line.trim().split_once(':').is_some_and(|(key, rest)| {
+        let is_key = |c: char| c.is_ascii_alphanumeric() || "_-\"' {".contains(c);
+        (rest.is_empty() || rest.starts_with(' ')) && !key.trim().contains(' ') && key.chars().all(is_key)
     })
 }
 
@@ -133,11 +144,21 @@ fn without_url_password(line: &str) -> String {
     format!("{before}://{shown}{}", without_url_password(tail))
 }
 
-/// Where in the line the value of a secret's key begins.
+/// Where in the line the value of a secret's key begins, or a plain value in place of a section with a secret.
 fn secret_from(line: &str) -> Option<usize> {
+    let is_plain = |at: &usize| !matches!(line[*at..].trim_start().chars().next(), None | Some('{' | '#' | '&' | '*'));
+    value_of(line, is_secret_key).or_else(|| section_from(line).filter(is_plain))
+}
+
+/// Where in the line the value of a section with a secret begins.
+fn section_from(line: &str) -> Option<usize> {
+    value_of(line, |key| SECRET_SECTIONS.contains(&key))
+}
+
+fn value_of(line: &str, is_wanted: impl Fn(&str) -> bool) -> Option<usize> {
     line.match_indices(':').map(|(at, _)| at).find_map(|at| {
         let key = line[..at].rsplit([' ', '{', ',', '-', '\t']).next()?.trim_matches(['"', '\'']);
-        is_secret_key(key).then_some(at + 1)
+        is_wanted(key).then_some(at + 1)
     })
 }
 
@@ -159,5 +180,20 @@ mod tests {
         assert_eq!(masked_line(text, 6), "  \"password\": <secret>");
         assert_eq!(masked_line(text, 7), "  password_file: f");
         assert_eq!(masked_line(text, 8), "  url: http://u:<secret>@h/p");
+    }
+
+    #[test]
+    fn a_plain_value_in_place_of_a_section_is_taken_for_its_secret() {
+        for (text, shown) in [
+            ("  authorization: Bearer hunter2", "  authorization: <secret>"),
+            ("- {basic_auth: 'u:hunter2'}", "- {basic_auth: <secret>"),
+            ("oauth2: |\n  id: hunter2", "  <secret>"),
+            ("authorization:\n  Bearer hunter2", "  <secret>"),
+            ("authorization: {typ: Basic}", "authorization: {typ: Basic}"),
+            ("authorization: # how", "authorization: # how"),
+            ("basic_auth:\n  usernam: u", "  usernam: u"),
+        ] {
+            assert_eq!(masked_line(text, text.lines().count()), shown, "{text}");
+        }
     }
 }

@@ -28,12 +28,31 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+/// Defaults that feature flags change.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defaults {
+    pub extra_scrape_metrics: bool,
+}
+
 /// Loads `path`. A failure names the file and, where it lies in its text, the line; nothing has been changed then.
 pub fn load(path: &Path, fs: &dyn FileSystem, environment: &Lookup<'_>) -> Result<Loaded, ConfigError> {
+    load_with(path, fs, environment, Defaults::default())
+}
+
+/// As [`load`], where feature flags changed defaults.
+pub fn load_with(
+    path: &Path,
+    fs: &dyn FileSystem,
+    environment: &Lookup<'_>,
+    defaults: Defaults,
+) -> Result<Loaded, ConfigError> {
     let text = read_text(fs, path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let invalid = |invalid| ConfigError::Invalid { path: path.to_owned(), invalid };
     let mut config: Config =
         parse(&text).map_err(|at| ConfigError::Parse { path: path.to_owned(), at })?.unwrap_or_default();
+    if defaults.extra_scrape_metrics {
+        config.global.extra_scrape_metrics.get_or_insert(true);
+    }
     let mut warnings = Vec::new();
     expand_external_labels(&mut config, environment, &mut warnings);
     config.complete().map_err(invalid)?;
@@ -41,13 +60,25 @@ pub fn load(path: &Path, fs: &dyn FileSystem, environment: &Lookup<'_>) -> Resul
     let scrape_configs = all_scrape_configs(&config, fs)?;
     let rule_files = all_matches("rule files", &config.rule_files, fs)?;
     unused(&config, &mut warnings);
+    other_server_names(&scrape_configs, &mut warnings);
     let yaml = print(&config).map_err(invalid)?;
     Ok(Loaded { config, scrape_configs, rule_files, text, yaml, warnings })
 }
 
-/// Reads one YAML document; `None` when it is empty.
+/// Nodes and parser events of one file: discovery writes files of tens of thousands of groups.
+const YAML_NODES_MAX: usize = 10_000_000;
+
+/// Reads one YAML document; `None` when it is empty. The library's limits on size, depth and what aliases unfold to hold.
 pub(crate) fn parse<T: for<'de> serde::Deserialize<'de>>(text: &str) -> Result<Option<T>, ParseError> {
-    serde_saphyr::from_str::<Option<T>>(text).map_err(|error| ParseError::of(&error, text))
+    let options = serde_saphyr::options! {
+        // A hundred jobs may share one list of rules by its anchor, so that there are many aliases says nothing.
+        budget: serde_saphyr::budget! {
+            max_events: YAML_NODES_MAX,
+            max_nodes: YAML_NODES_MAX,
+            enforce_alias_anchor_ratio: false,
+        },
+    };
+    serde_saphyr::from_str_with_options::<Option<T>>(text, options).map_err(|error| ParseError::of(&error, text))
 }
 
 /// Prints as Prometheus does: lists at the column of their key.
@@ -124,6 +155,16 @@ fn unused(config: &Config, warnings: &mut Vec<String>) {
             warnings.push(format!("section {section} is accepted but has no effect yet"));
         }
     }
+    let percentage = config.storage.tsdb.as_ref().and_then(|tsdb| tsdb.retention.as_ref()).map(|kept| kept.percentage);
+    for (key, used) in [
+        ("global.query_log_file", !config.global.query_log_file.is_empty()),
+        ("storage.exemplars.max_exemplars", config.storage.exemplars.is_some()),
+        ("storage.tsdb.retention.percentage", percentage.is_some_and(|percentage| percentage > 0.0)),
+    ] {
+        if used {
+            warnings.push(format!("{key} is accepted but has no effect yet"));
+        }
+    }
     for job in &config.scrape_configs {
         for (key, used) in [
             ("scrape_native_histograms", job.scrape_native_histograms == Some(true)),
@@ -136,5 +177,15 @@ fn unused(config: &Config, warnings: &mut Vec<String>) {
                 ));
             }
         }
+    }
+}
+
+/// Says where a server that chooses its certificate by the name it is asked for will see another name than in Prometheus.
+fn other_server_names(jobs: &[Arc<ScrapeConfig>], warnings: &mut Vec<String>) {
+    for job in jobs.iter().filter(|job| !job.http.tls_config.server_name.is_empty()) {
+        let (name, job) = (quote(&job.http.tls_config.server_name), quote(&job.job_name));
+        warnings.push(format!(
+            "server_name {name} of job {job} is what certificates are checked for; the name sent to the server (SNI) stays that of the URL"
+        ));
     }
 }

@@ -109,7 +109,8 @@ block! {
             scrape_native_histograms: Option<bool>,
             convert_classic_histograms_to_nhcb: bool,
             always_scrape_classic_histograms: bool,
-            extra_scrape_metrics: bool,
+            /// Default false, or what the feature flag of this name says.
+            extra_scrape_metrics: Option<bool>,
         }
     }
 }
@@ -313,7 +314,7 @@ impl ScrapeConfig {
         if self.scrape_failure_log_file.is_empty() {
             self.scrape_failure_log_file.clone_from(&global.scrape_failure_log_file);
         }
-        self.extra_scrape_metrics.get_or_insert(global.extra_scrape_metrics);
+        self.extra_scrape_metrics.get_or_insert(global.extra_scrape_metrics.unwrap_or_default());
         self.convert_classic_histograms_to_nhcb.get_or_insert(global.convert_classic_histograms_to_nhcb);
         self.always_scrape_classic_histograms.get_or_insert(global.always_scrape_classic_histograms);
     }

@@ -9,9 +9,12 @@ use super::http::{TlsConfig, is_reserved_header};
 use super::scalar::{ByteSize, PromDuration, names};
 
 block! {
-    /// Tuning of Go's runtime; there is none here.
+    /// Tuning of Go's runtime, which is not here, and the log's level, which a flag sets.
     pub struct RuntimeConfig {
-        keys { gogc: i64, }
+        keys {
+            gogc: i64,
+            log_level: String,
+        }
     }
 }
 
@@ -121,7 +124,7 @@ names! {
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self { gogc: 75 }
+        Self { gogc: 75, log_level: String::new() }
     }
 }
 

@@ -259,6 +259,31 @@ fn a_job_is_printed_with_its_defaults_in_prometheus_order() {
     );
 }
 
+#[test]
+fn a_feature_flag_changes_the_default_and_the_file_wins() {
+    let loaded = |global: &str| {
+        let fs = InMemory::new([("/p.yml", format!("global: {{{global}}}\nscrape_configs: [{{job_name: a}}]\n"))]);
+        let defaults = Defaults { extra_scrape_metrics: true };
+        load_with(Path::new("/p.yml"), &fs, &|_| None, defaults).unwrap().scrape_configs[0].extra_scrape_metrics
+    };
+    assert_eq!(loaded(""), Some(true));
+    assert_eq!(loaded("extra_scrape_metrics: false"), Some(false));
+}
+
+#[test]
+fn keys_without_effect_are_named() {
+    let loaded = load_text(
+        "global: {query_log_file: q.log}\nruntime: {log_level: debug}\n\
+         storage: {exemplars: {max_exemplars: 5}, tsdb: {retention: {percentage: 80}}}\n",
+    )
+    .unwrap();
+    for key in
+        ["runtime", "global.query_log_file", "storage.exemplars.max_exemplars", "storage.tsdb.retention.percentage"]
+    {
+        assert!(loaded.warnings.iter().any(|warning| warning.contains(key)), "{key}: {:?}", loaded.warnings);
+    }
+}
+
 const EVERYTHING: &str = include_str!("testdata/everything.yml");
 
 #[test]
@@ -304,12 +329,46 @@ fn secrets_appear_in_no_error() {
 }
 
 #[test]
+fn long_and_repetitive_files_load() {
+    let groups = "- targets: [h:1, h:2]\n  labels: {a: b}\n".repeat(30_000);
+    let parsed: Vec<TargetGroup> = load::parse(&groups).unwrap().unwrap();
+    assert_eq!(parsed.len(), 30_000);
+    let rule = "relabel_configs: &common [{regex: a, action: labeldrop}]";
+    let jobs: String = (0..300).map(|i| format!("- job_name: j{i}\n  relabel_configs: *common\n")).collect();
+    let loaded = load_text(&format!("scrape_configs:\n- job_name: first\n  {rule}\n{jobs}")).unwrap();
+    assert_eq!(loaded.scrape_configs.len(), 301);
+    assert!(loaded.scrape_configs.iter().all(|job| job.relabel_configs.len() == 1));
+}
+
+#[test]
+fn aliases_that_unfold_without_end_are_refused() {
+    let mut text = String::from("{a0: &a0 [x, x, x, x, x, x, x, x, x, x]");
+    for i in 1..12 {
+        let tenfold = vec![format!("*a{}", i - 1); 10].join(", ");
+        text.push_str(&format!(", a{i}: &a{i} [{tenfold}]"));
+    }
+    let error = load::parse::<opaque::Opaque>(&(text + "}")).unwrap_err();
+    assert!(error.message.starts_with("YAML document too large or too complex"), "{error}");
+}
+
+#[test]
 fn unused_sections_are_named() {
     let warnings = load_text(EVERYTHING).unwrap().warnings;
     for section in ["rule_files", "alerting", "remote_write", "remote_read", "tracing", "otlp", "runtime"] {
         let text = format!("section {section} is accepted but has no effect yet");
         assert!(warnings.contains(&text), "{section}: {warnings:?}");
     }
+}
+
+#[test]
+fn a_server_name_is_said_to_leave_the_name_that_is_sent() {
+    let jobs = "scrape_configs: [{job_name: a, tls_config: {server_name: x.test}}, {job_name: b}]";
+    assert_eq!(
+        load_text(jobs).unwrap().warnings,
+        [
+            "server_name \"x.test\" of job \"a\" is what certificates are checked for; the name sent to the server (SNI) stays that of the URL"
+        ]
+    );
 }
 
 #[test]

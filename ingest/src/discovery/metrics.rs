@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use pharos_model::TimestampMs;
+use pharos_model::summary::SummaryVec;
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-
-use crate::summary::SummaryVec;
 
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 

@@ -47,6 +47,14 @@ pub enum Lookup {
     Fresh(Slot),
 }
 
+/// What [`LineCache::look_up`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub lookup: Lookup,
+    /// The current scrape had a sample of this series text before.
+    pub again: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fresh,
@@ -63,7 +71,20 @@ struct Entry {
     tracked_before: bool,
     tracked_now: bool,
     seen_now: bool,
+    /// No committed scrape has had it yet.
+    is_new: bool,
     missed_scrapes: u8,
+}
+
+impl Entry {
+    /// What the entry at a place says.
+    fn lookup(&self, at: usize) -> Lookup {
+        match self.state {
+            State::Known => Lookup::Known { handle: self.handle, slot: Slot(at as u32) },
+            State::Dropped => Lookup::Dropped,
+            State::Fresh => Lookup::Fresh(Slot(at as u32)),
+        }
+    }
 }
 
 /// The line cache of one target. See the module for the order of calls.
@@ -86,7 +107,7 @@ impl LineCache {
     /// Finds the series of a sample by its text ([`super::Sample::series`]) and marks it as seen in the current scrape.
     /// `tracked` says whether it gets a staleness marker when it vanishes: no for samples with an explicit timestamp
     /// unless `track_timestamps_staleness` is on.
-    pub fn look_up(&mut self, series: &[u8], tracked: bool) -> Lookup {
+    pub fn look_up(&mut self, series: &[u8], tracked: bool) -> Found {
         let hash = self.hasher.hash(series);
         let at = match self.entries.get(self.expected) {
             Some(entry) if entry.hash == hash => self.expected,
@@ -94,21 +115,32 @@ impl LineCache {
         };
         self.expected = at + 1;
         let entry = &mut self.entries[at];
-        entry.seen_now = true;
+        let again = std::mem::replace(&mut entry.seen_now, true);
         entry.tracked_now |= tracked;
-        match entry.state {
-            State::Known => Lookup::Known { handle: entry.handle, slot: Slot(at as u32) },
-            State::Dropped => Lookup::Dropped,
-            State::Fresh => Lookup::Fresh(Slot(at as u32)),
-        }
+        Found { lookup: entry.lookup(at), again }
+    }
+
+    /// What is known of a series text, `None` when it was never looked up. Remembers nothing.
+    pub fn peek(&self, series: &[u8]) -> Option<Lookup> {
+        let at = self.find(self.hasher.hash(series))?;
+        Some(self.entries[at].lookup(at))
+    }
+
+    /// Whether no committed scrape has had this series.
+    pub fn is_new(&self, slot: Slot) -> bool {
+        self.entries[slot.0 as usize].is_new
+    }
+
+    fn find(&self, hash: u128) -> Option<usize> {
+        let found = self.by_hash.find(hash as u64, |at| self.entries[*at as usize].hash == hash);
+        found.map(|at| *at as usize)
     }
 
     fn find_or_insert(&mut self, hash: u128) -> usize {
-        let entries = &mut self.entries;
-        let found = self.by_hash.find(hash as u64, |at| entries[*at as usize].hash == hash);
-        if let Some(at) = found {
-            return *at as usize;
+        if let Some(at) = self.find(hash) {
+            return at;
         }
+        let entries = &mut self.entries;
         let at = u32::try_from(entries.len()).expect("a body is smaller than 4 GiB, so it has fewer lines");
         entries.push(Entry {
             hash,
@@ -117,6 +149,7 @@ impl LineCache {
             tracked_before: false,
             tracked_now: false,
             seen_now: false,
+            is_new: true,
             missed_scrapes: 0,
         });
         self.by_hash.insert_unique(hash as u64, at, |at| entries[*at as usize].hash as u64);
@@ -173,6 +206,7 @@ impl LineCache {
         for entry in &mut self.entries {
             entry.missed_scrapes = if entry.seen_now { 0 } else { entry.missed_scrapes.saturating_add(1) };
             missed += usize::from(!entry.seen_now);
+            entry.is_new &= !entry.seen_now;
             entry.tracked_before = entry.tracked_now;
             (entry.tracked_now, entry.seen_now) = (false, false);
         }
@@ -239,7 +273,7 @@ mod tests {
     /// One scrape of `texts`: gives every fresh series the handle of its first byte, and returns what vanished.
     fn scrape(cache: &mut LineCache, texts: &[&str]) -> Vec<u64> {
         for text in texts {
-            if let Lookup::Fresh(slot) = cache.look_up(text.as_bytes(), true) {
+            if let Lookup::Fresh(slot) = cache.look_up(text.as_bytes(), true).lookup {
                 cache.learn(slot, SeriesHandle(u64::from(text.as_bytes()[0])));
             }
         }
@@ -256,9 +290,9 @@ mod tests {
     fn a_steady_target_is_known_and_nothing_vanishes() {
         let mut cache = cache();
         assert_eq!(scrape(&mut cache, &["a", "b", "c"]), handles(&[]));
-        assert_eq!(cache.look_up(b"a", true), Lookup::Known { handle: SeriesHandle(97), slot: Slot(0) });
-        assert_eq!(cache.look_up(b"c", true), Lookup::Known { handle: SeriesHandle(99), slot: Slot(2) });
-        assert_eq!(cache.look_up(b"b", true), Lookup::Known { handle: SeriesHandle(98), slot: Slot(1) });
+        assert_eq!(cache.look_up(b"a", true).lookup, Lookup::Known { handle: SeriesHandle(97), slot: Slot(0) });
+        assert_eq!(cache.look_up(b"c", true).lookup, Lookup::Known { handle: SeriesHandle(99), slot: Slot(2) });
+        assert_eq!(cache.look_up(b"b", true).lookup, Lookup::Known { handle: SeriesHandle(98), slot: Slot(1) });
         assert_eq!(cache.vanished(), []);
     }
 
@@ -284,7 +318,7 @@ mod tests {
     #[test]
     fn samples_with_their_own_time_are_not_tracked() {
         let mut cache = cache();
-        let Lookup::Fresh(slot) = cache.look_up(b"a", false) else { panic!("a is fresh") };
+        let Lookup::Fresh(slot) = cache.look_up(b"a", false).lookup else { panic!("a is fresh") };
         cache.learn(slot, SeriesHandle(1));
         cache.commit();
         assert_eq!(cache.vanished(), []);
@@ -307,25 +341,57 @@ mod tests {
     fn only_forgotten_series_are_fresh_on_the_second_pass() {
         let mut cache = cache();
         scrape(&mut cache, &["a", "b"]);
-        let Lookup::Known { slot, .. } = cache.look_up(b"b", true) else { panic!("b is known") };
+        let Lookup::Known { slot, .. } = cache.look_up(b"b", true).lookup else { panic!("b is known") };
         cache.forget(slot);
-        assert!(matches!(cache.look_up(b"a", true), Lookup::Known { .. }));
-        assert_eq!(cache.look_up(b"b", true), Lookup::Fresh(slot));
+        assert!(matches!(cache.look_up(b"a", true).lookup, Lookup::Known { .. }));
+        assert_eq!(cache.look_up(b"b", true).lookup, Lookup::Fresh(slot));
         cache.learn(slot, SeriesHandle(5));
-        assert_eq!(cache.look_up(b"b", true), Lookup::Known { handle: SeriesHandle(5), slot });
+        assert_eq!(cache.look_up(b"b", true).lookup, Lookup::Known { handle: SeriesHandle(5), slot });
         assert_eq!(cache.vanished(), []);
     }
 
     #[test]
     fn dropped_series_stay_dropped_and_get_no_marker() {
         let mut cache = cache();
-        let Lookup::Fresh(slot) = cache.look_up(b"a", true) else { panic!("a is fresh") };
+        let Lookup::Fresh(slot) = cache.look_up(b"a", true).lookup else { panic!("a is fresh") };
         cache.drop_series(slot);
-        assert_eq!(cache.look_up(b"a", true), Lookup::Dropped);
+        assert_eq!(cache.look_up(b"a", true).lookup, Lookup::Dropped);
         cache.commit();
-        assert_eq!(cache.look_up(b"a", true), Lookup::Dropped);
+        assert_eq!(cache.look_up(b"a", true).lookup, Lookup::Dropped);
         cache.abort();
         assert_eq!(cache.vanished(), []);
+    }
+
+    #[test]
+    fn a_series_is_new_until_a_scrape_with_it_is_committed() {
+        let mut cache = cache();
+        for _ in 0..2 {
+            let Lookup::Fresh(slot) = cache.look_up(b"a", true).lookup else { panic!("a is fresh") };
+            assert!(cache.is_new(slot));
+            cache.abort();
+            cache.commit();
+        }
+        let Lookup::Fresh(slot) = cache.look_up(b"a", true).lookup else { panic!("a is fresh") };
+        cache.commit();
+        assert!(!cache.is_new(slot));
+    }
+
+    #[test]
+    fn a_second_sample_of_a_scrape_is_told_from_the_first() {
+        let mut cache = cache();
+        for _ in 0..2 {
+            assert!(!cache.look_up(b"a", true).again);
+            assert!(cache.look_up(b"a", true).again);
+            cache.commit();
+        }
+    }
+
+    #[test]
+    fn a_peek_remembers_nothing() {
+        let mut cache = cache();
+        scrape(&mut cache, &["a"]);
+        assert_eq!(cache.peek(b"a"), Some(Lookup::Known { handle: SeriesHandle(97), slot: Slot(0) }));
+        assert_eq!((cache.peek(b"b"), cache.len()), (None, 1));
     }
 
     #[test]

@@ -77,10 +77,19 @@ pub enum ParseErrorKind {
     Help { metric: String, help: String },
     #[error("unknown metric type for metric {metric}: {number}")]
     MetricTypeNumber { metric: String, number: u64 },
+    #[error("metric has more than {limit} buckets or quantiles")]
+    Points { limit: usize },
     #[error("invalid label name: {0}")]
     LabelName(String),
     #[error("invalid label value: {0}")]
     LabelValue(String),
+}
+
+impl ParseErrorKind {
+    /// Whether the text was read well and what is wrong is the label set that it says.
+    pub fn is_about_labels(&self) -> bool {
+        matches!(self, Self::DuplicateLabel(_) | Self::Limit(_))
+    }
 }
 
 /// As Go's `%q` of a byte string: invalid UTF-8 as `\xff`. Long strings are cut short.

@@ -9,12 +9,35 @@ use pharos_model::{MetricType, TimestampMs};
 use super::error::{ParseErrorKind, quote_bytes};
 use super::lexer::{Dialect, Lexer, Token};
 use super::value;
+use crate::label_limits::LabelLimits;
 
 /// Where a label's name and value stand, without their quotes and with their escapes.
 #[derive(Clone, Debug)]
 pub(super) struct LabelSpan {
     pub name: Range<usize>,
     pub value: Range<usize>,
+}
+
+/// The labels of a series or exemplar. What is beyond [`LabelLimits::CEILING`] is counted and not kept, because a label of five
+/// bytes takes 32 here.
+#[derive(Debug, Default)]
+pub(super) struct Labels {
+    pub spans: Vec<LabelSpan>,
+    pub count: usize,
+}
+
+impl Labels {
+    fn clear(&mut self) {
+        self.spans.clear();
+        self.count = 0;
+    }
+
+    fn push(&mut self, span: LabelSpan) {
+        self.count += 1;
+        if LabelLimits::CEILING.allows_labels(self.count) {
+            self.spans.push(span);
+        }
+    }
 }
 
 /// What kind of entry [`Line::read`] found.
@@ -44,11 +67,11 @@ pub(super) struct Line {
     /// Series: the text up to the end of the labels, and its parts.
     pub series: Range<usize>,
     pub name: Option<Range<usize>>,
-    pub labels: Vec<LabelSpan>,
+    pub labels: Labels,
     pub value: f64,
     pub ts: Option<TimestampMs>,
     pub exemplar: Option<ExemplarValue>,
-    pub exemplar_labels: Vec<LabelSpan>,
+    pub exemplar_labels: Labels,
     /// Where the entry starts, for errors.
     start: usize,
 }

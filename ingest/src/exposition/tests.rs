@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use pharos_model::LabelSet;
@@ -346,6 +347,23 @@ fn a_label_of_a_megabyte_is_refused_by_name() {
 }
 
 #[test]
+fn labels_beyond_the_limit_are_counted_in_every_format() {
+    let labels = |count: usize| (1..count).map(|i| format!("l{i}=\"\"")).collect::<Vec<_>>().join(",");
+    let at_most = format!("a{{{}}} 1\n", labels(512));
+    assert_eq!(entries(at_most.as_bytes(), Format::Text), [r#"{__name__="a"} 1"#]);
+    let series = format!("a{{{}}} 1\n", labels(600));
+    assert_eq!(
+        error(series.as_bytes(), Format::Text),
+        "label_limit exceeded (metric: a, number of labels: 600, limit: 512)"
+    );
+    let exemplar = format!("a_total 1 # {{{}}} 1\n# EOF\n", labels(601));
+    assert_eq!(
+        error(exemplar.as_bytes(), Format::OpenMetrics),
+        "label_limit exceeded (metric: , number of labels: 600, limit: 512)"
+    );
+}
+
+#[test]
 fn nan_is_always_the_canonical_one() {
     for (body, format) in [("a NaN\n", Format::Text), ("a nan\n# EOF\n", Format::OpenMetrics)] {
         let mut parser = Parser::new(body.as_bytes(), format);
@@ -358,7 +376,7 @@ fn nan_is_always_the_canonical_one() {
 fn scrapes() -> Option<PathBuf> {
     let folder = std::env::var_os("PHAROS_SCRAPES").map(PathBuf::from);
     if folder.is_none() {
-        eprintln!("skipped: PHAROS_SCRAPES does not name a folder of real expositions");
+        let _ = writeln!(std::io::stderr(), "skipped: PHAROS_SCRAPES does not name a folder of real expositions");
     }
     folder
 }

@@ -7,7 +7,7 @@ use pharos_model::{LabelSet, LabelSetBuilder, MetricType};
 
 use super::error::{ParseError, ParseErrorKind, Position};
 use super::lexer::{Dialect, Lexer};
-use super::line::{Entry, LabelSpan, Line, metric_type};
+use super::line::{Entry, LabelSpan, Labels, Line, metric_type};
 use super::series::{self, Pair, unescape, unescape_help};
 use super::{Event, Exemplar, ExemplarSource, LabelSource, Sample, fast};
 use crate::label_limits::LabelLimits;
@@ -146,12 +146,14 @@ impl SeriesText<'_> {
     fn build(&self, line: &Line, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseErrorKind> {
         let body = self.parser.body;
         let text = &body[line.series.clone()];
+        let name = line.name.clone().expect("a series without a name is refused when it is read");
+        let name = utf8(&body[name], text)?;
+        limits.check_count(line.labels.count + 1, || &name)?;
         let mut pairs = pairs(body, &line.labels, text)?;
         for (name, value) in &mut pairs {
             *value = series::normalize_bound(self.parser.metric_type, name, std::mem::take(value));
         }
-        let name = line.name.clone().expect("a series without a name is refused when it is read");
-        pairs.push((Cow::Borrowed(METRIC_NAME), utf8(&body[name], text)?));
+        pairs.push((Cow::Borrowed(METRIC_NAME), name));
         series::build(pairs, limits, text)
     }
 }
@@ -165,16 +167,19 @@ pub(super) struct ExemplarText<'p> {
 impl ExemplarText<'_> {
     pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSet, ParseError> {
         let (body, line) = (self.parser.body, &self.parser.line);
-        pairs(body, &line.exemplar_labels, &[])
-            .and_then(|mut pairs| series::build_without_name(&mut pairs, limits))
-            .map(|builder| builder.build())
-            .map_err(|kind| at_line(body, line.series.end, kind))
+        self.build(line, limits).map_err(|kind| at_line(body, line.series.end, kind))
+    }
+
+    fn build(&self, line: &Line, limits: &LabelLimits) -> Result<LabelSet, ParseErrorKind> {
+        limits.check_count(line.exemplar_labels.count, || "")?;
+        let mut pairs = pairs(self.parser.body, &line.exemplar_labels, &[])?;
+        series::build_without_name(&mut pairs, limits).map(|builder| builder.build())
     }
 }
 
-fn pairs<'p>(body: &'p [u8], labels: &[LabelSpan], text: &[u8]) -> Result<Vec<Pair<'p>>, ParseErrorKind> {
+fn pairs<'p>(body: &'p [u8], labels: &Labels, text: &[u8]) -> Result<Vec<Pair<'p>>, ParseErrorKind> {
     let pair = |span: &LabelSpan| Ok((utf8(&body[span.name.clone()], text)?, utf8(&body[span.value.clone()], text)?));
-    labels.iter().map(pair).collect()
+    labels.spans.iter().map(pair).collect()
 }
 
 /// A name or value without its escapes. Values were checked when they were read; names of any bytes come this far.

@@ -7,6 +7,7 @@
 pub mod proxy;
 
 mod auth;
+mod check;
 mod error;
 mod oauth2;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 use pharos_model::Clock;
 use reqwest::{Client, Response, Url};
 
+pub use check::{JobClientError, check_clients, check_clients_and_credentials};
 pub use error::{ClientError, RequestError, body_problem};
 pub use proxy::EnvironmentProxies;
 
@@ -73,6 +75,16 @@ impl HttpClient {
         let credentials = Credentials::of(&config);
         let tokens = config.oauth2.clone().map(|oauth2| TokenSource::new(oauth2, &surroundings)).transpose()?;
         Ok(Self(Arc::new(Inner { config, surroundings, credentials, tokens, transport })))
+    }
+
+    /// Reads the files of credentials and headers once, to see that they are there.
+    fn read_credentials(&self) -> Result<(), ClientError> {
+        let Inner { config, surroundings, credentials, .. } = &*self.0;
+        credentials.header(&*surroundings.fs)?;
+        if let Some(oauth2) = config.oauth2.as_ref().filter(|oauth2| !oauth2.client_secret_file.is_empty()) {
+            secret_file(&*surroundings.fs, &oauth2.client_secret_file)?;
+        }
+        self.configured_headers(&mut HeaderMap::new())
     }
 
     /// Sends a GET and follows redirects. Returns as soon as the headers of the answer are there, whatever its status.

@@ -80,7 +80,7 @@ impl Loaded<'_> {
             .with_protocol_versions(&self.versions())
             .map_err(|e| unusable("TLS versions", e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(self.verifier()?);
+            .with_custom_certificate_verifier(Arc::new(self.trust()?));
         let mut config = if self.cert.is_empty() {
             builder.with_no_client_auth()
         } else {
@@ -109,9 +109,9 @@ impl Loaded<'_> {
         versions
     }
 
-    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, ClientError> {
+    fn trust(&self) -> Result<Trust, ClientError> {
         if self.config.insecure_skip_verify {
-            return Ok(Arc::new(AcceptAny));
+            return Ok(Trust::Anyone);
         }
         let roots = if self.ca.is_empty() {
             SYSTEM_ROOTS.clone()
@@ -122,20 +122,21 @@ impl Loaded<'_> {
         };
         if roots.is_empty() && self.ca.is_empty() {
             // A machine without roots can still scrape over plain HTTP.
-            return Ok(Arc::new(RefuseAll));
+            return Ok(Trust::Nobody);
         }
         let unusable = |e: rustls::client::VerifierBuilderError| ClientError::Certificate {
             what: "CA cert".into(),
             problem: e.to_string(),
         };
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(roots, PROVIDER.clone()).build().map_err(unusable)?;
-        if self.config.server_name.is_empty() {
-            return Ok(verifier);
-        }
-        let name = ServerName::try_from(self.config.server_name.clone())
-            .map_err(|_| ClientError::ServerName(self.config.server_name.clone()))?;
-        Ok(Arc::new(OtherName { verifier, name }))
+        let roots = WebPkiServerVerifier::builder_with_provider(roots, PROVIDER.clone()).build().map_err(unusable)?;
+        let name = match &self.config.server_name {
+            name if name.is_empty() => None,
+            name => {
+                let parsed = ServerName::try_from(name.clone());
+                Some(parsed.map_err(|_| ClientError::ServerName(name.clone()))?)
+            }
+        };
+        Ok(Trust::Vouched { roots, name })
     }
 }
 
@@ -147,94 +148,54 @@ fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// Checks the certificate for a configured name instead of the URL's host.
+/// Whom a server may be.
 #[derive(Debug)]
-struct OtherName {
-    verifier: Arc<WebPkiServerVerifier>,
-    name: ServerName<'static>,
+enum Trust {
+    /// Who the roots vouch for: under the URL's host, or under another name that is configured.
+    Vouched { roots: Arc<WebPkiServerVerifier>, name: Option<ServerName<'static>> },
+    /// `insecure_skip_verify`.
+    Anyone,
+    /// The machine has no root at all.
+    Nobody,
 }
 
-/// `insecure_skip_verify`.
-#[derive(Debug)]
-struct AcceptAny;
-
-/// The verifier of a machine without any trusted root.
-#[derive(Debug)]
-struct RefuseAll;
-
-type Verified = Result<ServerCertVerified, rustls::Error>;
-type Signed = Result<HandshakeSignatureValid, rustls::Error>;
-
-/// The parts of a verifier that do not depend on trust: signatures of the handshake.
-macro_rules! handshake_signatures {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Signed {
-            let algorithms = &PROVIDER.signature_verification_algorithms;
-            rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Signed {
-            let algorithms = &PROVIDER.signature_verification_algorithms;
-            rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            PROVIDER.signature_verification_algorithms.supported_schemes()
-        }
-    };
-}
-
-impl ServerCertVerifier for OtherName {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        host: &ServerName<'_>,
         ocsp: &[u8],
         now: UnixTime,
-    ) -> Verified {
-        self.verifier.verify_server_cert(end_entity, intermediates, &self.name, ocsp, now)
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self {
+            Self::Vouched { roots, name } => {
+                roots.verify_server_cert(end_entity, intermediates, name.as_ref().unwrap_or(host), ocsp, now)
+            }
+            Self::Anyone => Ok(ServerCertVerified::assertion()),
+            Self::Nobody => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
+        }
     }
 
-    handshake_signatures!();
-}
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
+    fn verify_tls12_signature(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Verified {
-        Ok(ServerCertVerified::assertion())
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &PROVIDER.signature_verification_algorithms)
     }
 
-    handshake_signatures!();
-}
-
-impl ServerCertVerifier for RefuseAll {
-    fn verify_server_cert(
+    fn verify_tls13_signature(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Verified {
-        Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &PROVIDER.signature_verification_algorithms)
     }
 
-    handshake_signatures!();
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        PROVIDER.signature_verification_algorithms.supported_schemes()
+    }
 }

@@ -50,8 +50,12 @@ impl WriteError {
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Body(_) | Self::Protobuf(_) | Self::Refused { .. } => StatusCode::BAD_REQUEST,
-            Self::Busy { .. } | Self::Append(AppendError::Overloaded { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Body(_) | Self::Protobuf(_) | Self::Refused { .. } | Self::Append(AppendError::TooLarge { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Busy { .. } | Self::Append(AppendError::Overloaded { .. } | AppendError::TooManyTenants { .. }) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -59,7 +63,9 @@ impl WriteError {
     /// How long the sender should wait; whole seconds, at least one. `None` where it should not come again.
     pub fn retry_after(&self) -> Option<Duration> {
         let wait = match self {
-            Self::Busy { .. } | Self::Append(AppendError::Timeout(_)) => RETRY_AFTER,
+            Self::Busy { .. } | Self::Append(AppendError::Timeout(_) | AppendError::TooManyTenants { .. }) => {
+                RETRY_AFTER
+            }
             Self::Append(
                 AppendError::Overloaded { retry_after, .. }
                 | AppendError::DiskFull { retry_after }

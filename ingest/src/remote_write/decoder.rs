@@ -10,6 +10,7 @@ use pharos_model::{Exemplar, LabelSet, Metadata, Sample, TenantId, TimestampMs};
 
 use super::WriteError;
 use super::labels::{self, LabelsError, SeriesError};
+use super::refusals::{HISTOGRAM, INVALID_LABELS, Refusals};
 use super::request::{Item, RequestMetadata, Series, Walker};
 use crate::compression::{BodyLimits, snappy_block};
 use crate::label_limits::LabelLimits;
@@ -27,16 +28,20 @@ pub struct RequestLimits {
     pub series_max: usize,
     /// Samples of a request.
     pub samples_max: usize,
+    /// Exemplars of a request.
+    pub exemplars_max: usize,
 }
 
 impl Default for RequestLimits {
-    /// 8 MiB compressed and 64 MiB decompressed, 500,000 series, a million samples, [`LabelLimits::CEILING`].
+    /// 8 MiB compressed and 64 MiB decompressed, 500,000 series, a million samples, 100,000 exemplars,
+    /// [`LabelLimits::CEILING`].
     fn default() -> Self {
         Self {
             body: BodyLimits { compressed_bytes_max: 8 << 20, decompressed_bytes_max: 64 << 20 },
             labels: LabelLimits::CEILING,
             series_max: 500_000,
             samples_max: 1_000_000,
+            exemplars_max: 100_000,
         }
     }
 }
@@ -100,18 +105,12 @@ pub struct Decoded {
     pub(super) sent: Sent,
 }
 
-/// Samples that can never be stored.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    pub first: Option<String>,
-    pub samples: usize,
-    pub invalid_labels: usize,
-}
-
-impl Refusals {
-    fn add(&mut self, samples: usize, reason: impl FnOnce() -> String) {
-        self.samples += samples;
-        self.first.get_or_insert_with(reason);
+impl Sent {
+    fn origin(&self, place: Place) -> Origin {
+        match place {
+            Place::Known(at) => self.known[at],
+            Place::Fresh(at) => self.fresh[at],
+        }
     }
 }
 
@@ -179,9 +178,9 @@ impl Decoder {
         scratch: &mut Scratch,
     ) -> Result<Vec<(String, Metadata)>, WriteError> {
         let tenant_key = self.hasher.hash(tenant.as_str().as_bytes());
-        let (series_max, samples_max) = (self.limits.series_max, self.limits.samples_max);
+        let RequestLimits { series_max, samples_max, exemplars_max, .. } = self.limits;
         let too_many = |what, max| Err(WriteError::TooMany { what, max });
-        let mut metadata = Vec::new();
+        let (mut metadata, mut exemplars) = (Vec::new(), 0);
         scratch.series.clear();
         scratch.samples.clear();
         scratch.keys.clear();
@@ -192,7 +191,11 @@ impl Decoder {
                 Item::Series(series) if series.samples.len() > samples_max - scratch.samples.len() => {
                     return too_many("samples", samples_max);
                 }
+                Item::Series(series) if series.exemplars > exemplars_max - exemplars => {
+                    return too_many("exemplars", exemplars_max);
+                }
                 Item::Series(series) => {
+                    exemplars += series.exemplars;
                     scratch.samples.extend_from_slice(series.samples);
                     scratch.keys.push(self.hasher.hash(series.labels) ^ tenant_key);
                     scratch.series.push(SeriesPlace {
@@ -222,25 +225,41 @@ impl Decoder {
         let learnt: Vec<_> = learnt.collect();
         self.cache.learn(&learnt);
         for (place, refusal) in &outcome.refused {
-            let origin = match place {
-                Place::Known(at) => sent.known[*at],
-                Place::Fresh(at) => sent.fresh[*at],
-            };
-            let fields = scratch.label_fields(origin)?;
-            refusals.add(1, || describe(*refusal, &fields, scratch.samples[origin.sample as usize]));
+            let origin = sent.origin(*place);
+            refusals.add_one(*refusal, scratch.samples[origin.sample as usize], || scratch.label_fields(origin))?;
         }
+        self.send_again(sent, outcome, refusals, scratch)
+    }
+
+    /// The samples whose handles are stale, with labels. Those of one series stand together, so its labels are parsed once.
+    fn send_again(
+        &self,
+        sent: &Sent,
+        outcome: &AppendOutcome,
+        refusals: &mut Refusals,
+        scratch: &Scratch,
+    ) -> Result<(SampleBatch, Sent), WriteError> {
         let mut batch = SampleBatch { tenant: sent.tenant.clone(), ..SampleBatch::default() };
         let mut again = Sent { tenant: sent.tenant.clone(), ..Sent::default() };
-        for at in &outcome.stale {
-            let origin = sent.known[*at];
-            match labels::of_series(&scratch.label_fields(origin)?, &self.limits.labels) {
+        let mut last: Option<(u32, Result<LabelSet, SeriesError>)> = None;
+        for origin in outcome.stale.iter().map(|at| sent.known[*at]) {
+            let labels = match last.take().filter(|(series, _)| *series == origin.series) {
+                Some((_, labels)) => labels,
+                None => match labels::of_series(&scratch.label_fields(origin)?, &self.limits.labels) {
+                    Ok(labels) => Ok(labels),
+                    Err(LabelsError::Series(error)) => Err(error),
+                    Err(LabelsError::Wire(error)) => return Err(error.into()),
+                },
+            };
+            match &labels {
                 Ok(labels) => {
-                    batch.fresh.push(FreshSample { labels, sample: scratch.samples[origin.sample as usize] });
+                    let (labels, sample) = (labels.clone(), scratch.samples[origin.sample as usize]);
+                    batch.fresh.push(FreshSample { labels, sample });
                     again.fresh.push(origin);
                 }
-                Err(LabelsError::Series(error)) => refusals.add(1, || error.to_string()),
-                Err(LabelsError::Wire(error)) => return Err(error.into()),
+                Err(error) => refusals.add(INVALID_LABELS, 1, || error.to_string()),
             }
+            last = Some((origin.series, labels));
         }
         Ok((batch, again))
     }
@@ -294,13 +313,13 @@ impl Building<'_> {
             Err(LabelsError::Wire(error)) => return Err(error.into()),
             Err(LabelsError::Series(error)) => {
                 let refused = samples.len() + series.histograms;
-                self.decoded.refusals.invalid_labels += refused;
-                self.decoded.refusals.add(refused, || error.to_string());
+                self.decoded.refusals.add(INVALID_LABELS, refused, || error.to_string());
                 return Ok(());
             }
         };
         if series.histograms > 0 {
-            self.decoded.refusals.add(series.histograms, || SeriesError::Histogram(labels.to_string()).to_string());
+            let text = || SeriesError::Histogram(labels.to_string()).to_string();
+            self.decoded.refusals.add(HISTOGRAM, series.histograms, text);
         }
         self.exemplars(&series, &labels)?;
         match handle {
@@ -340,11 +359,10 @@ impl Building<'_> {
 
     #[cold]
     fn refuse_late(&mut self, origin: Origin) -> Result<(), WireError> {
-        let at = self.scratch.series[origin.series as usize].at;
-        let fields = series_at(self.body, at, |series| series.labels.to_vec())?;
+        let (body, at) = (self.body, self.scratch.series[origin.series as usize].at);
         let sample = self.scratch.samples[origin.sample as usize];
-        self.decoded.refusals.add(1, || describe(Refusal::OutOfBounds, &fields, sample));
-        Ok(())
+        let label_fields = || series_at(body, at, |series| series.labels.to_vec());
+        self.decoded.refusals.add_one(Refusal::OutOfBounds, sample, label_fields)
     }
 }
 
@@ -354,10 +372,6 @@ fn series_at<T>(body: &[u8], at: u32, read: impl FnOnce(Series<'_>) -> T) -> Res
         Some(Item::Series(series)) => Ok(read(series)),
         _ => unreachable!("the first pass found a series here"),
     }
-}
-
-fn describe(refusal: Refusal, fields: &[u8], sample: Sample) -> String {
-    format!("{refusal}: series {}, timestamp {}", labels::series_name(fields), sample.ts)
 }
 
 fn to_model(entry: RequestMetadata<'_>) -> (String, Metadata) {

@@ -4,7 +4,7 @@
 //! comes twice is refused. Empty values mean that the label is absent.
 
 use pharos_model::LabelSet;
-use pharos_model::labels::{is_legacy_label_name, push_label, quote};
+use pharos_model::labels::{METRIC_NAME, is_legacy_label_name, push_label, quote};
 
 use crate::label_limits::{LabelLimitError, LabelLimits};
 use crate::wire::{BYTES, Reader, WireError};
@@ -37,6 +37,8 @@ impl From<WireError> for LabelsError {
 
 /// Longest piece of a label set that an error repeats, in characters.
 const EXCERPT_CHARS_MAX: usize = 512;
+/// Labels that an error looks at to name a series; more than fit into its excerpt.
+const EXCERPT_LABELS_MAX: usize = EXCERPT_CHARS_MAX / 4;
 /// Room for the labels of an ordinary series.
 const LABELS_EXPECTED: usize = 16;
 
@@ -54,11 +56,13 @@ pub(super) fn of_exemplar(fields: &[u8], limits: &LabelLimits) -> Result<LabelSe
     build(fields, limits)
 }
 
-/// How an error names the series of these label fields.
+/// How an error names the series of these label fields: by its first labels, if there are too many to print.
 pub(super) fn series_name(fields: &[u8]) -> String {
     let mut labels = Vec::new();
     let read: Result<(), WireError> = each(fields, |name, value| {
-        labels.push((name, value));
+        if labels.len() < EXCERPT_LABELS_MAX {
+            labels.push((excerpt(name), excerpt(value)));
+        }
         Ok(())
     });
     labels.sort_by_key(|(name, _)| *name);
@@ -71,13 +75,20 @@ pub(super) fn series_name(fields: &[u8]) -> String {
 fn build(fields: &[u8], limits: &LabelLimits) -> Result<LabelSet, LabelsError> {
     let invalid = || LabelsError::Series(SeriesError::Invalid(series_name(fields)));
     let mut labels: Vec<(&str, &str)> = Vec::with_capacity(LABELS_EXPECTED);
+    let mut count = 0;
     each(fields, |name, value| {
         let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
             return Err(invalid());
         };
-        labels.push((name, value));
+        count += 1;
+        // What is beyond the limit is counted for the error and not kept: a label takes two bytes, its place here 32.
+        if limits.allows_labels(count) {
+            labels.push((name, value));
+        }
         if name.is_empty() { Err(invalid()) } else { Ok(()) }
     })?;
+    let metric = || labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
+    limits.check_count(count, metric).map_err(|error| LabelsError::Series(error.into()))?;
     if !labels.is_sorted_by_key(|(name, _)| *name) {
         labels.sort_by_key(|(name, _)| *name);
     }
@@ -91,6 +102,11 @@ fn build(fields: &[u8], limits: &LabelLimits) -> Result<LabelSet, LabelsError> {
         push_label(&mut canonical, name, value);
     }
     Ok(LabelSet::from_canonical_trusted(&canonical))
+}
+
+/// The piece of a name or value that an error can show.
+fn excerpt(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(EXCERPT_CHARS_MAX)]
 }
 
 /// Hands out the name and value of each label as they were sent.

@@ -1,13 +1,14 @@
 //! What the receiver counts about itself.
 
-use prometheus::{IntCounter, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Registered once for each node.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub(super) samples: IntCounter,
     pub(super) duplicates: IntCounter,
-    pub(super) refused: IntCounter,
+    pub(super) refused: IntCounterVec,
+    pub(super) refused_requests: IntCounterVec,
     pub(super) invalid_labels: IntCounter,
     pub(super) fresh: IntCounter,
     pub(super) stale: IntCounter,
@@ -23,6 +24,11 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok(counter)
         };
+        let by = |name: &str, help: &str, label: &str| -> prometheus::Result<IntCounterVec> {
+            let counter = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
         let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
             let gauge = IntGauge::with_opts(Opts::new(name, help))?;
             registry.register(Box::new(gauge.clone()))?;
@@ -34,9 +40,15 @@ impl Metrics {
                 "pharos_remote_write_duplicate_samples_total",
                 "Samples received by remote write that were stored before.",
             )?,
-            refused: counter(
+            refused: by(
                 "pharos_remote_write_refused_samples_total",
                 "Samples received by remote write that can never be stored.",
+                "reason",
+            )?,
+            refused_requests: by(
+                "pharos_remote_write_refused_requests_total",
+                "Remote-write requests that were refused as a whole, by the status that was answered.",
+                "code",
             )?,
             invalid_labels: counter(
                 "prometheus_api_remote_write_invalid_labels_samples_total",

@@ -1,6 +1,6 @@
 //! Receives Prometheus remote write 1.0.
 //!
-//! [`Receiver`] turns a body into one batch and an append's outcome into an answer; [`Decoder`] is its synchronous part:
+//! [`Receiver`] admits requests; an [`Admission`] turns a body into one batch and an append's outcome into an answer; [`Decoder`] is its synchronous part:
 //! decompress, walk the protobuf, look the series up by the hash of their raw label bytes, build the batch. Only labels that
 //! the cache does not know are parsed. Leaves HTTP, tenants and storing to others.
 //!
@@ -14,6 +14,7 @@ mod labels;
 mod metadata;
 mod metrics;
 mod receiver;
+mod refusals;
 mod request;
 
 pub use answer::{WriteError, WriteSummary};
@@ -22,7 +23,7 @@ pub use headers::RequestHeaders;
 pub use labels::SeriesError;
 pub use metadata::MetadataStore;
 pub use metrics::Metrics;
-pub use receiver::{Receiver, ReceiverConfig};
+pub use receiver::{Admission, Receiver, ReceiverConfig};
 pub use request::{Exemplar, Item, RequestMetadata, Series, Walker};
 
 #[cfg(test)]

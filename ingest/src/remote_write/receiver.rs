@@ -11,16 +11,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pharos_model::{Clock, TenantId, TimestampMs};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::decoder::{Decoded, Decoder, RequestLimits, Scratch};
+use super::decoder::{Decoded, Decoder, RequestLimits, Scratch, Sent};
+use super::refusals::Refusals;
 use super::{MetadataStore, Metrics, RequestHeaders, WriteError, WriteSummary};
 use crate::raw_cache::RawCache;
 use crate::series_hash::SeriesHasher;
-use crate::sink::{AppendError, Sink};
+use crate::sink::{AppendError, AppendOutcome, SampleBatch, Sink};
 
 /// Compressed bodies up to this size are decoded where they arrive: about 3,000 known samples, half a millisecond.
 const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+/// Samples of a batch whose outcome is taken in where the request is served; what larger ones learn is learnt aside.
+const INLINE_SAMPLES_MAX: usize = 3_000;
 /// Sets of buffers that are kept for the next requests, and the largest that is worth keeping.
 const SCRATCHES_MAX: usize = 16;
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
@@ -62,7 +65,8 @@ pub struct Receiver {
     metadata: Arc<MetadataStore>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
+    body_bytes_max: usize,
     in_flight_max: usize,
     ahead_ms: TimestampMs,
     scratches: Mutex<Vec<Scratch>>,
@@ -87,7 +91,8 @@ impl Receiver {
             metadata,
             clock,
             metrics,
-            in_flight: Semaphore::new(config.requests_in_flight_max),
+            in_flight: Arc::new(Semaphore::new(config.requests_in_flight_max)),
+            body_bytes_max: config.limits.body.compressed_bytes_max,
             in_flight_max: config.requests_in_flight_max,
             ahead_ms: config.ahead_max.as_millis() as TimestampMs,
             scratches: Mutex::default(),
@@ -100,26 +105,29 @@ impl Receiver {
         &self.metadata
     }
 
-    /// Serves one request. `Ok` says that every sample is durable. After an error that asks the sender to come again some may
-    /// be; sending them again is safe. When the future is dropped the append may or may not happen.
-    pub async fn write(
-        self: &Arc<Self>,
-        tenant: &TenantId,
-        headers: RequestHeaders<'_>,
-        body: Bytes,
-    ) -> Result<WriteSummary, WriteError> {
+    /// Largest body, as it is sent, that [`Admission::write`] does not refuse for its size.
+    pub fn body_bytes_max(&self) -> usize {
+        self.body_bytes_max
+    }
+
+    /// Decides by the headers, and by how many requests are under way, whether a body is worth reading.
+    pub fn admit(self: &Arc<Self>, headers: RequestHeaders<'_>) -> Result<Admission, WriteError> {
+        self.check(headers).inspect_err(|error| self.count_refused(error))
+    }
+
+    fn check(self: &Arc<Self>, headers: RequestHeaders<'_>) -> Result<Admission, WriteError> {
         headers.check()?;
-        let _permit = self.in_flight.try_acquire().map_err(|_| WriteError::Busy { max: self.in_flight_max })?;
+        let permit = self.in_flight.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| WriteError::Busy { max: self.in_flight_max })?;
         self.metrics.in_flight.inc();
-        let _counted = OnDrop(|| self.metrics.in_flight.dec());
-        self.maintain_cache();
-        let (decoded, scratch) = self.decode(tenant, body).await?;
-        let answer = match decoded {
-            Ok(decoded) => self.store(tenant, decoded, &scratch).await,
-            Err(error) => Err(error),
-        };
-        self.give_back(scratch);
-        answer
+        Ok(Admission { receiver: self.clone(), _permit: permit })
+    }
+
+    /// Counts a request that was refused as a whole.
+    fn count_refused(&self, error: &WriteError) {
+        if !matches!(error, WriteError::Refused { .. }) {
+            self.metrics.refused_requests.with_label_values(&[error.status().as_str()]).inc();
+        }
     }
 
     async fn decode(
@@ -134,37 +142,61 @@ impl Receiver {
             return Ok((decoded, scratch));
         }
         let (receiver, tenant) = (self.clone(), tenant.clone());
-        let decoding = tokio::task::spawn_blocking(move || {
+        aside(move || {
             let decoded = receiver.decoder.decode(&tenant, &body, ts_max, &mut scratch);
             (decoded, scratch)
-        });
-        match decoding.await {
-            Ok(decoded) => Ok(decoded),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {
-                let (reason, retry_after) = ("the node is shutting down".into(), Duration::from_secs(1));
-                Err(AppendError::Unavailable { reason, retry_after }.into())
-            }
-        }
+        })
+        .await
     }
 
-    async fn store(&self, tenant: &TenantId, decoded: Decoded, scratch: &Scratch) -> Result<WriteSummary, WriteError> {
-        let Decoded { mut batch, metadata, samples, fresh_series, mut refusals, mut sent } = decoded;
+    async fn store(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        decoded: Decoded,
+        scratch: Scratch,
+    ) -> Result<WriteSummary, WriteError> {
+        let Decoded { mut batch, metadata, samples, fresh_series, refusals, sent } = decoded;
         self.metadata.put(tenant, metadata);
         self.metrics.fresh.inc_by(fresh_series as u64);
         let mut summary = WriteSummary { samples, duplicates: 0, exemplars: batch.exemplars.len() };
+        let mut waiting = Waiting { sent, refusals, scratch };
         // A second time only for what comes back as stale; what is sent with labels never does.
         while !(batch.known.is_empty() && batch.fresh.is_empty() && batch.exemplars.is_empty()) {
             let outcome = self.sink.append(batch).await?;
             summary.duplicates += outcome.duplicates;
             self.metrics.stale.inc_by(outcome.stale.len() as u64);
-            (batch, sent) = self.decoder.settle(&sent, &outcome, &mut refusals, scratch)?;
+            (batch, waiting) = self.settle(outcome, waiting).await?;
         }
+        self.give_back(waiting.scratch);
+        self.answer(summary, waiting.refusals)
+    }
+
+    /// Takes in an outcome; answers what is to be sent once more.
+    async fn settle(
+        self: &Arc<Self>,
+        outcome: AppendOutcome,
+        mut waiting: Waiting,
+    ) -> Result<(SampleBatch, Waiting), WriteError> {
+        let receiver = self.clone();
+        let is_long = outcome.handles.len() + outcome.stale.len() + outcome.refused.len() > INLINE_SAMPLES_MAX;
+        let settle = move || {
+            let Waiting { sent, refusals, scratch } = &mut waiting;
+            let (batch, again) = receiver.decoder.settle(sent, &outcome, refusals, scratch)?;
+            *sent = again;
+            Ok((batch, waiting))
+        };
+        if is_long { aside(settle).await? } else { settle() }
+    }
+
+    fn answer(&self, mut summary: WriteSummary, refusals: Refusals) -> Result<WriteSummary, WriteError> {
+        let samples = summary.samples;
         summary.samples -= refusals.samples;
         self.metrics.samples.inc_by(summary.samples as u64);
         self.metrics.duplicates.inc_by(summary.duplicates as u64);
-        self.metrics.refused.inc_by(refusals.samples as u64);
-        self.metrics.invalid_labels.inc_by(refusals.invalid_labels as u64);
+        self.metrics.invalid_labels.inc_by(refusals.invalid_labels() as u64);
+        for (reason, refused) in &refusals.by_reason {
+            self.metrics.refused.with_label_values(&[reason]).inc_by(*refused as u64);
+        }
         match refusals.first {
             None => Ok(summary),
             Some(first) => Err(WriteError::Refused { first, refused: refusals.samples, samples }),
@@ -196,17 +228,63 @@ impl Receiver {
     }
 }
 
+/// What the outcome of an append is taken in with.
+struct Waiting {
+    sent: Sent,
+    refusals: Refusals,
+    scratch: Scratch,
+}
+
+/// Does long work away from the async threads.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WriteError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => {
+            let (reason, retry_after) = ("the node is shutting down".into(), Duration::from_secs(1));
+            Err(AppendError::Unavailable { reason, retry_after }.into())
+        }
+    }
+}
+
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("sink", &self.sink).field("cached_series", &self.cache.len()).finish()
     }
 }
 
-/// Runs a closure when it goes out of scope, also when the request is abandoned.
-struct OnDrop<F: FnMut()>(F);
+/// A request that is served. Counts as in flight until it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    receiver: Arc<Receiver>,
+    _permit: OwnedSemaphorePermit,
+}
 
-impl<F: FnMut()> Drop for OnDrop<F> {
+impl Admission {
+    /// Stores the request's samples. `Ok` says that every one is durable. After an error that asks the sender to come again
+    /// some may be; sending them again is safe. When the future is dropped the append may or may not happen.
+    #[tracing::instrument(level = "debug", name = "remote_write", skip_all, fields(%tenant, bytes = body.len()))]
+    pub async fn write(self, tenant: &TenantId, body: Bytes) -> Result<WriteSummary, WriteError> {
+        let answer = self.serve(tenant, body).await;
+        answer.inspect_err(|error| self.receiver.count_refused(error))
+    }
+
+    async fn serve(&self, tenant: &TenantId, body: Bytes) -> Result<WriteSummary, WriteError> {
+        let receiver = &self.receiver;
+        receiver.maintain_cache();
+        let (decoded, scratch) = receiver.decode(tenant, body).await?;
+        match decoded {
+            Ok(decoded) => receiver.store(tenant, decoded, scratch).await,
+            Err(error) => {
+                receiver.give_back(scratch);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Admission {
     fn drop(&mut self) {
-        (self.0)();
+        self.receiver.metrics.in_flight.dec();
     }
 }

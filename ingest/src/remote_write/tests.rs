@@ -90,6 +90,7 @@ struct Bench {
     receiver: Arc<Receiver>,
     store: Arc<Store>,
     clock: Arc<ManualClock>,
+    registry: prometheus::Registry,
 }
 
 impl Bench {
@@ -101,10 +102,11 @@ impl Bench {
         let mut config = ReceiverConfig::new(11);
         change(&mut config);
         let (store, clock) = (Arc::new(Store::default()), Arc::new(ManualClock::at(NOW_MS)));
-        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
         let metadata = Arc::new(MetadataStore::new(100));
         let receiver = Receiver::new(config, store.clone(), metadata, clock.clone(), metrics);
-        Self { receiver, store, clock }
+        Self { receiver, store, clock, registry }
     }
 
     async fn send_as(&self, tenant: &str, request: &WriteRequest) -> Result<WriteSummary, WriteError> {
@@ -118,13 +120,19 @@ impl Bench {
 
     async fn send_body(&self, tenant: &str, body: Vec<u8>) -> Result<WriteSummary, WriteError> {
         let tenant = TenantId::new(tenant).unwrap();
-        self.receiver.write(&tenant, RequestHeaders::default(), Bytes::from(body)).await
+        self.receiver.admit(RequestHeaders::default())?.write(&tenant, Bytes::from(body)).await
     }
 
     /// Everything that is stored, one line for each sample.
     fn stored(&self) -> Vec<String> {
         let state = self.store.0.lock();
         state.samples.iter().map(|((series, ts), value)| format!("{series} {value} @{ts}")).collect()
+    }
+
+    /// The lines of `/metrics` that begin so.
+    fn counted(&self, name: &str) -> Vec<String> {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
     }
 
     fn appends(&self) -> Vec<(usize, usize)> {
@@ -141,6 +149,12 @@ fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
         samples: samples.iter().map(|(timestamp, value)| Sample { value: *value, timestamp: *timestamp }).collect(),
         ..TimeSeries::default()
     }
+}
+
+/// So many labels, the metric's name `0` among them.
+fn numbered(count: usize) -> Vec<Label> {
+    let name = |i: usize| if i == 0 { "__name__".into() } else { i.to_string() };
+    (0..count).map(|i| Label { name: name(i).into(), value: i.to_string().into() }).collect()
 }
 
 fn request(timeseries: Vec<TimeSeries>) -> WriteRequest {
@@ -208,6 +222,8 @@ async fn good_samples_of_a_request_with_bad_ones_are_kept() {
     let good = || series(&[("__name__", "good")], &[(NOW_MS, 1.0)]);
     let labels = |labels: &[(&str, &str)]| series(labels, &[(NOW_MS, 2.0)]);
     let long = "x".repeat(1 << 20);
+    let nameless = format!("{{{}", [r#"""="""#; 100].join(", "));
+    let nameless = format!("invalid metric name or labels, got {}...}}", &nameless[..512]);
     let invalid_utf8 =
         TimeSeries { labels: vec![Label { name: b"__name__".into(), value: vec![b'a', 0xff] }], ..labels(&[]) };
     let native = TimeSeries { histograms: vec![Histogram { count: 1 }], ..series(&[("__name__", "h")], &[]) };
@@ -223,6 +239,15 @@ async fn good_samples_of_a_request_with_bad_ones_are_kept() {
         (
             labels(&[("__name__", "a"), ("b", &long)]),
             r#"label_value_length_limit exceeded (metric: a, label name: b, value: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", length: 1048576, limit: 65536)"#,
+        ),
+        (
+            labels(&[("__name__", "a"), ("b", &long[..60_000]), ("c", &long[..60_000]), ("d", &long[..60_000])]),
+            "label set is too long (metric: a, length: 180012, limit: 131072)",
+        ),
+        (TimeSeries { labels: vec![Label::default(); 1_000_000], ..labels(&[]) }, &nameless),
+        (
+            TimeSeries { labels: numbered(50_000), ..labels(&[]) },
+            "label_limit exceeded (metric: 0, number of labels: 50000, limit: 512)",
         ),
         (native, r#"native histograms are not stored yet: series {__name__="h"}"#),
         (
@@ -257,6 +282,45 @@ async fn what_the_store_refuses_is_named() {
 }
 
 #[tokio::test]
+async fn refused_samples_are_counted_by_reason() {
+    let bench = Bench::new();
+    bench.store.0.lock().refuse = Some((7.0, Refusal::DuplicateTimestamp));
+    let nameless = series(&[("a", "b")], &[(1, 1.0), (2, 1.0)]);
+    bench.send(&request(vec![nameless, series(&[("__name__", "a")], &[(1, 7.0), (2, 1.0)])])).await.unwrap_err();
+    assert_eq!(
+        bench.counted("pharos_remote_write_refused_samples_total"),
+        [
+            r#"pharos_remote_write_refused_samples_total{reason="duplicate_timestamp"} 1"#,
+            r#"pharos_remote_write_refused_samples_total{reason="invalid_labels"} 2"#,
+        ]
+    );
+    assert_eq!(
+        bench.counted("prometheus_api_remote_write_invalid_labels_samples_total"),
+        ["prometheus_api_remote_write_invalid_labels_samples_total 2"]
+    );
+}
+
+/// Work that grew with the square of the samples would take hours here.
+#[tokio::test]
+async fn a_series_of_many_samples_is_refused_or_sent_again_in_one_pass() {
+    let many = |value: f64| {
+        let samples: Vec<_> = (0..50_000).map(|ts| (ts, value)).collect();
+        request(vec![series(&[("__name__", "a")], &samples)])
+    };
+    let bench = Bench::new();
+    bench.store.0.lock().refuse = Some((7.0, Refusal::TooOld));
+    let late: Vec<_> = (1..=50_000).map(|ms| (NOW_MS + 600_000 + ms, 1.0)).collect();
+    for refused in [many(7.0), request(vec![series(&[("__name__", "a")], &late)])] {
+        let error = bench.send(&refused).await.unwrap_err().to_string();
+        assert!(error.ends_with("(50000 of 50000 samples refused, the others are stored)"), "{error}");
+    }
+    bench.send(&many(1.0)).await.unwrap();
+    bench.store.0.lock().stale_below = u64::MAX;
+    assert_eq!(bench.send(&many(2.0)).await.unwrap().samples, 50_000);
+    assert_eq!(bench.appends()[1..], [(0, 50_000), (50_000, 0), (0, 50_000)]);
+}
+
+#[tokio::test]
 async fn a_store_without_room_makes_the_sender_come_again() {
     let wait = Duration::from_millis(1500);
     for (error, status, seconds) in [
@@ -264,6 +328,7 @@ async fn a_store_without_room_makes_the_sender_come_again() {
         (AppendError::DiskFull { retry_after: wait }, 503, 2),
         (AppendError::Unavailable { reason: "no leader".into(), retry_after: Duration::ZERO }, 503, 1),
         (AppendError::Timeout(wait), 503, 1),
+        (AppendError::TooManyTenants { max: 3 }, 429, 1),
     ] {
         let bench = Bench::new();
         bench.store.0.lock().fail = Some(error);
@@ -278,14 +343,24 @@ async fn a_store_without_room_makes_the_sender_come_again() {
 }
 
 #[tokio::test]
+async fn what_never_fits_the_log_is_not_asked_for_again() {
+    let bench = Bench::new();
+    bench.store.0.lock().fail = Some(AppendError::TooLarge { reason: "2 MiB".into() });
+    let error = bench.send(&request(vec![series(&[("__name__", "a")], &[(1, 1.0)])])).await.unwrap_err();
+    assert_eq!((error.status().as_u16(), error.retry_after()), (400, None));
+}
+
+#[tokio::test]
 async fn a_broken_request_stores_nothing() {
     let good = request(vec![series(&[("__name__", "good")], &[(1, 1.0)])]).encode_to_vec();
     let compress = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
     let whole_label_field = [&good[..], &[0x0a, 4, 0x0a, 2, 0x0a, 9]].concat();
     let small = |config: &mut ReceiverConfig| {
         config.limits.body.decompressed_bytes_max = 1000;
-        (config.limits.series_max, config.limits.samples_max) = (2, 3);
+        (config.limits.series_max, config.limits.samples_max, config.limits.exemplars_max) = (2, 3, 1);
     };
+    let two_exemplars =
+        request(vec![TimeSeries { exemplars: vec![Exemplar::default(); 2], ..series(&[("__name__", "a")], &[]) }]);
     let three = request(vec![series(&[], &[]), series(&[], &[]), series(&[], &[])]);
     let four = request(vec![series(&[("__name__", "a")], &[(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)])]);
     for (body, text, status) in [
@@ -297,12 +372,15 @@ async fn a_broken_request_stores_nothing() {
         (compress(&[0; 1001]), "body size limit exceeded: more than 1000 bytes", 413),
         (compress(&three.encode_to_vec()), "request has more than 2 series, the limit of one request", 413),
         (compress(&four.encode_to_vec()), "request has more than 3 samples, the limit of one request", 413),
+        (compress(&two_exemplars.encode_to_vec()), "request has more than 1 exemplars, the limit of one request", 413),
     ] {
         let bench = Bench::with(small);
         let error = bench.send_body("anonymous", body).await.unwrap_err();
         assert!(error.to_string().starts_with(text), "{error}");
         assert_eq!((error.status().as_u16(), error.retry_after()), (status, None), "{error}");
         assert_eq!(bench.appends(), []);
+        let counted = format!("pharos_remote_write_refused_requests_total{{code=\"{status}\"}} 1");
+        assert_eq!(bench.counted("pharos_remote_write_refused_requests_total"), [counted]);
     }
     // The labels of a series without samples are never looked at.
     assert!(Bench::new().send_body("anonymous", compress(&whole_label_field)).await.is_ok());

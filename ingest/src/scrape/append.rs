@@ -1,9 +1,10 @@
-//! Brings one scrape to the store: samples, staleness markers of what vanished, and the target's own series.
+//! Brings one scrape to the store: samples and the target's own series, then staleness markers of what vanished.
 //!
 //! The store answers with handles for series it had not seen and names handles that it no longer takes; both happen
-//! here within the scrape. Markers need the handles of everything that is exposed now, so they go with the samples only
-//! when no series is new, and right after them otherwise.
+//! here within the scrape. Markers go after the samples, in a batch of their own that takes no late sample, because a
+//! series may have gone on in another target's scrape; and they need the handles of everything that is exposed now.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tracing::warn;
 use super::metrics::ScrapeMetrics;
 use super::reading::{Body, Reading, Rules};
 use super::report::{Report, Values};
-use crate::exposition::cache::LineCache;
+use super::target::Target;
+use crate::exposition::cache::{LineCache, Slot};
 use crate::sink::{AppendError, AppendOutcome, KnownSample, Place, Refusal, SampleBatch, SeriesHandle, Sink};
 
 /// Shortest wait before a batch is offered to the store again.
@@ -29,13 +31,15 @@ pub(super) struct Appender {
     pub(super) metrics: ScrapeMetrics,
     pub(super) cache: LineCache,
     pub(super) report: Report,
-    /// Series that the target had under rules that no longer hold. They end with the next scrape, unless they are
-    /// exposed by it again.
-    pub(super) inherited: Vec<SeriesHandle>,
+    /// Series that end with the next scrape that is stored, unless it exposes them again: those of rules that no longer
+    /// hold, and those whose markers the store could not take.
+    pub(super) ending: Vec<SeriesHandle>,
 }
 
 /// What one scrape brings. `body` is absent when the scrape failed; `reading` then holds no samples.
 pub(super) struct Scrape<'a> {
+    pub(super) target: &'a Target,
+    pub(super) pool: &'a str,
     pub(super) reading: Reading,
     pub(super) body: Option<(Rules<'a>, Body<'a>)>,
     pub(super) report: Values,
@@ -49,112 +53,107 @@ impl Appender {
     /// Stores a scrape. If the store takes nothing until the deadline, the next scrape is compared with the last one
     /// that was stored.
     pub(super) async fn append(&mut self, scrape: Scrape<'_>) -> Result<(), AppendError> {
-        let Scrape { reading, body, report, with_extra, at, deadline } = scrape;
-        if body.is_none() {
+        let (at, deadline) = (scrape.at, scrape.deadline);
+        if scrape.body.is_none() {
             self.cache.abort();
         }
-        let has_fresh = !reading.fresh.is_empty();
+        self.append_samples(scrape).await.inspect_err(|_| self.cache.abort())?;
+        self.ending.append(&mut self.cache.vanished());
+        self.cache.commit();
+        self.end_vanished(at, deadline).await
+    }
+
+    async fn append_samples(&mut self, scrape: Scrape<'_>) -> Result<(), AppendError> {
+        let Scrape { target, pool, reading, body, report, with_extra, at, deadline } = scrape;
         let lines = reading.known.len();
         let mut batch = SampleBatch {
             tenant: self.tenant.clone(),
             known: reading.known,
             fresh: reading.fresh,
             exemplars: reading.exemplars,
+            refuse_late: false,
         };
-        if !has_fresh {
-            batch.known.extend(markers(self.cache.vanished(), at));
-        }
-        if body.is_none() {
-            batch.known.extend(markers(std::mem::take(&mut self.inherited), at));
-        }
         let placed = self.report.push(&mut batch, at, &report, with_extra);
-        let outcome = match self.send(batch, deadline).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.cache.abort();
-                return Err(error);
-            }
-        };
-        for (slot, handle) in reading.fresh_slots.iter().zip(&outcome.handles) {
-            if let Some(handle) = handle {
-                self.cache.learn(*slot, *handle);
-            }
-        }
-        self.count_refusals(&outcome, |place| match place {
+        let outcome = self.send(batch, deadline).await?;
+        self.learn(&reading.fresh_slots, &outcome);
+        let mut refusals = Refusals { ahead: reading.ahead, repeated: reading.repeated, ..Refusals::default() };
+        refusals.add(&outcome, |place| match place {
             Place::Known(at) => at < lines,
             Place::Fresh(at) => at < reading.fresh_slots.len(),
         });
         let stale_lines = outcome.stale.iter().filter(|place| **place < lines);
         stale_lines.clone().for_each(|place| self.cache.forget(reading.slots[*place]));
         let report_is_stale = self.report.learn(placed, &outcome.handles, &outcome.stale);
-        let resend = stale_lines.count() > 0;
-        self.send_again(
-            if resend { body } else { None },
-            report_is_stale.then_some((report, with_extra)),
-            at,
-            deadline,
-        )
-        .await?;
-        if has_fresh {
-            self.send_markers(self.cache.vanished(), at, deadline).await?;
+        let again = Again {
+            body: if stale_lines.count() > 0 { body } else { None },
+            report: report_is_stale.then_some((report, with_extra)),
+        };
+        let sent = self.send_again(again, at, deadline, &mut refusals).await;
+        refusals.tell(&self.metrics, pool, target);
+        sent
+    }
+
+    fn learn(&mut self, slots: &[Slot], outcome: &AppendOutcome) {
+        for (slot, handle) in slots.iter().zip(&outcome.handles) {
+            if let Some(handle) = handle {
+                self.cache.learn(*slot, *handle);
+            }
         }
-        self.cache.commit();
-        self.end_inherited(at, deadline).await
     }
 
     /// Sends what the store no longer knew by handle, now with labels.
     async fn send_again(
         &mut self,
-        body: Option<(Rules<'_>, Body<'_>)>,
-        report: Option<(Values, bool)>,
+        again: Again<'_>,
         at: TimestampMs,
         deadline: Instant,
+        refusals: &mut Refusals,
     ) -> Result<(), AppendError> {
+        let Again { body, report } = again;
         if body.is_none() && report.is_none() {
             return Ok(());
         }
         let reading = body.map(|(rules, body)| rules.read_forgotten(body, &mut self.cache)).unwrap_or_default();
         let mut batch = SampleBatch { tenant: self.tenant.clone(), fresh: reading.fresh, ..SampleBatch::default() };
         let placed = report.map(|(values, with_extra)| self.report.push(&mut batch, at, &values, with_extra));
-        let outcome = self.send(batch, deadline).await.inspect_err(|_| self.cache.abort())?;
-        for (slot, handle) in reading.fresh_slots.iter().zip(&outcome.handles) {
-            if let Some(handle) = handle {
-                self.cache.learn(*slot, *handle);
-            }
-        }
+        let outcome = self.send(batch, deadline).await?;
+        self.learn(&reading.fresh_slots, &outcome);
         if let Some(placed) = placed {
             self.report.learn(placed, &outcome.handles, &outcome.stale);
         }
-        self.count_refusals(&outcome, |place| matches!(place, Place::Fresh(at) if at < reading.fresh_slots.len()));
+        refusals.add(&outcome, |place| matches!(place, Place::Fresh(at) if at < reading.fresh_slots.len()));
         Ok(())
     }
 
-    /// Ends series that old rules made and the new ones do not.
-    async fn end_inherited(&mut self, at: TimestampMs, deadline: Instant) -> Result<(), AppendError> {
-        if self.inherited.is_empty() {
+    /// Ends the series that are to end and that nothing exposes any more.
+    async fn end_vanished(&mut self, at: TimestampMs, deadline: Instant) -> Result<(), AppendError> {
+        if self.ending.is_empty() {
             return Ok(());
         }
         let mut alive = self.cache.exposed();
         alive.extend(self.report.handles());
         alive.sort_unstable_by_key(|handle| handle.0);
         let is_alive = |handle: &SeriesHandle| alive.binary_search_by_key(&handle.0, |alive| alive.0).is_ok();
-        let mut gone = std::mem::take(&mut self.inherited);
-        gone.retain(|handle| !is_alive(handle));
-        self.send_markers(gone, at, deadline).await
+        self.ending.retain(|handle| !is_alive(handle));
+        self.send_markers(&self.ending, at, deadline).await?;
+        self.ending.clear();
+        Ok(())
     }
 
     /// Ends every series of the target.
     pub(super) async fn end_all(&mut self, at: TimestampMs, deadline: Instant) -> Result<(), AppendError> {
         let mut all = self.cache.exposed();
-        all.append(&mut self.inherited);
+        all.extend(&self.ending);
         all.extend(self.report.handles());
-        self.send_markers(all, at, deadline).await
+        self.send_markers(&all, at, deadline).await?;
+        self.ending.clear();
+        Ok(())
     }
 
     /// The rules that make series have changed: what exists now was made by the old ones.
     pub(super) fn inherit(&mut self, report: Report) {
-        self.inherited.extend(self.cache.exposed());
-        self.inherited.extend(self.report.handles());
+        self.ending.extend(self.cache.exposed());
+        self.ending.extend(self.report.handles());
         self.cache.clear();
         self.report = report;
     }
@@ -162,16 +161,21 @@ impl Appender {
     /// Markers that the store refuses are no loss: their series went on elsewhere, or is gone already.
     async fn send_markers(
         &self,
-        handles: Vec<SeriesHandle>,
-        at: TimestampMs,
+        handles: &[SeriesHandle],
+        ts: TimestampMs,
         deadline: Instant,
     ) -> Result<(), AppendError> {
         if handles.is_empty() {
             return Ok(());
         }
-        let known = markers(handles, at).collect();
-        self.send(SampleBatch { tenant: self.tenant.clone(), known, ..SampleBatch::default() }, deadline).await?;
-        Ok(())
+        let markers = handles.iter().map(|series| KnownSample { series: *series, ts, value: stale_nan() });
+        let batch = SampleBatch {
+            tenant: self.tenant.clone(),
+            known: markers.collect(),
+            refuse_late: true,
+            ..SampleBatch::default()
+        };
+        self.send(batch, deadline).await.map(drop)
     }
 
     /// Offers the batch until the store takes it or the deadline would pass. Sending again is always safe.
@@ -186,6 +190,7 @@ impl Appender {
                 | AppendError::DiskFull { retry_after }
                 | AppendError::Unavailable { retry_after, .. } => (*retry_after).max(RETRY_AFTER_MIN),
                 AppendError::Timeout(_) => RETRY_AFTER_MIN,
+                AppendError::TooManyTenants { .. } | AppendError::TooLarge { .. } => return Err(error),
             };
             if Instant::now() + wait >= deadline {
                 self.metrics.append_failed.inc();
@@ -194,44 +199,58 @@ impl Appender {
             tokio::time::sleep(wait).await;
         }
     }
+}
 
-    /// Counts refusals of lines; those of markers and of the target's own series are expected when a target moves.
-    fn count_refusals(&self, outcome: &AppendOutcome, is_line: impl Fn(Place) -> bool) {
-        let (mut order, mut bounds, mut duplicates, mut limit) = (0, 0, 0, 0);
+/// What is to be sent once more.
+struct Again<'a> {
+    body: Option<(Rules<'a>, Body<'a>)>,
+    report: Option<(Values, bool)>,
+}
+
+/// Samples of a scrape's lines that are not stored, by the reason. Those of markers and of the target's own series are
+/// expected when a target moves, and do not count.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// Left out before the store saw them: too far ahead of the clock, and second ones of one series.
+    ahead: usize,
+    repeated: usize,
+    by_store: HashMap<Refusal, usize>,
+}
+
+impl Refusals {
+    fn add(&mut self, outcome: &AppendOutcome, is_line: impl Fn(Place) -> bool) {
         for (_, refusal) in outcome.refused.iter().filter(|(place, _)| is_line(*place)) {
-            match refusal {
-                Refusal::OutOfOrder => order += 1,
-                Refusal::TooOld | Refusal::OutOfBounds => bounds += 1,
-                Refusal::DuplicateTimestamp => duplicates += 1,
-                Refusal::SeriesLimit => limit += 1,
-            }
+            *self.by_store.entry(*refusal).or_default() += 1;
         }
+    }
+
+    /// Counts and logs them, in Prometheus' words where it has them.
+    fn tell(&self, metrics: &ScrapeMetrics, pool: &str, target: &Target) {
+        let refused = |refusal| self.by_store.get(&refusal).copied().unwrap_or_default();
+        let bounds = self.ahead + refused(Refusal::TooOld) + refused(Refusal::OutOfBounds);
+        let duplicates = self.repeated + refused(Refusal::DuplicateTimestamp);
         for (count, counter, problem) in [
-            (order, &self.metrics.out_of_order, "error on ingesting out-of-order samples"),
-            (
-                bounds,
-                &self.metrics.out_of_bounds,
-                "error on ingesting samples that are too old or too far into the future",
-            ),
+            (refused(Refusal::OutOfOrder), &metrics.out_of_order, "Error on ingesting out-of-order samples"),
             (
                 duplicates,
-                &self.metrics.duplicate_timestamp,
-                "error on ingesting samples with different value but same timestamp",
+                &metrics.duplicate_timestamp,
+                "Error on ingesting samples with different value but same timestamp",
             ),
             (
-                limit,
-                &self.metrics.exceeded_series_limit,
-                "error on ingesting samples beyond the limit of active series",
+                bounds,
+                &metrics.out_of_bounds,
+                "Error on ingesting samples that are too old or are too far into the future",
+            ),
+            (
+                refused(Refusal::SeriesLimit),
+                &metrics.exceeded_series_limit,
+                "Error on ingesting samples beyond the limit of active series",
             ),
         ] {
             if count > 0 {
-                counter.inc_by(count);
-                warn!(num_dropped = count, problem);
+                counter.inc_by(count as u64);
+                warn!(scrape_pool = pool, target = target.url_text, num_dropped = count, "{problem}");
             }
         }
     }
-}
-
-fn markers(handles: Vec<SeriesHandle>, ts: TimestampMs) -> impl Iterator<Item = KnownSample> {
-    handles.into_iter().map(move |series| KnownSample { series, ts, value: stale_nan() })
 }

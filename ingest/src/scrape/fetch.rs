@@ -1,6 +1,6 @@
 //! Reads one body over HTTP within the time and size that a target is allowed.
 //! The size is that of the uncompressed body and is watched while it streams in, so a bomb or an endless body costs no
-//! more memory than the limit.
+//! more memory than the limit, and all bodies together no more than their budget.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::{Response, Url};
 use tokio::time::{Instant, timeout_at};
 
+use super::body_budget::{BodyBudget, HeldBody};
 use super::{BODY_BYTES_MAX_DEFAULT, ScrapeError};
 use crate::config::ScrapeConfig;
 use crate::exposition::negotiation::accept_header;
@@ -23,7 +24,7 @@ const UNPACK_STEP_BYTES: usize = 4 << 10;
 /// A body and what the target says it is.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    pub(super) body: Vec<u8>,
+    pub(super) body: HeldBody,
     pub(super) content_type: Option<String>,
 }
 
@@ -33,10 +34,11 @@ pub(super) struct Request {
     headers: HeaderMap,
     timeout: Duration,
     body_bytes_max: usize,
+    budget: BodyBudget,
 }
 
 impl Request {
-    pub(super) fn new(config: &ScrapeConfig, timeout: Duration) -> Self {
+    pub(super) fn new(config: &ScrapeConfig, timeout: Duration, budget: BodyBudget) -> Self {
         let mut headers = HeaderMap::new();
         let accept = accept_header(&config.scrape_protocols, config.escaping());
         let seconds = pharos_model::number::format_f(timeout.as_secs_f64());
@@ -45,7 +47,7 @@ impl Request {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         headers.insert(TIMEOUT_HEADER, HeaderValue::try_from(seconds).expect("a number is printable"));
         let limit = if config.body_size_limit.0 == 0 { BODY_BYTES_MAX_DEFAULT } else { config.body_size_limit.0 };
-        Self { headers, timeout, body_bytes_max: usize::try_from(limit).unwrap_or(usize::MAX) }
+        Self { headers, timeout, body_bytes_max: usize::try_from(limit).unwrap_or(usize::MAX), budget }
     }
 
     /// Asks the target. `expected_bytes` is the size of the last body.
@@ -65,9 +67,8 @@ impl Request {
             |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let content_type = header(CONTENT_TYPE);
         let is_gzip = header(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
-        let body =
-            Bounded { bytes: Vec::with_capacity(expected_bytes.min(self.body_bytes_max)), max: self.body_bytes_max };
         let read = async {
+            let body = self.budget.body(expected_bytes, self.body_bytes_max).await;
             match is_gzip {
                 true => read_gzip(response, body).await,
                 false => read_plain(response, body).await,
@@ -78,14 +79,15 @@ impl Request {
     }
 }
 
-async fn read_plain(mut response: Response, mut body: Bounded) -> Result<Vec<u8>, ScrapeError> {
+async fn read_plain(mut response: Response, mut body: HeldBody) -> Result<HeldBody, ScrapeError> {
     while let Some(chunk) = response.chunk().await.map_err(|e| ScrapeError::Body(body_problem(&e)))? {
         body.write_all(&chunk).map_err(|_| ScrapeError::BodySizeLimit)?;
+        body.settle().await;
     }
-    Ok(body.bytes)
+    Ok(body)
 }
 
-async fn read_gzip(mut response: Response, body: Bounded) -> Result<Vec<u8>, ScrapeError> {
+async fn read_gzip(mut response: Response, body: HeldBody) -> Result<HeldBody, ScrapeError> {
     let mut decoder = MultiGzDecoder::new(body);
     let problem = |error: io::Error| match error.kind() {
         io::ErrorKind::FileTooLarge => ScrapeError::BodySizeLimit,
@@ -97,6 +99,7 @@ async fn read_gzip(mut response: Response, body: Bounded) -> Result<Vec<u8>, Scr
         is_empty &= chunk.is_empty();
         for step in chunk.chunks(UNPACK_STEP_BYTES) {
             decoder.write_all(step).map_err(problem)?;
+            decoder.get_mut().settle().await;
             if chunk.len() > UNPACK_STEP_BYTES {
                 tokio::task::yield_now().await;
             }
@@ -105,26 +108,7 @@ async fn read_gzip(mut response: Response, body: Bounded) -> Result<Vec<u8>, Scr
     if is_empty {
         return Err(ScrapeError::Body("EOF".into()));
     }
-    Ok(decoder.finish().map_err(problem)?.bytes)
-}
-
-/// A buffer that refuses to reach its limit, as Prometheus does: a body of exactly the limit is too long.
-#[derive(Debug)]
-struct Bounded {
-    bytes: Vec<u8>,
-    max: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + piece.len() >= self.max {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(piece);
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let mut body = decoder.finish().map_err(problem)?;
+    body.settle().await;
+    Ok(body)
 }

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
 use tracing::error;
 
 use super::ScrapeOptions;
+use super::body_budget::{BODIES_BYTES_MAX, BodyBudget};
 use super::pool::{Ending, Pool};
 use super::status::{Pools, ScrapeStatus};
 use crate::config::ScrapeConfig;
@@ -50,8 +51,9 @@ impl ScrapeManager {
     pub fn start(options: ScrapeOptions, targets: watch::Receiver<Arc<TargetSets>>) -> Self {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (publish, status) = watch::channel(Arc::default());
-        let state =
-            State { options, targets, pools: BTreeMap::new(), ending: Vec::new(), running: JoinSet::new(), publish };
+        let budget = BodyBudget::new(BODIES_BYTES_MAX, options.metrics.body_bytes.clone());
+        let (pools, ending, running) = (BTreeMap::new(), Vec::new(), JoinSet::new());
+        let state = State { options, budget, targets, pools, ending, running, publish };
         let mut task = JoinSet::new();
         task.spawn(state.run(queue));
         Self { commands, status, _task: task }
@@ -76,6 +78,8 @@ impl ScrapeManager {
 /// What the task owns.
 struct State {
     options: ScrapeOptions,
+    /// The memory of all pools' bodies.
+    budget: BodyBudget,
     targets: watch::Receiver<Arc<TargetSets>>,
     pools: BTreeMap<String, Pool>,
     ending: Vec<Ending>,
@@ -105,10 +109,18 @@ impl State {
                     next_sync = Instant::now() + self.options.sync_pause;
                     self.sync();
                 }
+                Some(ended) = self.running.join_next() => self.note_end(ended),
                 _ = gauges.tick() => self.pools.values().for_each(Pool::observe_metadata),
             }
-            while self.running.try_join_next().is_some() {}
             self.ending.retain(|ending| !ending.is_over());
+        }
+    }
+
+    /// A loop that ended by a panic is begun again; its target's first scrape then waits for its phase.
+    fn note_end(&mut self, ended: Result<(), JoinError>) {
+        if let Err(panicked) = ended {
+            error!(error = %panicked, "scrape loop panicked");
+            self.sync();
         }
     }
 
@@ -141,7 +153,7 @@ impl State {
         let metrics = &self.options.metrics;
         let Some(mut pool) = old else {
             metrics.pools.inc();
-            return match Pool::new(config.clone(), self.options.clone()) {
+            return match Pool::new(config.clone(), self.options.clone(), self.budget.clone()) {
                 Ok(pool) => (Some(pool), None),
                 Err(error) => {
                     metrics.pools_failed.inc();

@@ -5,6 +5,8 @@ use pharos_model::{Metadata, MetricType};
 
 /// Families of one target that are remembered; further ones are not.
 pub const FAMILIES_MAX: usize = 10_000;
+/// Names and texts of one target that are remembered, in bytes.
+const BYTES_MAX: usize = 2 << 20;
 /// Longest help, unit or name that is remembered, in bytes.
 const TEXT_BYTES_MAX: usize = 4 << 10;
 /// Scrapes that a family is remembered after it was last exposed.
@@ -14,6 +16,8 @@ const SCRAPES_KEPT: u64 = 10;
 #[derive(Debug, Default)]
 pub struct MetadataCache {
     families: HashMap<String, Entry>,
+    /// Of names, helps and units.
+    bytes: usize,
     scrape: u64,
 }
 
@@ -23,41 +27,65 @@ struct Entry {
     seen_in: u64,
 }
 
+impl Entry {
+    fn text_bytes(&self) -> usize {
+        self.metadata.help.len() + self.metadata.unit.len()
+    }
+}
+
 impl MetadataCache {
     pub(super) fn set_type(&mut self, family: &str, metric_type: MetricType) {
-        if let Some(metadata) = self.entry(family) {
-            metadata.metric_type = metric_type;
+        if self.has_or_takes(family) {
+            self.change(family, |metadata, _| metadata.metric_type = metric_type);
         }
     }
 
     pub(super) fn set_help(&mut self, family: &str, help: &str) {
-        if let Some(metadata) = self.entry(family) {
-            replace(&mut metadata.help, help);
+        if self.has_or_takes(family) {
+            self.change(family, |metadata, left| replace(&mut metadata.help, help, left));
         }
     }
 
     pub(super) fn set_unit(&mut self, family: &str, unit: &str) {
-        if let Some(metadata) = self.entry(family) {
-            replace(&mut metadata.unit, unit);
+        if self.has_or_takes(family) {
+            self.change(family, |metadata, left| replace(&mut metadata.unit, unit, left));
         }
     }
 
-    fn entry(&mut self, family: &str) -> Option<&mut Metadata> {
-        if !self.families.contains_key(family) {
-            if self.families.len() >= FAMILIES_MAX || family.len() > TEXT_BYTES_MAX {
-                return None;
-            }
-            self.families.insert(family.to_owned(), Entry { metadata: Metadata::default(), seen_in: self.scrape });
+    /// Whether the family is remembered from now on.
+    fn has_or_takes(&mut self, family: &str) -> bool {
+        if self.families.contains_key(family) {
+            return true;
         }
-        let entry = self.families.get_mut(family)?;
+        let has_room = self.families.len() < FAMILIES_MAX && self.bytes + family.len() <= BYTES_MAX;
+        if !has_room || family.len() > TEXT_BYTES_MAX {
+            return false;
+        }
+        self.bytes += family.len();
+        self.families.insert(family.to_owned(), Entry { metadata: Metadata::default(), seen_in: self.scrape });
+        true
+    }
+
+    /// Changes a family that is remembered; the closure is told how many bytes its texts may grow by.
+    fn change(&mut self, family: &str, change: impl FnOnce(&mut Metadata, usize)) {
+        let Some(entry) = self.families.get_mut(family) else { return };
         entry.seen_in = self.scrape;
-        Some(&mut entry.metadata)
+        let others = self.bytes - entry.text_bytes();
+        change(&mut entry.metadata, BYTES_MAX - self.bytes);
+        self.bytes = others + entry.text_bytes();
     }
 
     /// Ends a scrape that succeeded: forgets families that have not been exposed for long.
     pub(super) fn end_scrape(&mut self) {
         let oldest = self.scrape.saturating_sub(SCRAPES_KEPT);
-        self.families.retain(|_, entry| entry.seen_in >= oldest);
+        let bytes = &mut self.bytes;
+        self.families.retain(|family, entry| {
+            let stays = entry.seen_in >= oldest;
+            if !stays {
+                *bytes -= family.len() + entry.text_bytes();
+            }
+            stays
+        });
         self.scrape += 1;
     }
 
@@ -88,10 +116,11 @@ impl MetadataCache {
     }
 }
 
-/// Replaces a text, cut at a character below the limit, without allocating when nothing changed.
-fn replace(slot: &mut String, text: &str) {
+/// Replaces a text, cut at a character below the limit, without allocating when nothing changed. The old one stays when the new one
+/// is longer by more than `growth_max`.
+fn replace(slot: &mut String, text: &str, growth_max: usize) {
     let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
-    if slot != text {
+    if slot != text && text.len() <= slot.len() + growth_max {
         text.clone_into(slot);
     }
 }
@@ -111,6 +140,7 @@ mod tests {
         }
         cache.end_scrape();
         assert!(cache.is_empty());
+        assert_eq!(cache.bytes, 0);
     }
 
     #[test]
@@ -122,5 +152,11 @@ mod tests {
         assert_eq!(cache.len(), FAMILIES_MAX);
         cache.set_help("f1", &"ü".repeat(10_000));
         assert!(cache.get("f1").unwrap().help.len() <= TEXT_BYTES_MAX);
+        for i in 0..FAMILIES_MAX {
+            cache.set_help(&format!("f{i}"), &"x".repeat(TEXT_BYTES_MAX));
+        }
+        assert!((BYTES_MAX - TEXT_BYTES_MAX..=BYTES_MAX).contains(&cache.bytes), "{}", cache.bytes);
+        cache.set_help("f0", "short");
+        assert_eq!(cache.get("f0").unwrap().help, "short");
     }
 }

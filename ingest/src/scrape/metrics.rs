@@ -1,8 +1,7 @@
 //! Metrics of scraping under the names that Prometheus' dashboards and alerts use.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
-
-use crate::summary::SummaryVec;
+use pharos_model::summary::SummaryVec;
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 const QUANTILES: [f64; 5] = [0.01, 0.05, 0.5, 0.9, 0.99];
 
@@ -33,6 +32,12 @@ pub struct ScrapeMetrics {
     pub(super) append_failed: IntCounter,
     /// Samples refused because the tenant has too many series.
     pub(super) exceeded_series_limit: IntCounter,
+    /// Exemplars with labels that cannot be kept.
+    pub(super) exemplars_refused: IntCounter,
+    /// Loops that ended by a panic and were begun again.
+    pub(super) loops_restarted: IntCounter,
+    /// Memory of the bodies that are held now.
+    pub(super) body_bytes: IntGauge,
     pub(super) metadata_entries: IntGaugeVec,
     pub(super) metadata_bytes: IntGaugeVec,
 }
@@ -65,6 +70,11 @@ impl ScrapeMetrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok(histogram)
         };
+        let body_bytes = IntGauge::new(
+            "pharos_target_scrape_body_bytes",
+            "Memory of the scraped bodies that are being read or stored.",
+        )?;
+        registry.register(Box::new(body_bytes.clone()))?;
         let interval_buckets = vec![0.01, 0.1, 1.0, 10.0, 60.0, 120.0];
         Ok(Self {
             interval_length: summary(
@@ -156,6 +166,15 @@ impl ScrapeMetrics {
                 "pharos_target_scrapes_sample_series_limit_total",
                 "Samples rejected because the tenant has reached its limit of active series.",
             )?,
+            exemplars_refused: counter(
+                "pharos_target_scrapes_exemplar_refused_total",
+                "Exemplars left out because their labels are not unique or too long.",
+            )?,
+            loops_restarted: counter(
+                "pharos_target_scrape_loops_restarted_total",
+                "Scrape loops that ended by a panic and were begun again.",
+            )?,
+            body_bytes,
             metadata_entries: gauge(
                 "prometheus_target_metadata_cache_entries",
                 "Total number of metric metadata entries in the cache",

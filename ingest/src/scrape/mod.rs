@@ -15,6 +15,7 @@ pub mod status;
 pub mod target;
 
 mod append;
+mod body_budget;
 mod failure_log;
 mod fetch;
 mod pool;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use pharos_model::TenantId;
 
+pub use body_budget::BODIES_BYTES_MAX;
 pub use manager::ScrapeManager;
 pub use metrics::ScrapeMetrics;
 pub use status::{Health, ScrapeStatus, TargetStatus};
@@ -43,6 +45,8 @@ use crate::sink::Sink;
 
 /// Uncompressed bytes of a body where no `body_size_limit` is configured. No honest target comes near it.
 pub const BODY_BYTES_MAX_DEFAULT: u64 = 256 << 20;
+/// Samples of a body where no `sample_limit` is configured. No honest target comes near it either.
+pub const SAMPLES_MAX_DEFAULT: usize = 5_000_000;
 /// A scrape's time may be corrected to the exact interval by this much, so that timestamps compress well.
 pub const TIMESTAMP_TOLERANCE: Duration = Duration::from_millis(2);
 /// A sample may be this far ahead of the clock; later ones are refused.

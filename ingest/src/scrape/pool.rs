@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::error;
 
+use super::body_budget::BodyBudget;
 use super::fetch::Request;
 use super::status::{Live, PoolStatus, TargetStatus};
 use super::target::{DroppedTarget, Made, Target, targets_of};
@@ -24,6 +25,7 @@ pub(super) struct Pool {
     options: ScrapeOptions,
     config: Arc<ScrapeConfig>,
     client: HttpClient,
+    budget: BodyBudget,
     loops: Vec<Running>,
     dropped: Vec<DroppedTarget>,
     dropped_count: usize,
@@ -55,11 +57,17 @@ impl Running {
 
 impl Pool {
     /// Fails when no HTTP client can be built from the job's configuration.
-    pub(super) fn new(config: Arc<ScrapeConfig>, options: ScrapeOptions) -> Result<Self, ClientError> {
+    pub(super) fn new(
+        config: Arc<ScrapeConfig>,
+        options: ScrapeOptions,
+        budget: BodyBudget,
+    ) -> Result<Self, ClientError> {
         let client = HttpClient::new(config.http.clone(), options.surroundings.clone())?;
         let name = Arc::from(config.job_name.as_str());
+        // A rate of failures needs the zero before the first one.
+        options.metrics.sync_failed.with_label_values(&[&name]);
         let (loops, dropped) = (Vec::new(), Vec::new());
-        Ok(Self { name, options, config, client, loops, dropped, dropped_count: 0, groups: None })
+        Ok(Self { name, options, config, client, budget, loops, dropped, dropped_count: 0, groups: None })
     }
 
     /// Takes a new configuration; targets follow with the next sync. A failure leaves the pool as it is.
@@ -79,7 +87,7 @@ impl Pool {
         let same = |known: &Vec<Arc<TargetGroup>>| {
             known.len() == groups.len() && known.iter().zip(groups).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
         };
-        self.loops.retain(|running| !running.left.load(Ordering::Acquire));
+        self.forget_ended_loops();
         if self.groups.as_ref().is_some_and(same) {
             return false;
         }
@@ -90,6 +98,22 @@ impl Pool {
         self.groups = Some(groups.to_vec());
         self.observe_sync(self.options.surroundings.clock.monotonic().saturating_sub(started).as_secs_f64());
         true
+    }
+
+    /// Lets loops go that have ended. One that was not told to has panicked, and its target gets a new one.
+    fn forget_ended_loops(&mut self) {
+        let mut broken = 0;
+        self.loops.retain(|running| {
+            // In this order: a loop says that it leaves before it is finished.
+            let is_finished = running.task.is_finished();
+            let has_left = running.left.load(Ordering::Acquire);
+            broken += u64::from(is_finished && !has_left);
+            !is_finished && !has_left
+        });
+        if broken > 0 {
+            self.options.metrics.loops_restarted.inc_by(broken);
+            self.groups = None;
+        }
     }
 
     /// The targets of the groups, each once.
@@ -159,7 +183,7 @@ impl Pool {
     }
 
     fn spec(&self, target: Target, forced: Option<ScrapeError>) -> Arc<Spec> {
-        let request = Request::new(&self.config, target.timeout);
+        let request = Request::new(&self.config, target.timeout, self.budget.clone());
         let (config, client) = (self.config.clone(), self.client.clone());
         Arc::new(Spec { target: Arc::new(target), config, client, request, forced })
     }

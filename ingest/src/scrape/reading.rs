@@ -2,6 +2,8 @@
 //! Pure work on bytes: no clock, no store. A line whose series is known costs a hash and a number; only the others have
 //! their labels parsed, joined with the target's and relabelled.
 
+use std::collections::HashSet;
+
 use pharos_model::labels::METRIC_NAME;
 use pharos_model::{Exemplar, LabelSet, LabelSetBuilder, Sample as Point, TimestampMs};
 
@@ -9,12 +11,12 @@ use super::metadata::MetadataCache;
 use super::target::Target;
 use super::{AHEAD_MAX, ScrapeError};
 use crate::config::ScrapeConfig;
-use crate::exposition::cache::{LineCache, Lookup, Slot};
+use crate::exposition::cache::{Found, LineCache, Lookup, Slot};
 use crate::exposition::negotiation::Format;
 use crate::exposition::{Event, Parser, Sample};
 use crate::label_limits::LabelLimits;
 use crate::relabel;
-use crate::sink::{FreshSample, KnownSample, SeriesExemplar};
+use crate::sink::{FreshSample, KnownSample, SeriesExemplar, SeriesHandle};
 
 const EXPORTED_PREFIX: &str = "exported_";
 
@@ -39,6 +41,34 @@ pub(super) struct Reading {
     pub(super) kept: usize,
     /// Samples too far ahead of the clock, which are left out.
     pub(super) ahead: usize,
+    /// Samples without a time of their own whose series the body had before, which are left out.
+    pub(super) repeated: usize,
+    /// Exemplars with labels that cannot be kept, which are left out.
+    pub(super) exemplars_refused: usize,
+    /// Series that the target had not exposed before.
+    pub(super) added: usize,
+}
+
+/// The series of a line that is kept.
+enum Series {
+    Known { handle: SeriesHandle, slot: Slot },
+    Fresh { labels: LabelSet, slot: Slot, is_new: bool },
+}
+
+impl Reading {
+    fn push(&mut self, series: Series, point: Point) {
+        match series {
+            Series::Known { handle, slot } => {
+                self.known.push(KnownSample { series: handle, ts: point.ts, value: point.value });
+                self.slots.push(slot);
+            }
+            Series::Fresh { labels, slot, is_new } => {
+                self.added += usize::from(is_new);
+                self.fresh.push(FreshSample { labels, sample: point });
+                self.fresh_slots.push(slot);
+            }
+        }
+    }
 }
 
 /// What one reading is about.
@@ -49,6 +79,8 @@ pub(super) struct Body<'a> {
     /// The time of samples that bring none.
     pub(super) scraped_at: TimestampMs,
     pub(super) now: TimestampMs,
+    /// Samples after which reading stops, unless `sample_limit` allows more.
+    pub(super) samples_max: usize,
 }
 
 impl Rules<'_> {
@@ -62,12 +94,16 @@ impl Rules<'_> {
     ) -> (Reading, Result<(), ScrapeError>) {
         let mut reading = Reading::default();
         let outcome = self.read_events(body, cache, metadata, &mut reading);
-        let limit = self.config.sample_limit;
         let outcome = match outcome {
-            Ok(()) if limit > 0 && reading.kept as u64 > limit => Err(ScrapeError::SampleLimit),
+            Ok(()) if self.is_beyond_limit(&reading) => Err(ScrapeError::SampleLimit),
             other => other,
         };
         (reading, outcome)
+    }
+
+    fn is_beyond_limit(self, reading: &Reading) -> bool {
+        let limit = self.config.sample_limit;
+        limit > 0 && (reading.kept - reading.repeated) as u64 > limit
     }
 
     fn read_events(
@@ -98,15 +134,21 @@ impl Rules<'_> {
         reading: &mut Reading,
     ) -> Result<(), ScrapeError> {
         reading.scraped += 1;
+        if reading.scraped > body.samples_max && reading.scraped as u64 > self.config.sample_limit {
+            return Err(ScrapeError::SampleLimit);
+        }
+        if self.is_beyond_limit(reading) {
+            return self.count_sample(sample, cache, reading);
+        }
         let exposed_at = sample.ts.filter(|_| self.config.honor_timestamps);
         let tracked = exposed_at.is_none() || self.config.track_timestamps_staleness;
         let point = Point { ts: exposed_at.unwrap_or(body.scraped_at), value: sample.value };
-        let found = cache.look_up(sample.series, tracked);
-        let fresh = match found {
+        let Found { lookup, again } = cache.look_up(sample.series, tracked);
+        let series = match lookup {
             Lookup::Dropped => return Ok(()),
-            Lookup::Known { .. } => None,
+            Lookup::Known { handle, slot } => Series::Known { handle, slot },
             Lookup::Fresh(slot) => match self.labels(sample)? {
-                Some(labels) => Some((slot, labels)),
+                Some(labels) => Series::Fresh { labels, slot, is_new: !again && cache.is_new(slot) },
                 None => {
                     cache.drop_series(slot);
                     return Ok(());
@@ -114,49 +156,50 @@ impl Rules<'_> {
             },
         };
         reading.kept += 1;
-        let limit = self.config.sample_limit;
-        if limit > 0 && reading.kept as u64 > limit {
-            // The rest is only counted; nothing of this scrape will be stored.
-            return Ok(());
-        }
-        if point.ts > body.now.saturating_add(AHEAD_MAX.as_millis() as i64) {
+        if again && exposed_at.is_none() {
+            reading.repeated += 1;
+        } else if point.ts > body.now.saturating_add(AHEAD_MAX.as_millis() as i64) {
             reading.ahead += 1;
-            return Ok(());
-        }
-        self.read_exemplar(sample, fresh.as_ref().map(|(_, labels)| labels), point.ts, reading)?;
-        match (found, fresh) {
-            (Lookup::Known { handle, slot }, _) => {
-                reading.known.push(KnownSample { series: handle, ts: point.ts, value: point.value });
-                reading.slots.push(slot);
-            }
-            (_, Some((slot, labels))) => {
-                reading.fresh.push(FreshSample { labels, sample: point });
-                reading.fresh_slots.push(slot);
-            }
-            (Lookup::Fresh(_) | Lookup::Dropped, None) => {
-                unreachable!("fresh lines have labels, dropped ones returned")
-            }
+        } else {
+            self.read_exemplar(sample, &series, point.ts, reading)?;
+            reading.push(series, point);
         }
         Ok(())
     }
 
-    /// Exemplars are rare, so a known series parses its labels again for one.
+    /// Counts a sample of a scrape of which nothing will be stored, and remembers nothing of it.
+    fn count_sample(self, sample: &Sample<'_>, cache: &LineCache, reading: &mut Reading) -> Result<(), ScrapeError> {
+        let is_kept = match cache.peek(sample.series) {
+            Some(Lookup::Dropped) => false,
+            Some(Lookup::Known { .. }) => true,
+            Some(Lookup::Fresh(_)) | None => self.labels(sample)?.is_some(),
+        };
+        reading.kept += usize::from(is_kept);
+        Ok(())
+    }
+
+    /// Exemplars are rare, so a known series parses its labels again for one. One whose labels cannot be kept is left out, and
+    /// its sample is not.
     fn read_exemplar(
         self,
         sample: &Sample<'_>,
-        labels: Option<&LabelSet>,
+        series: &Series,
         ts: TimestampMs,
         reading: &mut Reading,
     ) -> Result<(), ScrapeError> {
         let Some(exemplar) = &sample.exemplar else { return Ok(()) };
-        let series = match labels {
-            Some(labels) => Some(labels.clone()),
-            None => self.labels(sample)?,
+        let series = match series {
+            Series::Fresh { labels, .. } => Some(labels.clone()),
+            Series::Known { .. } => self.labels(sample)?,
         };
-        if let Some(series) = series {
-            let labels = exemplar.labels(&LabelLimits::CEILING)?;
-            let exemplar = Exemplar { labels, value: exemplar.value, ts: exemplar.ts.unwrap_or(ts) };
-            reading.exemplars.push(SeriesExemplar { series, exemplar });
+        let Some(series) = series else { return Ok(()) };
+        match exemplar.labels(&LabelLimits::CEILING) {
+            Ok(labels) => {
+                let exemplar = Exemplar { labels, value: exemplar.value, ts: exemplar.ts.unwrap_or(ts) };
+                reading.exemplars.push(SeriesExemplar { series, exemplar });
+            }
+            Err(error) if error.kind.is_about_labels() => reading.exemplars_refused += 1,
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
@@ -164,13 +207,15 @@ impl Rules<'_> {
     /// Goes over a body once more for lines whose series the store no longer knew by handle.
     pub(super) fn read_forgotten(self, body: Body<'_>, cache: &mut LineCache) -> Reading {
         let mut reading = Reading::default();
+        let mut seen = HashSet::new();
         let mut parser = Parser::new(body.bytes, body.format);
         // The first pass found neither a parse error nor a label that is refused.
         while let Ok(Some(event)) = parser.next() {
             let Event::Sample(sample) = event else { continue };
             let exposed_at = sample.ts.filter(|_| self.config.honor_timestamps);
             let tracked = exposed_at.is_none() || self.config.track_timestamps_staleness;
-            if let Lookup::Fresh(slot) = cache.look_up(sample.series, tracked)
+            if let Lookup::Fresh(slot) = cache.look_up(sample.series, tracked).lookup
+                && (seen.insert(slot) || exposed_at.is_some())
                 && let Ok(Some(labels)) = self.labels(&sample)
             {
                 let sample = Point { ts: exposed_at.unwrap_or(body.scraped_at), value: sample.value };
@@ -200,9 +245,11 @@ impl Rules<'_> {
             labels_max: bound(self.config.label_limit),
             name_bytes_max: bound(self.config.label_name_length_limit),
             value_bytes_max: bound(self.config.label_value_length_limit),
+            set_bytes_max: 0,
         };
         let labels = labels.build();
-        limits.check(labels.iter().map(|label| (label.name, label.value)))?;
+        // The ceiling a second time, because relabelling can make much out of little.
+        limits.within_ceiling().check(labels.iter().map(|label| (label.name, label.value)))?;
         Ok(Some(labels))
     }
 }
@@ -232,7 +279,11 @@ fn add_target_labels(labels: &mut LabelSetBuilder, target: &LabelSet, honor: boo
 
 #[cfg(test)]
 mod tests {
+    use super::super::target::{Made, targets_of};
+    use super::super::tests::job;
     use super::*;
+    use crate::config::TargetGroup;
+    use crate::series_hash::SeriesHasher;
 
     #[test]
     fn target_labels_win_or_yield() {
@@ -253,5 +304,34 @@ mod tests {
             add_target_labels(&mut labels, &set(target), honor);
             assert_eq!(labels.build(), set(expected), "{exposed} on {target}");
         }
+    }
+
+    /// Reads so many series of a new target.
+    fn read(keys: &str, series: usize, samples_max: usize) -> (Reading, Result<(), ScrapeError>, LineCache) {
+        let config = job("j", keys);
+        let group = TargetGroup { targets: vec!["h:1".into()], ..TargetGroup::default() };
+        let Ok(Made::Target(target)) = targets_of(&group, &config).remove(0) else { panic!("one target") };
+        let text: String = (0..series).map(|i| format!("m{i} 1\n")).collect();
+        let body = Body { bytes: text.as_bytes(), format: Format::Text, scraped_at: 0, now: 0, samples_max };
+        let mut cache = LineCache::new(SeriesHasher::new(1));
+        let rules = Rules { target: &target, config: &config };
+        let (reading, outcome) = rules.read(body, &mut cache, &mut MetadataCache::default());
+        (reading, outcome, cache)
+    }
+
+    #[test]
+    fn samples_beyond_the_limit_are_counted_and_not_remembered() {
+        let (reading, outcome, cache) = read("sample_limit: 10", 1000, 5000);
+        assert_eq!(outcome, Err(ScrapeError::SampleLimit));
+        assert_eq!((reading.scraped, reading.kept, cache.len()), (1000, 1000, 11));
+    }
+
+    #[test]
+    fn reading_stops_at_the_ceiling_unless_more_is_configured() {
+        for (keys, scraped) in [("", 101), ("sample_limit: 10", 101), ("sample_limit: 500", 501)] {
+            let (reading, outcome, _) = read(keys, 1000, 100);
+            assert_eq!((reading.scraped, outcome), (scraped, Err(ScrapeError::SampleLimit)), "{keys}");
+        }
+        assert_eq!(read("sample_limit: 1000", 1000, 100).1, Ok(()));
     }
 }

@@ -4,7 +4,8 @@
 //! instruction; between two scrapes it takes it. A target that is gone waits a little over two intervals before its series end,
 //! because it may come back: then the loop simply goes on.
 
-use std::collections::HashSet;
+mod observe;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,14 +16,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, warn};
 
 use super::append::{Appender, Scrape};
-use super::failure_log::{self, Failure};
+use super::body_budget::HeldBody;
 use super::fetch::{Fetched, Request};
 use super::metadata::MetadataCache;
 use super::reading::{Body, Reading, Rules};
 use super::report::Report;
-use super::status::{Health, Live};
+use super::status::Live;
 use super::target::Target;
-use super::{ScrapeError, ScrapeOptions, TIMESTAMP_TOLERANCE};
+use super::{SAMPLES_MAX_DEFAULT, ScrapeError, ScrapeOptions, TIMESTAMP_TOLERANCE};
 use crate::config::ScrapeConfig;
 use crate::exposition::cache::LineCache;
 use crate::exposition::negotiation::Format;
@@ -106,7 +107,7 @@ impl TargetLoop {
             metrics: options.metrics.clone(),
             cache: LineCache::new(options.hasher.clone()),
             report: Report::new(&spec.target.labels),
-            inherited: Vec::new(),
+            ending: Vec::new(),
         };
         let next_tick = Instant::now();
         Self { options, spec, instructions, left, live, appender, body_bytes: 0, last_started: None, next_tick }
@@ -236,6 +237,11 @@ impl TargetLoop {
     }
 
     /// One scrape, from the request to the store.
+    #[tracing::instrument(
+        level = "debug",
+        skip_all,
+        fields(job = self.spec.config.job_name, url = self.spec.target.url_text)
+    )]
     async fn scrape(&mut self, at: TimestampMs) {
         let clock = self.options.surroundings.clock.clone();
         let started = clock.monotonic();
@@ -256,7 +262,7 @@ impl TargetLoop {
             Err(error) => (Reading::default(), Err(error)),
         };
         let took = clock.monotonic().saturating_sub(started);
-        let counts = (reading.scraped, reading.kept, new_series(&reading));
+        let counts = (reading.scraped, reading.kept, reading.added);
         let (error, body) = match read {
             Ok(body) => (None, Some(body)),
             Err(error) => (Some(error), None),
@@ -276,23 +282,42 @@ impl TargetLoop {
             bytes,
         ];
         let now = clock.now_ms();
-        let body =
-            body.as_ref().map(|(bytes, format)| (spec.rules(), Body { bytes, format: *format, scraped_at: at, now }));
-        let with_extra = spec.config.extra_scrape_metrics.unwrap_or_default();
-        let scrape = Scrape { reading, body, report: values, with_extra, at, deadline };
+        let body = body.as_ref().map(|(bytes, format)| (spec.rules(), body_at(bytes, *format, at, now)));
+        let scrape = Scrape {
+            target: &spec.target,
+            pool: &spec.config.job_name,
+            reading,
+            body,
+            report: values,
+            with_extra: spec.config.extra_scrape_metrics.unwrap_or_default(),
+            at,
+            deadline,
+        };
         if let Err(error) = self.appender.append(scrape).await {
             warn!(target = spec.target.url_text, %error, "scrape commit failed");
         }
     }
 
     /// Reads a body; hands it back with its format, because stale handles make it read again.
-    async fn read(&mut self, fetched: Fetched, at: TimestampMs) -> (Reading, Result<(Vec<u8>, Format), ScrapeError>) {
+    async fn read(&mut self, fetched: Fetched, at: TimestampMs) -> (Reading, Result<(HeldBody, Format), ScrapeError>) {
         let config = &self.spec.config;
         let negotiated = Format::from_content_type(fetched.content_type.as_deref(), config.fallback_scrape_protocol);
         let format = match negotiated {
             // As in Prometheus, an empty body is a success whatever it calls itself.
             _ if fetched.body.is_empty() => Format::Text,
-            Ok(negotiated) => negotiated.format,
+            Ok(negotiated) => {
+                if negotiated.is_fallback {
+                    let (target, content_type) = (&self.spec.target.url_text, fetched.content_type);
+                    let format = negotiated.format;
+                    debug!(
+                        target,
+                        ?content_type,
+                        ?format,
+                        "content type is of no use, taking fallback_scrape_protocol"
+                    );
+                }
+                negotiated.format
+            }
             Err(error) => return (Reading::default(), Err(error.into())),
         };
         if !fetched.body.is_empty() {
@@ -300,7 +325,7 @@ impl TargetLoop {
         }
         let now = self.options.surroundings.clock.now_ms();
         let (reading, read) = if fetched.body.len() <= READ_INLINE_BYTES_MAX {
-            let body = Body { bytes: &fetched.body, format, scraped_at: at, now };
+            let body = body_at(&fetched.body, format, at, now);
             let mut metadata = self.live.metadata.lock();
             let (reading, read) = self.spec.rules().read(body, &mut self.appender.cache, &mut metadata);
             end_metadata(&mut metadata, read.is_ok());
@@ -308,62 +333,35 @@ impl TargetLoop {
         } else {
             self.read_aside(fetched.body, format, (at, now)).await
         };
-        self.options.metrics.out_of_bounds.inc_by(reading.ahead as u64);
+        self.options.metrics.exemplars_refused.inc_by(reading.exemplars_refused as u64);
         (reading, read.map(|body| (body, format)))
     }
 
     /// Reads a long body off the async threads; the cache travels with it.
     async fn read_aside(
         &mut self,
-        bytes: Vec<u8>,
+        bytes: HeldBody,
         format: Format,
         (scraped_at, now): (TimestampMs, TimestampMs),
-    ) -> (Reading, Result<Vec<u8>, ScrapeError>) {
+    ) -> (Reading, Result<HeldBody, ScrapeError>) {
         let empty = LineCache::new(self.options.hasher.clone());
         let mut cache = std::mem::replace(&mut self.appender.cache, empty);
         let (spec, live) = (self.spec.clone(), self.live.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let body = Body { bytes: &bytes, format, scraped_at, now };
+            let body = body_at(&bytes, format, scraped_at, now);
             let mut metadata = live.metadata.lock();
             let (reading, read) = spec.rules().read(body, &mut cache, &mut metadata);
             end_metadata(&mut metadata, read.is_ok());
             (cache, reading, read.map(|()| bytes))
         });
-        let (cache, reading, read) = work.await.expect("reading a body does not panic, and is not cancelled");
-        self.appender.cache = cache;
-        (reading, read)
-    }
-
-    fn observe_interval(&mut self, started: Duration) {
-        if let Some(last) = self.last_started.replace(started) {
-            let seconds = started.saturating_sub(last).as_secs_f64();
-            let interval = go_duration(self.spec.target.interval);
-            self.options.metrics.interval_length.observe(&interval, seconds);
-            self.options.metrics.interval_length_histogram.with_label_values(&[&interval]).observe(seconds);
-        }
-    }
-
-    /// Tells API, metrics and logs how the scrape went.
-    fn note(&self, at: TimestampMs, took: Duration, error: Option<&ScrapeError>) {
-        let text = error.map(ToString::to_string).unwrap_or_default();
-        let metrics = &self.options.metrics;
-        match error {
-            Some(ScrapeError::SampleLimit) => metrics.exceeded_sample_limit.inc(),
-            Some(ScrapeError::BodySizeLimit) => metrics.exceeded_body_size_limit.inc(),
-            Some(ScrapeError::LabelLimit(_)) => metrics.exceeded_label_limits.inc(),
-            _ => {}
-        }
-        if error.is_some() {
-            let (config, target) = (&self.spec.config, &self.spec.target);
-            debug!(target = target.url_text, error = text, "scrape failed");
-            if !config.scrape_failure_log_file.is_empty() {
-                let failure = Failure { at, error: &text, job: &config.job_name, target: &target.url_text };
-                failure_log::write(&*self.options.surroundings.fs, &config.scrape_failure_log_file, &failure);
+        match work.await {
+            Ok((cache, reading, read)) => {
+                self.appender.cache = cache;
+                (reading, read)
             }
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => (Reading::default(), Err(ScrapeError::Body("the node is shutting down".into()))),
         }
-        let mut last = self.live.last.lock();
-        last.health = if error.is_none() { Health::Up } else { Health::Down };
-        (last.error, last.at, last.took) = (text, Some(at), took);
     }
 }
 
@@ -373,9 +371,8 @@ fn end_metadata(metadata: &mut MetadataCache, succeeded: bool) {
     }
 }
 
-/// Series that the body has and the cache did not; a body may name one twice.
-fn new_series(reading: &Reading) -> usize {
-    reading.fresh_slots.iter().collect::<HashSet<_>>().len()
+fn body_at(bytes: &[u8], format: Format, scraped_at: TimestampMs, now: TimestampMs) -> Body<'_> {
+    Body { bytes, format, scraped_at, now, samples_max: SAMPLES_MAX_DEFAULT }
 }
 
 /// The time of a scrape, moved to the exact interval when it is only a little late.
@@ -386,18 +383,6 @@ fn align(aligned: &mut TimestampMs, now: TimestampMs, every: Duration) -> Timest
         *aligned += (now - *aligned) / interval * interval;
     }
     if (0..=tolerance).contains(&(now - *aligned)) { *aligned } else { now }
-}
-
-/// A duration as Go prints it (`15s`, `1m0s`, `1h0m0s`, `500ms`), which the label `interval` of the metrics holds.
-fn go_duration(duration: Duration) -> String {
-    let ms = duration.as_millis() as u64;
-    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, (ms % 60_000) as f64 / 1000.0);
-    match (hours, minutes) {
-        (0, 0) if ms < 1000 => format!("{ms}ms"),
-        (0, 0) => format!("{seconds}s"),
-        (0, minutes) => format!("{minutes}m{seconds}s"),
-        (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
-    }
 }
 
 #[cfg(test)]
@@ -416,14 +401,5 @@ mod tests {
         let mut aligned = 0;
         assert_eq!(align(&mut aligned, 101, Duration::from_millis(100)), 100);
         assert_eq!(align(&mut aligned, 202, Duration::from_millis(100)), 202);
-    }
-
-    #[test]
-    fn intervals_are_printed_as_in_go() {
-        for (ms, text) in
-            [(15_000, "15s"), (60_000, "1m0s"), (90_500, "1m30.5s"), (3_600_000, "1h0m0s"), (500, "500ms")]
-        {
-            assert_eq!(go_duration(Duration::from_millis(ms)), text);
-        }
     }
 }

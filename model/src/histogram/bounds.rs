@@ -27,6 +27,11 @@ pub(super) fn exponential(index: i32, schema: i32) -> f64 {
     }
 }
 
+/// The lower bound of the positive bucket `index`, which is the one nearer to zero on both sides.
+pub(super) fn inner(index: i32, schema: i32) -> f64 {
+    exponential(index.saturating_sub(1), schema)
+}
+
 /// `2^exponent`, zero below the smallest float.
 fn power_of_two(exponent: i64) -> f64 {
     match exponent {

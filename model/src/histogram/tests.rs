@@ -69,7 +69,7 @@ fn what_is_inconsistent_is_refused() {
     assert_eq!(exponential().validate(), Ok(()));
     assert_eq!(custom().validate(), Ok(()));
     type Change = fn(&mut FloatHistogram);
-    let changes: [(FloatHistogram, Change, &str); 12] = [
+    let changes: [(FloatHistogram, Change, &str); 14] = [
         (
             exponential(),
             |h| h.schema = 9,
@@ -84,6 +84,8 @@ fn what_is_inconsistent_is_refused() {
         ),
         (exponential(), |h| h.negative_buckets.truncate(1), "negative side: spans need 2 buckets, have 1"),
         (exponential(), |h| h.negative_buckets[1] = -1.0, "negative side: bucket 1 has the count -1"),
+        (exponential(), |h| h.count = -1.0, "count of all observations is -1"),
+        (exponential(), |h| h.zero_count = -1.0, "zero bucket has the count -1"),
         (custom(), |h| h.zero_count = 1.0, "histogram with custom buckets has a zero count"),
         (custom(), |h| h.negative_spans.push(span(0, 0)), "histogram with custom buckets has negative spans"),
         (
@@ -99,10 +101,28 @@ fn what_is_inconsistent_is_refused() {
         (custom(), |h| h.positive_spans[1].offset = 2, "spans reach to bucket 3, but there are 2 custom bounds"),
         (custom(), |h| h.positive_spans[0].offset = -1, "positive side: span 0 has the negative offset -1"),
     ];
+    let mut lowest = custom();
+    lowest.custom_values[0] = f64::NEG_INFINITY;
+    assert_eq!(lowest.validate(), Ok(()));
     for (mut histogram, change, text) in changes {
         change(&mut histogram);
         assert_eq!(histogram.validate().map_err(|e| e.to_string()), Err(text.to_owned()));
     }
+}
+
+#[test]
+fn a_few_empty_buckets_may_stay() {
+    let mut histogram = FloatHistogram {
+        positive_spans: vec![span(-2, 2), span(0, 4), span(1, 2), span(2, 1), span(3, 1)],
+        positive_buckets: vec![0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0, 4.0, 5.0],
+        ..FloatHistogram::default()
+    };
+    let text = histogram.to_string();
+    histogram.compact_keeping(2);
+    // Buckets -1, 1, 6, 9 and 13: one, four, two and three empty ones between them.
+    assert_eq!(histogram.positive_spans, [span(-1, 3), span(4, 4), span(3, 1)]);
+    assert_eq!(histogram.positive_buckets, [1.0, 0.0, 2.0, 3.0, 0.0, 0.0, 4.0, 5.0]);
+    assert_eq!(histogram.to_string(), text);
 }
 
 proptest! {

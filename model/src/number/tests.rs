@@ -151,3 +151,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn pushed_values_read_as_formatted_ones() {
+    let mut values = vec![0.0, -0.0, 1.0, -1.0, 0.1, 1e15, 1e15 - 1.0, -123_456.0, 1e21, 1e20, 1e-7, 9e-7, 1e-6];
+    values.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, 2.5e-5, 999_999.5]);
+    for value in values {
+        let mut pushed = Vec::new();
+        push_json(&mut pushed, value);
+        assert_eq!(String::from_utf8(pushed).unwrap(), format_json(value), "{value}");
+    }
+    for number in [0, 9, 10, 1_700_000_000, u64::MAX] {
+        let mut pushed = Vec::new();
+        push_u64(&mut pushed, number);
+        assert_eq!(String::from_utf8(pushed).unwrap(), number.to_string());
+    }
+}

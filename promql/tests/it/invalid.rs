@@ -504,7 +504,7 @@ fn the_deepest_expressions_fit_half_the_stack_of_a_thread() {
 }
 
 #[test]
-fn selectors_of_the_api_must_select_something() {
+fn selectors_of_the_api_are_selectors_and_nothing_else() {
     let parse = |text| {
         parse_metric_selector(text, &ParserOptions::default())
             .map(|matchers| matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
@@ -512,9 +512,9 @@ fn selectors_of_the_api_must_select_something() {
     };
     assert_eq!(parse("up{job=\"x\"}"), Ok("job=\"x\",__name__=\"up\"".into()));
     assert_eq!(parse("{\"up\"}"), Ok("__name__=\"up\"".into()));
+    assert_eq!(parse("{}"), Ok(String::new()));
+    assert_eq!(parse("{a=~\".*\"}"), Ok("a=~\".*\"".into()));
     for (text, error) in [
-        ("{}", "match[] must contain at least one non-empty matcher"),
-        ("{a=~\".*\"}", "match[] must contain at least one non-empty matcher"),
         ("up offset 5m", "1:4: parse error: unexpected <offset>"),
         ("rate(up[5m])", "1:5: parse error: unexpected \"(\""),
         ("1", "1:1: parse error: unexpected number \"1\""),

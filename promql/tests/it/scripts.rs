@@ -1,5 +1,6 @@
 //! The test-script language, on upstream's scripts and on small ones of our own.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use pharos_model::histogram::Span;
@@ -12,7 +13,7 @@ use pharos_promql::{Script, parse_series_description};
 /// Upstream's scripts, or `None` after saying why there are none.
 pub(crate) fn upstream_scripts() -> Option<Vec<(String, String)>> {
     let Some(folder) = std::env::var_os("PHAROS_PROMQLTEST").map(PathBuf::from) else {
-        println!("skipped: PHAROS_PROMQLTEST, the folder of upstream's scripts, is not set");
+        let _ = writeln!(std::io::stderr(), "skipped: PHAROS_PROMQLTEST, the folder of upstream's scripts, is not set");
         return None;
     };
     let mut scripts = Vec::new();

@@ -1,5 +1,7 @@
 //! Rows kept by operators that need all of them.
 
+use std::collections::VecDeque;
+
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 
@@ -8,7 +10,7 @@ use super::rows::{Row, RowBatch};
 /// Batches in memory, paid for in the query's memory pool.
 #[derive(Debug)]
 pub struct RowBuffer {
-    batches: Vec<RowBatch>,
+    batches: VecDeque<RowBatch>,
     reservation: MemoryReservation,
     points: u64,
 }
@@ -22,15 +24,28 @@ pub struct RowId {
 
 impl RowBuffer {
     pub fn new(reservation: MemoryReservation) -> Self {
-        Self { batches: Vec::new(), reservation, points: 0 }
+        Self { batches: VecDeque::new(), reservation, points: 0 }
     }
 
     /// Fails when the query's memory limit is reached.
     pub fn push(&mut self, batch: RowBatch) -> Result<()> {
         self.reservation.try_grow(batch.bytes())?;
         self.points += batch.points();
-        self.batches.push(batch);
+        self.batches.push_back(batch);
         Ok(())
+    }
+
+    /// Takes the oldest batch out. Ids of rows do not hold any more.
+    pub fn pop(&mut self) -> Option<RowBatch> {
+        let batch = self.batches.pop_front()?;
+        self.reservation.shrink(batch.bytes());
+        self.points -= batch.points();
+        Some(batch)
+    }
+
+    /// Memory of what is made from the rows, counted against the same limit.
+    pub fn reserve_beside(&self) -> MemoryReservation {
+        self.reservation.new_empty()
     }
 
     /// Samples in all rows.

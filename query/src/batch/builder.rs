@@ -33,9 +33,10 @@ impl BatchBuilder {
             schema: batch_schema(steps),
             steps,
             words: steps.div_ceil(64),
-            labels: BinaryBuilder::new(),
+            // Without room: most batches of short queries are small.
+            labels: BinaryBuilder::with_capacity(0, 0),
             label_bytes: 0,
-            drop_name: BooleanBuilder::new(),
+            drop_name: BooleanBuilder::with_capacity(0),
             present: Vec::new(),
             values: Vec::new(),
         }

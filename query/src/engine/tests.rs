@@ -6,7 +6,7 @@ use pharos_model::{LabelSet, Sample};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::source::{ReadError, SelectRequest, Selection};
+use crate::source::{ReadError, SelectRequest, Selection, SeriesBatch};
 use crate::testing::MemorySource;
 use crate::value::Series;
 
@@ -71,6 +71,41 @@ fn each_type_of_expression_has_its_value() {
     );
 }
 
+/// A call with an argument of each type that the function asks for.
+fn call_of(function: &pharos_promql::Function) -> String {
+    use pharos_promql::ValueType;
+    let arguments = function.args.iter().enumerate().map(|(i, argument)| match argument {
+        ValueType::Matrix => "m[1m]",
+        ValueType::Scalar => "0.5",
+        ValueType::String => "\"a\"",
+        ValueType::Vector if function.name == "info" && i == 1 => "{a=\"b\"}",
+        ValueType::Vector => "m",
+    });
+    format!("{}({})", function.name, arguments.collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn every_function_has_an_answer_or_says_why_it_has_none() {
+    let engine = engine(series(2), EngineOptions { parser: ParserOptions::ALL, ..EngineOptions::default() });
+    for function in pharos_promql::Function::all() {
+        let text = call_of(function);
+        for outcome in [instant(&engine, &text), range(&engine, &text)] {
+            match outcome {
+                Ok(_) => {}
+                Err(QueryError::HistogramsNotYet) => assert!(text.starts_with("histogram_"), "{text}"),
+                Err(error) => panic!("{text}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn series_have_no_start_timestamps() {
+    let engine = engine(series(1), EngineOptions::default());
+    assert_eq!(instant(&engine, "start_timestamp(m)").unwrap().value, Value::Vector(Vec::new()));
+    assert!(matches!(instant(&engine, "start_timestamp(histogram_sum(m))"), Err(QueryError::HistogramsNotYet)));
+}
+
 #[test]
 fn the_answer_does_not_depend_on_how_many_partitions_are_read_at_once() {
     for text in ["sum(m)", "avg by (i) (rate(m[1m]))", "topk(3, m)", "m and m > 4", "quantile(0.3, m)", "m * 2"] {
@@ -108,6 +143,131 @@ fn a_query_beyond_its_memory_names_the_limit() {
     assert!(range(&engine, "sum(m{i=\"1\"})").is_ok());
 }
 
+#[test]
+fn an_answer_counts_with_times_and_values() {
+    // One row of 100,000 values, at 16 bytes a sample.
+    let steps = 100_000;
+    let range = QueryRange { start_ms: 0, end_ms: steps - 1, step: Duration::from_millis(1) };
+    let run = |memory_limit| {
+        let engine = engine(MemorySource::new(1), EngineOptions { memory_limit, ..EngineOptions::default() });
+        block_on(engine.range(&TenantId::anonymous(), "time()", range, QueryOptions::default()))
+    };
+    assert!(matches!(run(1_500_000), Err(QueryError::MemoryLimit { .. })));
+    assert!(run(1_700_000).is_ok());
+}
+
+#[test]
+fn what_a_scan_reads_counts_as_memory() {
+    // An aggregation to one group holds next to nothing itself.
+    let engine = engine(series(3000), EngineOptions { memory_limit: 15_000, ..EngineOptions::default() });
+    assert!(matches!(instant(&engine, "count(m)"), Err(QueryError::MemoryLimit { .. })));
+    assert!(instant(&engine, "count(m{i=~\"1.?\"})").is_ok());
+    assert!(matches!(instant(&engine, "m[10s]"), Err(QueryError::MemoryLimit { .. })));
+}
+
+#[test]
+fn the_heaps_of_a_pick_are_paid_for_and_cover_some_steps_at_a_time() {
+    let limited =
+        |memory_limit| engine(series(3000), EngineOptions { memory_limit, parallelism: 1, ..EngineOptions::default() });
+    // Enough for all rows, not for a second copy of them in heaps.
+    let small = limited(1_000_000);
+    assert!(range(&small, "quantile(0.5, m)").is_ok());
+    assert!(matches!(range(&small, "topk(3000, m)"), Err(QueryError::MemoryLimit { .. })));
+    let large = limited(1 << 30);
+    assert_eq!(range(&large, "topk(3000, m)").unwrap().value, range(&large, "m").unwrap().value);
+    assert_eq!(range(&large, "topk(1500, m)").unwrap().value, range(&large, "m >= 1500").unwrap().value);
+}
+
+/// Counts the batches of series that were read.
+#[derive(Debug)]
+struct Counting {
+    inner: MemorySource,
+    batches: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct CountingSelection(Box<dyn Selection>, Arc<AtomicUsize>);
+
+#[async_trait]
+impl SeriesSource for Counting {
+    fn partitions(&self) -> usize {
+        self.inner.partitions()
+    }
+
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
+        self.inner.partition_of(request)
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
+        let selections = self.inner.select(partitions, request).await?.into_iter();
+        let counting =
+            |selection| Box::new(CountingSelection(selection, Arc::clone(&self.batches))) as Box<dyn Selection>;
+        Ok(selections.map(counting).collect())
+    }
+}
+
+#[async_trait]
+impl Selection for CountingSelection {
+    fn series_count(&self) -> usize {
+        self.0.series_count()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.next_batch().await
+    }
+}
+
+#[test]
+fn matchers_that_fix_a_target_read_its_partition_alone() {
+    let source = MemorySource::new(24);
+    for i in 0..100 {
+        let labels = [("__name__", "m"), ("job", "j"), ("instance", &i.to_string())];
+        source.append(&LabelSet::from_pairs(labels), [Sample { ts: 100_000, value: f64::from(i) }]);
+    }
+    let batches = Arc::new(AtomicUsize::new(0));
+    let counting = Counting { inner: source, batches: Arc::clone(&batches) };
+    let engine = engine(counting, EngineOptions { parallelism: 2, ..EngineOptions::default() });
+    for text in ["sum(m{job=\"j\", instance=\"7\"})", "sum(m{job=\"j\"} == 7)"] {
+        batches.store(0, Ordering::SeqCst);
+        let Value::Vector(found) = instant(&engine, text).unwrap().value else { panic!("{text}") };
+        assert_eq!(found[0].sample.value, 7.0, "{text}");
+        let fixed = text.contains("instance");
+        // The batches of each partition, and the end of each.
+        assert_eq!(batches.load(Ordering::SeqCst) == 2, fixed, "{text}");
+    }
+}
+
+#[test]
+fn the_left_side_of_a_set_operator_is_not_gathered() {
+    let steps = 1_000;
+    for text in ["m and on () one", "m unless on () none"] {
+        let source = MemorySource::new(1);
+        let sample = [Sample { ts: 0, value: 1.0 }];
+        for i in 0..2_000 {
+            source.append(&LabelSet::from_pairs([("__name__", "m"), ("i", &i.to_string())]), sample);
+        }
+        source.append(&LabelSet::from_pairs([("__name__", "one")]), sample);
+        let batches = Arc::new(AtomicUsize::new(0));
+        let counting = Counting { inner: source, batches: Arc::clone(&batches) };
+        let engine = engine(counting, EngineOptions { max_samples: 400_000, ..EngineOptions::default() });
+        let range = QueryRange { start_ms: 0, end_ms: steps - 1, step: Duration::from_millis(1) };
+        let outcome = block_on(engine.range(&TenantId::anonymous(), text, range, QueryOptions::default()));
+        assert!(matches!(outcome, Err(QueryError::TooManySamples { .. })), "{text}");
+        // 64 series a batch: the limit is met after some 400 of the 2,000.
+        let read = batches.load(Ordering::SeqCst);
+        assert!(read < 15, "{text} read {read} batches");
+    }
+}
+
 /// A source whose first selection waits until it is let go.
 #[derive(Debug)]
 struct Waiting {
@@ -131,11 +291,19 @@ impl SeriesSource for Waiting {
         1
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+    fn partition_of(&self, _request: &SelectRequest) -> Option<usize> {
+        None
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
         self.selecting.fetch_add(1, Ordering::SeqCst);
         let _under_way = Selecting(Arc::clone(&self.selecting));
         self.go.notified().await;
-        self.inner.select(partition, request).await
+        self.inner.select(partitions, request).await
     }
 }
 
@@ -166,9 +334,17 @@ impl SeriesSource for Slow {
         self.0.partitions()
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
+    fn partition_of(&self, _request: &SelectRequest) -> Option<usize> {
+        None
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
         self.1.advance(Duration::from_secs(61));
-        self.0.select(partition, request).await
+        self.0.select(partitions, request).await
     }
 }
 
@@ -198,6 +374,33 @@ fn a_query_waits_for_its_turn() {
         go.notify_one();
         second.await.unwrap();
     });
+}
+
+#[test]
+fn a_query_that_does_not_get_its_turn_says_where_it_waited() {
+    let (engine, _go, selecting) = waiting(EngineOptions { max_concurrency: 1, ..EngineOptions::default() });
+    let tenant = TenantId::anonymous();
+    block_on(async {
+        let mut first = Box::pin(engine.instant(&tenant, "m", 0, QueryOptions::default()));
+        while selecting.load(Ordering::SeqCst) == 0 {
+            assert!(futures::poll!(&mut first).is_pending());
+        }
+        let options = QueryOptions { timeout: Some(Duration::ZERO), ..QueryOptions::default() };
+        let error = engine.instant(&tenant, "m", 0, options).await.unwrap_err();
+        assert_eq!(error.to_string(), "query timed out in query queue");
+    });
+}
+
+#[test]
+fn a_loop_that_does_not_wait_sees_that_the_query_was_dropped() {
+    let limits = Limits { samples_max: 1, memory_bytes_max: 1, deadline: Duration::from_secs(1) };
+    let clock = Arc::new(ManualClock::default());
+    let context = Arc::new(QueryContext::new(Arc::new(series(1)), TenantId::anonymous(), limits, clock));
+    let guard = context.cancel_on_drop();
+    assert!(context.check_deadline().is_ok());
+    drop(guard);
+    let error = QueryError::from_datafusion(&context.check_deadline().unwrap_err(), 1);
+    assert_eq!(error.to_string(), "query was canceled in expression evaluation");
 }
 
 #[test]
@@ -260,6 +463,40 @@ fn what_is_not_promql_is_refused_with_its_place() {
 }
 
 #[test]
+fn the_deepest_expression_fits_the_stack_of_a_query_thread() {
+    let engine = engine(series(1), EngineOptions::default());
+    let text = vec!["m"; pharos_promql::DEPTH_MAX].join(" + ");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_stack_size(crate::THREAD_STACK_BYTES)
+        .enable_time()
+        .build()
+        .unwrap();
+    let query = async move { engine.instant(&TenantId::anonymous(), &text, 100_000, QueryOptions::default()).await };
+    let outcome = runtime.block_on(runtime.spawn(query)).unwrap().unwrap();
+    assert!(matches!(outcome.value, Value::Vector(elements) if elements[0].sample.value == 0.0));
+}
+
+#[test]
+fn windows_at_the_ends_of_time_are_empty() {
+    let engine = engine(series(1), EngineOptions { parser: ParserOptions::ALL, ..EngineOptions::default() });
+    let tenant = TenantId::anonymous();
+    for text in
+        ["m[1h]", "m[1h] offset 1h", "m[1h] offset -1h", "rate(m[1h])", "rate(m[1h] smoothed)", "m[1h] smoothed"]
+    {
+        for at_ms in [i64::MIN, i64::MAX] {
+            let value = block_on(engine.instant(&tenant, text, at_ms, QueryOptions::default())).unwrap().value;
+            let empty = match &value {
+                Value::Matrix(series) => series.is_empty(),
+                Value::Vector(elements) => elements.is_empty(),
+                _ => false,
+            };
+            assert!(empty, "{text} at {at_ms}: {value:?}");
+        }
+    }
+}
+
+#[test]
 fn an_empty_range_has_an_empty_answer() {
     let engine = engine(series(1), EngineOptions::default());
     let range = QueryRange { start_ms: 10, end_ms: 9, step: Duration::from_secs(1) };
@@ -279,4 +516,16 @@ fn metrics_count_queries_and_their_samples() {
     assert_eq!(family("prometheus_engine_query_samples_total").get_metric()[0].get_counter().get_value(), 2.0);
     let slices = family("prometheus_engine_query_duration_seconds").get_metric();
     assert_eq!(slices.len(), 4);
+    assert!(slices.iter().all(|slice| slice.get_summary().get_quantile().len() == 3));
+}
+
+#[test]
+fn a_query_that_fails_is_timed_too() {
+    use prometheus::core::Collector;
+    let engine = engine(series(2), EngineOptions { max_samples: 1, ..EngineOptions::default() });
+    instant(&engine, "m").unwrap_err();
+    let families = engine.metrics().collect();
+    let slices = families.iter().find(|family| family.name() == "prometheus_engine_query_duration_seconds").unwrap();
+    let timed = slices.get_metric().iter().map(|slice| slice.get_label()[0].value());
+    assert!(timed.into_iter().any(|slice| slice == "inner_eval"), "{slices:?}");
 }

@@ -10,6 +10,10 @@ pub(super) trait Accumulator: Send + 'static {
     const LANES: usize;
     fn start(lanes: &mut [f64], steps: usize, step: usize, value: f64);
     fn add(lanes: &mut [f64], steps: usize, step: usize, value: f64);
+    /// [`Self::add`] at each step of a run, from `first` on: what most rows are made of.
+    fn add_run(lanes: &mut [f64], steps: usize, first: usize, values: &[f64]) {
+        (first..).zip(values).for_each(|(step, value)| Self::add(lanes, steps, step, *value));
+    }
     /// Folds the state in `other` into the one in `lanes`; both have a value.
     fn merge(lanes: &mut [f64], other: &[f64], steps: usize, step: usize);
     fn finish(lanes: &[f64], steps: usize, step: usize) -> f64;
@@ -31,6 +35,21 @@ impl Accumulator for Sum {
         state.add(value);
         lanes[step] = state.sum;
         lanes[steps + step] = state.lost;
+    }
+
+    /// As [`KahanSum::add`], with selections rather than branches: steps do not depend on each other, so they are computed
+    /// several at a time.
+    fn add_run(lanes: &mut [f64], steps: usize, first: usize, values: &[f64]) {
+        let (sums, lost) = lanes.split_at_mut(steps);
+        let run = first..first + values.len();
+        for ((sum, lost), value) in sums[run.clone()].iter_mut().zip(&mut lost[run]).zip(values) {
+            let total = *sum + value;
+            let of_value = (*sum - total) + value;
+            let of_sum = (value - total) + *sum;
+            let more = *lost + if sum.abs() >= value.abs() { of_value } else { of_sum };
+            *lost = if total.is_infinite() { 0.0 } else { more };
+            *sum = total;
+        }
     }
 
     fn merge(lanes: &mut [f64], other: &[f64], steps: usize, step: usize) {
@@ -307,6 +326,30 @@ mod tests {
         check::<Spread<true>>(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0], 2.0);
         check::<Spread<false>>(&[f64::INFINITY, 1.0], f64::NAN);
         check::<Spread<false>>(&[1.0, f64::NAN], f64::NAN);
+    }
+
+    /// Adding a run is adding its values one by one, to the bit.
+    fn check_run<A: Accumulator>(values: &[f64], more: &[f64]) {
+        let steps = values.len();
+        let mut lanes = vec![0.0; A::LANES * steps];
+        values.iter().enumerate().for_each(|(step, value)| A::start(&mut lanes, steps, step, *value));
+        let mut one_by_one = lanes.clone();
+        more.iter().enumerate().for_each(|(step, value)| A::add(&mut one_by_one, steps, step + 1, *value));
+        A::add_run(&mut lanes, steps, 1, more);
+        let bits =
+            |lanes: &[f64]| -> Vec<_> { lanes.iter().map(|lane| (!lane.is_nan()).then(|| lane.to_bits())).collect() };
+        assert_eq!(bits(&lanes), bits(&one_by_one));
+    }
+
+    #[test]
+    fn a_run_is_its_values_one_by_one() {
+        let values = [0.0, 1e100, f64::MAX, f64::INFINITY, 0.1, f64::NAN, -0.0, 5.0, f64::INFINITY];
+        let more = [1.0, f64::MAX, 2.0, 0.2, 3.0, -0.0, f64::NAN, f64::NEG_INFINITY];
+        check_run::<Sum>(&values, &more);
+        check_run::<Avg>(&values, &more);
+        check_run::<Min>(&values, &more);
+        check_run::<Max>(&values, &more);
+        check_run::<Spread<true>>(&values, &more);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! lanes one after the other ([`state_steps`]), of which the first `n` bits of `present` count; so states travel in the
 //! same shape as all else.
 
+use std::ops::Range;
+
 use datafusion::common::Result;
 use futures::TryStreamExt;
 use hashbrown::HashTable;
@@ -110,9 +112,12 @@ impl<A: Accumulator> Groups<A> {
         let steps = self.steps;
         let lanes = &mut self.lanes[at * A::LANES * steps..(at + 1) * A::LANES * steps];
         let present = &mut self.present[at * self.words..(at + 1) * self.words];
-        each_step(present, row.present, |step, first| {
-            let value = row.values[step];
-            if first { A::start(lanes, steps, step, value) } else { A::add(lanes, steps, step, value) }
+        each_run(present, row.present, |run, first| {
+            if first {
+                run.for_each(|step| A::start(lanes, steps, step, row.values[step]));
+            } else {
+                A::add_run(lanes, steps, run.start, &row.values[run]);
+            }
         });
     }
 
@@ -122,11 +127,12 @@ impl<A: Accumulator> Groups<A> {
         let steps = self.steps;
         let lanes = &mut self.lanes[at * A::LANES * steps..(at + 1) * A::LANES * steps];
         let present = &mut self.present[at * self.words..(at + 1) * self.words];
-        each_step(present, &row.present[..self.words], |step, first| {
+        each_run(present, &row.present[..self.words], |run, first| {
             if first {
-                (0..A::LANES).for_each(|lane| lanes[lane * steps + step] = row.values[lane * steps + step]);
+                let of_lane = |lane: usize| lane * steps + run.start..lane * steps + run.end;
+                (0..A::LANES).map(of_lane).for_each(|run| lanes[run.clone()].copy_from_slice(&row.values[run]));
             } else {
-                A::merge(lanes, row.values, steps, step);
+                run.for_each(|step| A::merge(lanes, row.values, steps, step));
             }
         });
     }
@@ -188,22 +194,45 @@ impl<A: Accumulator> Groups<A> {
     }
 }
 
-/// Calls `visit` for each step of a row, saying whether it is the group's first value there, and marks it as seen.
+/// Calls `visit` for each run of steps that a row has, saying whether they are the group's first values there, and marks
+/// them as seen. A run ends with its bitmap word at the latest.
 #[inline]
-fn each_step(seen: &mut [u64], row: &[u64], mut visit: impl FnMut(usize, bool)) {
+fn each_run(seen: &mut [u64], row: &[u64], mut visit: impl FnMut(Range<usize>, bool)) {
     for (word, (seen, row)) in seen.iter_mut().zip(row).enumerate() {
-        let base = word * 64;
-        if *row == u64::MAX && *seen == u64::MAX {
-            // The common case, kept free of bit fiddling.
-            (base..base + 64).for_each(|step| visit(step, false));
-            continue;
-        }
-        let mut rest = *row;
-        while rest != 0 {
-            let bit = rest.trailing_zeros() as usize;
-            visit(base + bit, *seen >> bit & 1 == 0);
-            rest &= rest - 1;
-        }
+        runs(row & *seen).for_each(|run| visit(word * 64 + run.start..word * 64 + run.end, false));
+        runs(row & !*seen).for_each(|run| visit(word * 64 + run.start..word * 64 + run.end, true));
         *seen |= *row;
+    }
+}
+
+/// The runs of bits that are set.
+fn runs(word: u64) -> impl Iterator<Item = Range<usize>> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let start = rest.trailing_zeros();
+        (start < 64).then(|| {
+            let end = start + (rest >> start).trailing_ones();
+            // Clears the run: shifted out when it ends the word.
+            rest = u64::MAX.checked_shl(end).map_or(0, |above| rest & above);
+            start as usize..end as usize
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_those_of_the_bits() {
+        for (word, want) in [
+            (0, &[][..]),
+            (u64::MAX, &[(0, 64)]),
+            (1 | 1 << 63, &[(0, 1), (63, 64)]),
+            (0b0110_0111, &[(0, 3), (5, 7)]),
+            (u64::MAX << 60, &[(60, 64)]),
+        ] {
+            assert_eq!(runs(word).map(|run| (run.start, run.end)).collect::<Vec<_>>(), want, "{word:b}");
+        }
     }
 }

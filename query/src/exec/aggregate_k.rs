@@ -5,12 +5,14 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use datafusion::common::Result;
+use datafusion::execution::memory_pool::MemoryReservation;
 use hashbrown::HashMap;
 use pharos_model::number::format_g;
 
-use super::context::fail;
+use super::context::{QueryContext, fail};
 use super::input::{Gathered, Output, RowStream, once, scalar_values};
 use super::node::Call;
 use crate::annotation::Annotation;
@@ -20,6 +22,12 @@ use crate::functions::grid::is_set;
 use crate::functions::{ScalarArg, annotations};
 use crate::plan::{Grouping, KKind, Op};
 
+/// Heaps are kept for as many steps at a time as fit into these bytes: what a core's cache holds.
+const HEAPS_BYTES: usize = 1 << 20;
+/// What is kept of a row besides its bitmap: its place, its group, its part of the group's key.
+const ROW_BYTES: usize = 64;
+/// The clock is looked at once for so many rows.
+const ROWS_PER_CHECK: usize = 1_024;
 /// Bounds of what fits a 64-bit integer, as Prometheus tests for them.
 const INT64_MAX: f64 = 9_223_372_036_854_774_784.0;
 const INT64_MIN: f64 = -9_223_372_036_854_775_808.0;
@@ -37,8 +45,11 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             return Ok(Vec::new());
         }
         match kind {
-            KKind::LimitRatio => by_ratio(&input.rows, &k, call.grid.n),
-            _ => Picker::new(*kind, &input.rows, grouping, call.grid.n).pick(&k),
+            KKind::LimitRatio => by_ratio(&input.rows, &k, &call),
+            _ => {
+                let memory = QueryContext::reserve(&call.task, "pick of rows");
+                Picker::new(*kind, &input.rows, grouping, call.grid.n, memory)?.pick(&k, &call.query)
+            }
         }
     }))
 }
@@ -82,9 +93,11 @@ pub(super) fn bounds(param: &ScalarArg) -> (f64, f64) {
 }
 
 /// Keeps the series whose label hash falls into the share.
-fn by_ratio(rows: &RowBuffer, ratio: &ScalarArg, steps: usize) -> Result<Vec<RowBatch>> {
+fn by_ratio(rows: &RowBuffer, ratio: &ScalarArg, call: &Call) -> Result<Vec<RowBatch>> {
+    let steps = call.grid.n;
     let mut output = Output::new(steps);
     for row in rows.rows() {
+        call.query.check_deadline()?;
         let place = label_hash(row.labels) as f64 / u64::MAX as f64;
         let mut present = row.present.to_vec();
         for step in 0..steps {
@@ -153,13 +166,23 @@ struct Picker<'a> {
     ids: Vec<RowId>,
     /// Group of each row.
     groups: Vec<usize>,
-    group_count: usize,
+    /// How many rows each group has.
+    group_rows: Vec<usize>,
     steps: usize,
+    /// Pays for what is kept of each row, and for the heaps.
+    memory: MemoryReservation,
 }
 
 impl<'a> Picker<'a> {
-    fn new(kind: KKind, rows: &'a RowBuffer, grouping: &Grouping, steps: usize) -> Self {
+    fn new(
+        kind: KKind,
+        rows: &'a RowBuffer,
+        grouping: &Grouping,
+        steps: usize,
+        memory: MemoryReservation,
+    ) -> Result<Self> {
         let ids: Vec<RowId> = rows.ids().collect();
+        memory.try_resize(ids.len() * (steps.div_ceil(64) * 8 + ROW_BYTES))?;
         let mut keys: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
         let mut groups: Vec<usize> = Vec::with_capacity(ids.len());
@@ -173,19 +196,30 @@ impl<'a> Picker<'a> {
         order.sort();
         let mut rank = vec![0; order.len()];
         order.iter().enumerate().for_each(|(place, (_, at))| rank[*at] = place);
-        groups.iter_mut().for_each(|group| *group = rank[*group]);
-        Self { kind, rows, ids, groups, group_count: rank.len(), steps }
+        let mut group_rows = vec![0; rank.len()];
+        for group in &mut groups {
+            *group = rank[*group];
+            group_rows[*group] += 1;
+        }
+        Ok(Self { kind, rows, ids, groups, group_rows, steps, memory })
     }
 
-    fn pick(&self, k: &ScalarArg) -> Result<Vec<RowBatch>> {
+    fn pick(&self, k: &ScalarArg, query: &QueryContext) -> Result<Vec<RowBatch>> {
         let words = self.steps.div_ceil(64);
         let mut kept = vec![0u64; self.ids.len() * words];
         let mut best_first = Vec::new();
-        for word in 0..words {
-            for (at, heap) in self.pick_word(word, k).into_iter().enumerate() {
+        let step_bytes = self.step_bytes(k).max(1);
+        let steps_at_once = (HEAPS_BYTES / step_bytes).clamp(1, 64).min(self.steps);
+        self.memory.try_grow(steps_at_once * step_bytes)?;
+        for steps in slices(self.steps, steps_at_once) {
+            query.check_deadline()?;
+            for (at, heap) in self.pick_steps(&steps, k, query)?.into_iter().enumerate() {
+                let step = steps.start + at % steps.len();
                 for Reverse(candidate) in heap.into_sorted_vec() {
-                    kept[candidate.row * words + word] |= 1 << (at % 64);
-                    best_first.push(candidate.row);
+                    kept[candidate.row * words + step / 64] |= 1 << (step % 64);
+                    if self.steps == 1 {
+                        best_first.push(candidate.row);
+                    }
                 }
             }
         }
@@ -199,22 +233,42 @@ impl<'a> Picker<'a> {
         output.finish()
     }
 
-    /// The best rows of each group at the 64 steps of one bitmap word: `group * 64 + bit`. Word by word, because the heaps
-    /// of so many steps fit the cache while rows are read along their length.
-    fn pick_word(&self, word: usize, k: &ScalarArg) -> Vec<BinaryHeap<Reverse<Candidate<'a>>>> {
-        let base = word * 64;
-        let counts: Vec<usize> = (base..self.steps.min(base + 64)).map(|step| k.at(step) as usize).collect();
-        let mut heaps: Vec<_> = std::iter::repeat_with(BinaryHeap::new).take(self.group_count * 64).collect();
+    /// Bytes that the heaps of all groups take at one step.
+    fn step_bytes(&self, k: &ScalarArg) -> usize {
+        let count = bounds(k).1 as usize;
+        let candidates: usize = self.group_rows.iter().map(|rows| count.min(*rows)).sum();
+        // A heap that grows doubles what it holds.
+        candidates * 2 * size_of::<Candidate<'_>>() + self.group_rows.len() * size_of::<BinaryHeap<Candidate<'_>>>()
+    }
+
+    /// The best rows of each group at some steps: `group * steps.len() + place of the step`. Some steps at a time, because
+    /// their heaps fit the cache while rows are read along their length.
+    fn pick_steps(
+        &self,
+        steps: &Range<usize>,
+        k: &ScalarArg,
+        query: &QueryContext,
+    ) -> Result<Vec<BinaryHeap<Reverse<Candidate<'a>>>>> {
+        let counts: Vec<usize> = steps.clone().map(|step| k.at(step) as usize).collect();
+        let heap_count = self.group_rows.len() * steps.len();
+        let mut heaps: Vec<_> = std::iter::repeat_with(BinaryHeap::new).take(heap_count).collect();
         for (at, id) in self.ids.iter().enumerate() {
+            if at % ROWS_PER_CHECK == 0 {
+                query.check_deadline()?;
+            }
             let row = self.rows.get(*id);
-            for (bit, count) in counts.iter().enumerate().filter(|(bit, _)| is_set(row.present, base + bit)) {
-                let value = row.values[base + bit];
-                let candidate = Candidate { kind: self.kind, value, labels: row.labels, row: at };
-                offer(&mut heaps[self.groups[at] * 64 + bit], candidate, *count);
+            for (step, count) in steps.clone().zip(&counts).filter(|(step, _)| is_set(row.present, *step)) {
+                let candidate = Candidate { kind: self.kind, value: row.values[step], labels: row.labels, row: at };
+                offer(&mut heaps[self.groups[at] * steps.len() + step - steps.start], candidate, *count);
             }
         }
-        heaps
+        Ok(heaps)
     }
+}
+
+/// Cuts the steps of a grid.
+fn slices(steps: usize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..steps).step_by(at_once).map(move |start| start..steps.min(start + at_once))
 }
 
 /// Keeps a candidate if it is among the best `count`.

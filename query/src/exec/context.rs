@@ -3,7 +3,7 @@
 //! Reaches the operators as an extension of DataFusion's session configuration, so that a plan holds no state.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
@@ -21,6 +21,8 @@ use crate::source::SeriesSource;
 const PHASE_EXECUTION: &str = "query execution";
 /// Where Prometheus says a query was when it ran out of time.
 pub const PHASE_EVALUATION: &str = "expression evaluation";
+/// Where it was when it had not begun.
+pub const PHASE_QUEUE: &str = "query queue";
 
 /// Bounds of one query.
 #[derive(Clone, Debug)]
@@ -42,6 +44,7 @@ pub struct QueryContext {
     pub limits: Limits,
     pub type_and_unit_labels: bool,
     clock: Arc<dyn Clock>,
+    canceled: AtomicBool,
     held: AtomicU64,
     held_peak: AtomicU64,
     read: AtomicU64,
@@ -58,6 +61,7 @@ impl QueryContext {
             limits,
             type_and_unit_labels: false,
             clock,
+            canceled: AtomicBool::new(false),
             held: AtomicU64::new(0),
             held_peak: AtomicU64::new(0),
             read: AtomicU64::new(0),
@@ -94,7 +98,17 @@ impl QueryContext {
         self.check_deadline()
     }
 
+    /// Cancels the query when the guard is dropped. Operators run on tasks of their own, which only end at a point where
+    /// they wait unless they look at [`Self::check_deadline`].
+    pub fn cancel_on_drop(self: &Arc<Self>) -> CancelGuard {
+        CancelGuard(Arc::clone(self))
+    }
+
+    /// Ends a query that is over time, or that nobody waits for. For loops that may run long without waiting.
     pub fn check_deadline(&self) -> Result<()> {
+        if self.canceled.load(Ordering::Relaxed) {
+            return Err(fail(QueryError::Canceled { phase: PHASE_EVALUATION }));
+        }
         if self.clock.monotonic() >= self.limits.deadline {
             return Err(fail(QueryError::Timeout { phase: PHASE_EVALUATION }));
         }
@@ -147,6 +161,16 @@ impl QueryContext {
     pub fn samples_per_step(&self) -> Option<Vec<(i64, u64)>> {
         let (grid, counts) = self.per_step.as_ref()?;
         Some(counts.lock().iter().enumerate().map(|(i, count)| (grid.at(i), *count)).collect())
+    }
+}
+
+/// Whoever waits for the answer of a query.
+#[derive(Debug)]
+pub struct CancelGuard(Arc<QueryContext>);
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        self.0.canceled.store(true, Ordering::Relaxed);
     }
 }
 

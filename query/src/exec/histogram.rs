@@ -3,6 +3,7 @@
 use datafusion::common::Result;
 use hashbrown::HashMap;
 use pharos_model::labels::METRIC_NAME;
+use pharos_model::number::format_openmetrics;
 use pharos_model::{LabelSet, TimestampMs};
 
 use super::context::QueryContext;
@@ -35,12 +36,11 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         evaluation.check_quantiles();
         let reservation = QueryContext::reserve(&call.task, "histogram");
         for (key, group) in &evaluation.groups() {
-            call.query.check_deadline()?;
             evaluation.group(key, group)?;
             reservation.try_resize(evaluation.output.bytes())?;
         }
         call.query.annotations.add_notes(evaluation.notes, arg_spans);
-        evaluation.output.finish()
+        evaluation.output.finish(&call.query)
     }))
 }
 
@@ -134,14 +134,14 @@ impl Evaluation<'_> {
                 for i in 0..self.params.len() {
                     // One row for each text that the quantile has; it is one unless the parameter changes.
                     let mut texts: Vec<String> =
-                        scalar_values(&self.params[i]).iter().map(|phi| open_metrics(*phi)).collect();
+                        scalar_values(&self.params[i]).iter().map(|phi| format_openmetrics(*phi)).collect();
                     texts.sort();
                     texts.dedup();
                     for text in texts {
                         let answer = self.answer(key, group, |evaluation, step, found, notes| {
                             let phi = evaluation.params[i].at(step);
-                            (open_metrics(phi) == text).then(|| evaluation.quantile(phi, step, found, notes))
-                        });
+                            (format_openmetrics(phi) == text).then(|| evaluation.quantile(phi, step, found, notes))
+                        })?;
                         let mut labels = LabelSet::from_canonical_trusted(key).to_builder();
                         labels.set(label, &text);
                         self.send(labels.build().as_bytes(), group.drop_name, &answer)?;
@@ -152,14 +152,14 @@ impl Evaluation<'_> {
             HistogramCall::Quantile => {
                 let answer = self.answer(key, group, |evaluation, step, found, notes| {
                     Some(evaluation.quantile(evaluation.params[0].at(step), step, found, notes))
-                });
+                })?;
                 self.send(key, group.drop_name, &answer)
             }
             HistogramCall::Fraction => {
                 let answer = self.answer(key, group, |evaluation, step, found, _| {
                     let (lower, upper) = (evaluation.params[0].at(step), evaluation.params[1].at(step));
                     Some(buckets::fraction(lower, upper, found))
-                });
+                })?;
                 self.send(key, group.drop_name, &answer)
             }
         }
@@ -171,12 +171,13 @@ impl Evaluation<'_> {
         key: &[u8],
         group: &Group,
         eval: impl Fn(&Self, usize, &mut Vec<Bucket>, &mut HistogramNotes<'_>) -> Option<f64>,
-    ) -> Answer {
+    ) -> Result<Answer> {
         let mut notes = HistogramNotes { key, list: std::mem::take(&mut self.notes) };
         let steps = self.call.grid.n;
         let mut answer = Answer { present: vec![0; steps.div_ceil(64)], values: vec![0.0; steps] };
         let mut found = Vec::with_capacity(group.buckets.len());
         for step in 0..steps {
+            self.call.query.check_deadline()?;
             found.clear();
             for (upper_bound, id) in &group.buckets {
                 let row = self.rows.get(*id);
@@ -193,7 +194,7 @@ impl Evaluation<'_> {
             }
         }
         self.notes = notes.list;
-        answer
+        Ok(answer)
     }
 
     fn quantile(&self, phi: f64, step: usize, found: &mut Vec<Bucket>, notes: &mut HistogramNotes<'_>) -> f64 {
@@ -215,10 +216,4 @@ impl Evaluation<'_> {
         let (labels, drop_name) = self.names.apply(labels, drop_name, &mut buffer);
         self.output.add(Row { labels, drop_name, present: &answer.present, values: &answer.values })
     }
-}
-
-/// A quantile as OpenMetrics writes it: always with a point or an exponent.
-fn open_metrics(value: f64) -> String {
-    let text = pharos_model::number::format_g(value);
-    if value.is_finite() && !text.contains(['.', 'e']) { text + ".0" } else { text }
 }

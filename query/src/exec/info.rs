@@ -25,7 +25,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         let Op::Info(info) = &*call.op else { unreachable!("planned as info") };
         let base = Gathered::from_input(&call, 0).await?;
         let infos = Gathered::from_input(&call, 1).await?;
-        let index = Index::new(&infos, call.grid.n)?;
+        let index = Index::new(&infos, call.grid.n, &call.query)?;
         let mut output = RowMerger::new(call.grid.n);
         let reservation = QueryContext::reserve(&call.task, "info");
         for row in base.rows.rows() {
@@ -33,7 +33,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             enrich(info, &index, row, &mut output)?;
             reservation.try_resize(output.bytes())?;
         }
-        output.finish()
+        output.finish(&call.query)
     }))
 }
 
@@ -49,7 +49,7 @@ struct InfoSeries {
 }
 
 impl Index {
-    fn new(infos: &Gathered, steps: usize) -> Result<Self> {
+    fn new(infos: &Gathered, steps: usize, query: &QueryContext) -> Result<Self> {
         let mut groups: HashMap<(LabelSet, String), Vec<RowId>> = HashMap::new();
         for id in infos.rows.ids() {
             let labels = LabelSet::from_canonical_trusted(infos.rows.get(id).labels);
@@ -58,7 +58,7 @@ impl Index {
         }
         let mut targets: HashMap<LabelSet, Vec<InfoSeries>> = HashMap::new();
         for ((target, _), members) in groups {
-            targets.entry(target).or_default().extend(winners(infos, &members, steps)?);
+            targets.entry(target).or_default().extend(winners(infos, &members, steps, query)?);
         }
         Ok(Self { targets })
     }
@@ -69,7 +69,7 @@ fn identity(labels: &LabelSet) -> LabelSet {
 }
 
 /// For series of one info metric and target: at each step the one with the newest sample.
-fn winners(infos: &Gathered, members: &[RowId], steps: usize) -> Result<Vec<InfoSeries>> {
+fn winners(infos: &Gathered, members: &[RowId], steps: usize, query: &QueryContext) -> Result<Vec<InfoSeries>> {
     let mut series: Vec<InfoSeries> = members
         .iter()
         .map(|id| InfoSeries {
@@ -78,6 +78,7 @@ fn winners(infos: &Gathered, members: &[RowId], steps: usize) -> Result<Vec<Info
         })
         .collect();
     for step in 0..steps {
+        query.check_deadline()?;
         let mut best: Option<usize> = None;
         for (at, id) in members.iter().enumerate().filter(|(_, id)| is_set(infos.rows.get(**id).present, step)) {
             let Some(other) = best else {

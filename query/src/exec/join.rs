@@ -4,12 +4,15 @@
 //! never present together. So a hash join on labels will not do. Rows of both sides are gathered by their match group,
 //! and each pair works on the steps where both have a value, found by AND of their bitmaps.
 
+mod elements;
 mod labels;
 mod sides;
 
 use datafusion::common::Result;
+use hashbrown::HashMap;
 use pharos_promql::ast::{BinaryOp, Cardinality};
 
+use self::elements::{Operand, Operands};
 use self::labels::ResultLabels;
 use self::sides::{Group, Sides};
 use super::context::{QueryContext, fail};
@@ -18,8 +21,7 @@ use super::merge::RowMerger;
 use super::node::Call;
 use crate::batch::{Row, RowId};
 use crate::error::QueryError;
-use crate::functions::grid::set_steps;
-use crate::plan::arithmetic::{compare, is_trim, scalar_op};
+use crate::plan::arithmetic::is_trim;
 use crate::plan::{Matching, Op};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
@@ -31,6 +33,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         let mut join = Join {
             op: *op,
             return_bool: *return_bool,
+            query: &call.query,
             swapped: matching.card == Cardinality::OneToMany,
             matching,
             sides: &sides,
@@ -41,20 +44,20 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         };
         let reservation = QueryContext::reserve(&call.task, "match");
         for group in sides.groups() {
-            call.query.check_deadline()?;
             join.group(group)?;
             reservation.try_resize(join.output.bytes())?;
         }
         if join.trimmed_floats {
             call.query.annotations.info(super::map::incompatible_floats(*op), call.span);
         }
-        join.output.finish()
+        join.output.finish(&call.query)
     }))
 }
 
 struct Join<'a> {
     op: BinaryOp,
     return_bool: bool,
+    query: &'a QueryContext,
     /// Whether the left side is the "one" side.
     swapped: bool,
     matching: &'a Matching,
@@ -73,8 +76,9 @@ impl Join<'_> {
         let (fill_many, fill_one) =
             (self.matching.fill_left.map(|fill| fill.0), self.matching.fill_right.map(|fill| fill.0));
         let one_present = self.sides.union(self.sides.one, &group.one);
-        let mut taken = Taken::default();
+        let mut taken = Taken::of(group, self.matching.card);
         for many in &group.many {
+            self.query.check_deadline()?;
             let many = self.sides.many.get(*many);
             for one in &group.one {
                 let one = self.sides.one.get(*one);
@@ -89,6 +93,7 @@ impl Join<'_> {
         if let Some(fill) = fill_many {
             let many_present = self.sides.union(self.sides.many, &group.many);
             for one in &group.one {
+                self.query.check_deadline()?;
                 let one = self.sides.one.get(*one);
                 let bits = self.sides.without(one.present, &many_present);
                 self.pair(Side::Fill(fill), Side::Row(one), bits, &mut taken)?;
@@ -103,37 +108,22 @@ impl Join<'_> {
             return Ok(());
         }
         let (labels, drop_name) = self.labels.of(many.row(), one.row());
-        taken.take(self.matching.card, &labels, &bits)?;
-        for (word, bits) in bits.iter_mut().enumerate() {
-            for bit in set_steps(&[*bits]) {
-                let step = word * 64 + bit;
-                let (many, one) = (many.value(step), one.value(step));
-                let (left, right) = if self.swapped { (one, many) } else { (many, one) };
-                match self.element(left, right) {
-                    Some(value) => self.values[step] = value,
-                    None => *bits &= !(1 << bit),
-                }
-            }
+        taken.take(labels, &bits)?;
+        if is_trim(self.op) {
+            self.trimmed_floats = true;
+            return Ok(());
         }
-        if bits.iter().any(|word| *word != 0) {
-            self.output.add(Row { labels: &labels, drop_name, present: &bits, values: &self.values })?;
-        }
-        Ok(())
-    }
-
-    /// The value of two elements; `None` when a filter drops it.
-    fn element(&mut self, left: f64, right: f64) -> Option<f64> {
-        match self.op {
-            op if is_trim(op) => {
-                self.trimmed_floats = true;
-                None
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        let operands = Operands { left: left.operand(), right: right.operand() };
+        if self.op.is_comparison() && !self.return_bool {
+            operands.filter(self.op, &mut bits, &mut self.values);
+            if bits.iter().all(|word| *word == 0) {
+                return Ok(());
             }
-            op if op.is_comparison() => {
-                let holds = compare(op, left, right);
-                if self.return_bool { Some(f64::from(holds)) } else { holds.then_some(left) }
-            }
-            op => Some(scalar_op(op, left, right)),
+        } else {
+            operands.compute(self.op, &mut self.values);
         }
+        self.output.add(Row { labels, drop_name, present: &bits, values: &self.values })
     }
 }
 
@@ -152,39 +142,48 @@ impl<'a> Side<'a> {
         }
     }
 
-    fn value(self, step: usize) -> f64 {
+    fn operand(self) -> Operand<'a> {
         match self {
-            Self::Row(row) => row.values[step],
-            Self::Fill(value) => value,
+            Self::Row(row) => Operand::Values(row.values),
+            Self::Fill(value) => Operand::Fill(value),
         }
     }
 }
 
 /// Which results of a match group exist at which steps, whether a filter keeps them or not.
-#[derive(Default)]
-struct Taken {
-    /// Result labels (none told apart when matching one to one) and steps.
-    seen: Vec<(Vec<u8>, Vec<u64>)>,
+enum Taken {
+    /// A row on each side at most: their pairs are at steps of their own.
+    Single,
+    /// Matching one to one does not tell results apart.
+    OneToOne(Vec<u64>),
+    ByLabels(HashMap<Vec<u8>, Vec<u64>>),
 }
 
 impl Taken {
-    fn take(&mut self, card: Cardinality, labels: &[u8], bits: &[u64]) -> Result<()> {
-        let one_to_one = card == Cardinality::OneToOne;
-        let key = if one_to_one { &[] } else { labels };
-        match self.seen.iter_mut().find(|(known, _)| known == key) {
-            None => self.seen.push((key.to_vec(), bits.to_vec())),
-            Some((_, seen)) => {
-                if seen.iter().zip(bits).any(|(seen, bits)| seen & bits != 0) {
-                    let why = if one_to_one {
-                        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
-                    } else {
-                        "multiple matches for labels: grouping labels must ensure unique matches"
-                    };
-                    return Err(fail(QueryError::Execution(why.into())));
-                }
-                seen.iter_mut().zip(bits).for_each(|(seen, bits)| *seen |= bits);
-            }
+    fn of(group: &Group, card: Cardinality) -> Self {
+        match card {
+            _ if group.many.len() <= 1 && group.one.len() <= 1 => Self::Single,
+            Cardinality::OneToOne => Self::OneToOne(Vec::new()),
+            _ => Self::ByLabels(HashMap::new()),
         }
+    }
+
+    fn take(&mut self, labels: &[u8], bits: &[u64]) -> Result<()> {
+        let (seen, why) = match self {
+            Self::Single => return Ok(()),
+            Self::OneToOne(seen) => {
+                (seen, "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)")
+            }
+            Self::ByLabels(seen) => (
+                seen.entry_ref(labels).or_default(),
+                "multiple matches for labels: grouping labels must ensure unique matches",
+            ),
+        };
+        seen.resize(bits.len(), 0);
+        if seen.iter().zip(bits).any(|(seen, bits)| seen & bits != 0) {
+            return Err(fail(QueryError::Execution(why.into())));
+        }
+        seen.iter_mut().zip(bits).for_each(|(seen, bits)| *seen |= bits);
         Ok(())
     }
 }

@@ -47,7 +47,6 @@ enum Kernel {
     Math(MathKernel),
     Date(DatePart),
     EvaluationTime,
-    HistogramOnly,
     WithScalar { op: BinaryOp, scalar_left: bool, return_bool: bool, scalar: ScalarArg },
 }
 
@@ -60,7 +59,6 @@ impl Kernel {
             }
             MapFunction::Date(part) => Self::Date(*part),
             MapFunction::EvaluationTime => Self::EvaluationTime,
-            MapFunction::HistogramOnly => Self::HistogramOnly,
             MapFunction::WithScalar { op, scalar_left, return_bool } => Self::WithScalar {
                 op: *op,
                 scalar_left: *scalar_left,
@@ -106,7 +104,6 @@ fn apply(kernel: &Kernel, grid: &Grid, row: RowOut<'_>, trimmed_floats: &mut Opt
         Kernel::Math(math) => math.apply(present, values),
         Kernel::Date(part) => set_steps(present).for_each(|step| values[step] = date_part(*part, values[step])),
         Kernel::EvaluationTime => set_steps(present).for_each(|step| values[step] = grid.at(step) as f64 / 1000.0),
-        Kernel::HistogramOnly => present.fill(0),
         Kernel::WithScalar { op, .. } if is_trim(*op) => {
             *trimmed_floats = Some(*op);
             present.fill(0);

@@ -5,7 +5,7 @@ use futures::TryStreamExt;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::context::fail;
+use super::context::{QueryContext, fail};
 use super::input::{Output, RowStream, once};
 use super::node::Call;
 use crate::batch::{Row, RowBatch};
@@ -20,8 +20,9 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         let Op::Merge { strict } = *call.op else { unreachable!("planned as a merge") };
         let mut input = call.rows(0)?;
         let mut merger = RowMerger::new(call.grid.n);
-        let reservation = super::QueryContext::reserve(&call.task, "merge");
+        let reservation = QueryContext::reserve(&call.task, "merge");
         while let Some(batch) = input.try_next().await? {
+            call.query.check_deadline()?;
             for row in batch.rows() {
                 if strict && merger.contains(row.labels) {
                     return Err(fail(same_labelset()));
@@ -30,7 +31,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             }
             reservation.try_resize(merger.bytes())?;
         }
-        merger.finish()
+        merger.finish(&call.query)
     }))
 }
 
@@ -112,9 +113,10 @@ impl RowMerger {
         (self.present.len() + self.values.len()) * 8 + self.label_bytes + self.labels.len() * 32
     }
 
-    pub(super) fn finish(self) -> Result<Vec<RowBatch>> {
+    pub(super) fn finish(self, query: &QueryContext) -> Result<Vec<RowBatch>> {
         let mut output = Output::new(self.steps);
         for (at, labels) in self.labels.iter().enumerate() {
+            query.check_deadline()?;
             output.builder()?.push(Row {
                 labels,
                 drop_name: self.drop_name[at],

@@ -1,6 +1,6 @@
 //! `quantile(phi, v)`: needs all values of a group at once.
 
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use hashbrown::HashMap;
 
 use super::aggregate_k::bounds;
@@ -34,9 +34,9 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         let mut output = Output::new(call.grid.n);
         let mut values = Vec::new();
         for (key, (drop_name, members)) in &groups {
-            call.query.check_deadline()?;
-            let Ok(()) = output.builder()?.push_with(key, *drop_name, |mut out: RowOut<'_>| {
+            output.builder()?.push_with(key, *drop_name, |mut out: RowOut<'_>| {
                 for step in 0..call.grid.n {
+                    call.query.check_deadline()?;
                     let present = members.iter().map(|id| input.rows.get(*id)).filter(|row| is_set(row.present, step));
                     values.clear();
                     values.extend(present.map(|row| row.values[step]));
@@ -44,8 +44,8 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
                         out.set(step, quantile(phi.at(step), &mut values));
                     }
                 }
-                Ok::<_, std::convert::Infallible>(())
-            });
+                Ok::<_, DataFusionError>(())
+            })?;
         }
         output.finish()
     }))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
+use pharos_model::labels::{METRIC_NAME, iter_canonical};
 use pharos_model::{LabelSet, TimeRange, TimestampMs};
 use pharos_promql::Span;
 
@@ -13,6 +14,7 @@ use super::node::Call;
 use crate::annotation::Annotation;
 use crate::batch::{Row, RowBatch};
 use crate::error::QueryError;
+use crate::functions::annotations::TYPE_LABEL;
 use crate::functions::grid::set_steps;
 use crate::functions::{
     Grid, Notes, RangeFunction, RangeKernel, RangeWindow, RowOut, Samples, ScalarArg, Selection, annotations,
@@ -25,12 +27,14 @@ pub(super) struct RangeEval {
     kernel: RangeKernel,
     function: RangeFunction,
     arg_spans: Vec<Span>,
+    /// Name and type of the metric that was last asked whether it is a counter.
+    judged: Option<(String, String)>,
 }
 
 impl RangeEval {
     pub(super) fn new(call: &RangeCall, window: RangeWindow, grid: Grid, params: Vec<ScalarArg>) -> Self {
         let kernel = RangeKernel::new(call.function, grid, window, params);
-        Self { kernel, function: call.function, arg_spans: call.arg_spans.clone() }
+        Self { kernel, function: call.function, arg_spans: call.arg_spans.clone(), judged: None }
     }
 
     pub(super) fn read_range(&self) -> TimeRange {
@@ -49,11 +53,7 @@ impl RangeEval {
         let RowOut { present, values } = out;
         self.kernel.eval(samples, RowOut { present: &mut *present, values }, &mut notes)?;
         if self.function.wants_counter() && present.iter().any(|word| *word != 0) {
-            let labels = LabelSet::from_canonical_trusted(labels);
-            if let Some(note) = annotations::counter_check(&labels, query.type_and_unit_labels) {
-                let span = self.arg_spans.first().copied().unwrap_or_default();
-                query.annotations.add(Annotation { note, span });
-            }
+            self.check_counter(labels, query);
         }
         if !notes.is_empty() {
             query.annotations.add_notes(notes, &self.arg_spans);
@@ -62,9 +62,29 @@ impl RangeEval {
         Ok(())
     }
 
+    /// Says if the series does not look like a counter. Series of one metric follow each other: they are judged once.
+    fn check_counter(&mut self, labels: &[u8], query: &QueryContext) {
+        let value_of =
+            |name: &str| iter_canonical(labels).find(|label| label.name == name).map_or("", |label| label.value);
+        let name = value_of(METRIC_NAME);
+        let metric_type = if query.type_and_unit_labels { value_of(TYPE_LABEL) } else { "" };
+        if self.judged.as_ref().is_some_and(|judged| (judged.0.as_str(), judged.1.as_str()) == (name, metric_type)) {
+            return;
+        }
+        self.judged = Some((name.to_owned(), metric_type.to_owned()));
+        let labels = LabelSet::from_canonical_trusted(labels);
+        if let Some(note) = annotations::counter_check(&labels, query.type_and_unit_labels) {
+            let span = self.arg_spans.first().copied().unwrap_or_default();
+            query.annotations.add(Annotation { note, span });
+        }
+    }
+
     /// Each step has read the samples in its window.
     fn count(&self, ts: &[TimestampMs], query: &QueryContext) {
         let (grid, window) = (self.kernel.grid(), self.kernel.window());
+        if window.selection == Selection::Plain && !query.counts_per_step() {
+            return query.count_read(self.kernel.samples_read());
+        }
         let (mut first, mut end, mut total) = (0, 0, 0u64);
         let mut read_at = |step: usize| {
             let window_end = window.at_ms.unwrap_or(grid.at(step)).saturating_sub(window.offset_ms);

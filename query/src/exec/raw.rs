@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use pharos_model::sample::is_stale;
-use pharos_model::{Sample, TimestampMs};
+use pharos_model::{LabelSet, Sample, TimestampMs};
 
 use super::context::QueryContext;
 use crate::error::QueryError;
 use crate::functions::{Grid, RangeWindow, Samples, Selection};
 use crate::plan::{RawRange, Selector};
-use crate::source::{SampleColumns, SelectRequest};
+use crate::source::{SampleColumns, SelectRequest, partitions_of};
 use crate::value::Series;
 
 /// The samples of each series in the window that ends at the time the selector looks at. In no particular order.
@@ -30,13 +30,17 @@ pub async fn read_raw(
         tenant: query.tenant.clone(),
         matchers: selector.matchers.clone(),
         range: window.read_range(&Grid::instant(at)),
+        newest_only: false,
     };
     let mut found = Vec::new();
     let mut columns = SampleColumns::default();
-    for partition in 0..query.source.partitions() {
-        let mut selection = query.source.select(partition, &request).await?;
+    let answer = query.reserve_result();
+    let read = answer.new_empty();
+    let partitions: Vec<usize> = partitions_of(&*query.source, &request).collect();
+    for mut selection in query.source.select(&partitions, &request).await? {
         while let Some(batch) = selection.next_batch().await? {
             check(query)?;
+            read.try_resize(selection.memory_bytes() + batch.memory_bytes()).map_err(|e| own(&e, query))?;
             for i in 0..batch.len() {
                 let raw = batch.samples(i, &mut columns)?;
                 let samples = in_window(raw, &window, selector.shift.reference(at));
@@ -45,7 +49,8 @@ pub async fn read_raw(
                 }
                 query.count_read(samples.len() as u64);
                 query.hold_samples(samples.len() as u64).map_err(|e| own(&e, query))?;
-                found.push(Series { labels: batch.labels(i).clone(), samples });
+                answer.try_grow(size_of_val(samples.as_slice())).map_err(|e| own(&e, query))?;
+                found.push(Series { labels: LabelSet::from_canonical_trusted(batch.label_bytes(i)), samples });
             }
         }
     }
@@ -62,7 +67,7 @@ fn own(error: &datafusion::common::DataFusionError, query: &QueryContext) -> Que
 
 /// Samples after the window's start and up to its end; `anchored` and `smoothed` put one on each boundary.
 fn in_window(raw: Samples<'_>, window: &RangeWindow, end: TimestampMs) -> Vec<Sample> {
-    let start = end - window.range_ms;
+    let start = end.saturating_sub(window.range_ms);
     let live = raw.ts.iter().zip(raw.values).filter(|(_, value)| !is_stale(**value));
     let all: Vec<Sample> = live.map(|(ts, value)| Sample { ts: *ts, value: *value }).collect();
     if window.selection == Selection::Plain {

@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use futures::{StreamExt, TryStreamExt};
 
-use super::input::{Output, RowStream, batches, once};
+use super::input::{RowStream, batches, once};
 use super::node::Call;
-use crate::batch::BatchBuilder;
+use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::grid::set_steps;
 use crate::functions::{Grid, RowOut};
 use crate::plan::ScalarFunction;
@@ -66,17 +66,47 @@ pub(super) fn scalar_of(call: Call) -> Result<RowStream> {
 
 /// Copies the only step of each row to all steps.
 pub(super) fn repeat(call: Call) -> Result<RowStream> {
-    let grid = call.grid;
-    let copied = call.rows(0)?.and_then(move |batch| async move {
-        let mut output = Output::new(grid.n);
-        for source in batch.rows() {
-            let value = source.values[0];
-            let Ok(()) = output.builder()?.push_with(source.labels, source.drop_name, |mut out: RowOut<'_>| {
-                (0..grid.n).for_each(|step| out.set(step, value));
+    let steps = call.grid.n;
+    let copied = call.rows(0)?.map_ok(move |batch| futures::stream::iter(copies(batch, steps)));
+    Ok(copied.try_flatten().boxed())
+}
+
+/// One batch at a time, made when it is asked for: the copies of a batch of short rows would be as large as the grid is long.
+fn copies(source: RowBatch, steps: usize) -> impl Iterator<Item = Result<RowBatch>> {
+    let mut builder = BatchBuilder::new(steps);
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        while next < source.len() && !builder.is_full() {
+            let row = source.row(next);
+            let Ok(()) = builder.push_with(row.labels, row.drop_name, |mut out: RowOut<'_>| {
+                (0..steps).for_each(|step| out.set(step, row.values[0]));
                 Ok::<_, Infallible>(())
             });
+            next += 1;
         }
-        Ok::<_, DataFusionError>(batches(output.finish()?))
-    });
-    Ok(copied.try_flatten().boxed())
+        (!builder.is_empty()).then(|| builder.finish())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{BATCH_BYTES, Row};
+
+    #[test]
+    fn copies_come_in_batches_of_the_usual_size() {
+        let mut builder = BatchBuilder::new(1);
+        (0..100)
+            .for_each(|i| builder.push(Row { labels: &[], drop_name: i == 9, present: &[1], values: &[f64::from(i)] }));
+        let steps = 10_000;
+        let made: Vec<RowBatch> = copies(builder.finish().unwrap(), steps).map(|batch| batch.unwrap()).collect();
+        let rows_max = BATCH_BYTES / (steps * 8) + 1;
+        assert!(made.iter().all(|batch| (1..=rows_max).contains(&batch.len())));
+        let rows: Vec<_> = made.iter().flat_map(RowBatch::rows).collect();
+        assert_eq!(
+            rows.iter().map(|row| row.values[steps - 1]).collect::<Vec<_>>(),
+            Vec::from_iter((0..100).map(f64::from))
+        );
+        assert!(rows.iter().enumerate().all(|(i, row)| row.drop_name == (i == 9)));
+    }
 }

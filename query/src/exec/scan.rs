@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use pharos_model::TimeRange;
@@ -19,7 +21,7 @@ use super::range::RangeEval;
 use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::{Grid, RangeWindow, RowOut, Samples};
 use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
-use crate::source::{ReadError, SampleColumns, SelectRequest, Selection, SeriesBatch};
+use crate::source::{SampleColumns, SelectRequest, Selection, SeriesBatch, partitions_of};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let batches = async move {
@@ -31,14 +33,14 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
     Ok(futures::stream::once(batches).try_flatten().boxed())
 }
 
-/// Selections that are prepared ahead of the one being read: their IO overlaps its evaluation.
-const SELECTIONS_AHEAD: usize = 4;
+/// Partitions that are selected from together, before the first of them is read: so many selections are held.
+const PARTITIONS_AT_ONCE: usize = 8;
 
 struct Scanner {
     call: Call,
     /// Of the source's partitions that are this one's to read.
-    selections: BoxStream<'static, Result<Box<dyn Selection>, ReadError>>,
-    selection: Option<Box<dyn Selection>>,
+    selections: BoxStream<'static, Result<Selected>>,
+    selected: Option<Selected>,
     /// Series that were read from the source but not evaluated yet.
     pending: Option<(Box<dyn SeriesBatch>, usize)>,
     evaluator: Evaluator,
@@ -49,6 +51,12 @@ struct Scanner {
     /// A series without its staleness markers.
     live: SampleColumns,
     labels: Vec<u8>,
+}
+
+/// A selection, and the memory that it and the batch read from it last are paid from.
+struct Selected {
+    selection: Box<dyn Selection>,
+    memory: MemoryReservation,
 }
 
 /// What becomes of a series' samples.
@@ -66,16 +74,25 @@ impl Scanner {
             tenant: call.query.tenant.clone(),
             matchers: scan.selector.matchers.clone(),
             range: evaluator.read_range(&call.grid),
+            newest_only: evaluator.needs_newest_only(&call.grid),
         };
-        let partitions = (call.partition..call.query.source.partitions()).step_by(call.partitions);
         let source = Arc::clone(&call.query.source);
-        let selects = futures::stream::iter(partitions).map(move |partition| {
-            let (source, request) = (Arc::clone(&source), request.clone());
-            async move { source.select(partition, &request).await }
+        let own = |partition: &usize| partition % call.partitions == call.partition;
+        let partitions: Vec<usize> = partitions_of(&*source, &request).filter(own).collect();
+        let groups: Vec<Vec<usize>> = partitions.chunks(PARTITIONS_AT_ONCE).map(<[usize]>::to_vec).collect();
+        let task = Arc::clone(&call.task);
+        let selects = futures::stream::iter(groups).then(move |partitions| {
+            let (source, request, task) = (Arc::clone(&source), request.clone(), Arc::clone(&task));
+            async move {
+                let selections = source.select(&partitions, &request).await.map_err(fail)?;
+                let selected: Vec<_> =
+                    selections.into_iter().map(|selection| Selected::new(selection, &task)).collect();
+                Ok::<_, DataFusionError>(futures::stream::iter(selected))
+            }
         });
         Ok(Self {
-            selections: selects.buffered(SELECTIONS_AHEAD).boxed(),
-            selection: None,
+            selections: selects.try_flatten().boxed(),
+            selected: None,
             pending: None,
             evaluator,
             names: scan.names,
@@ -98,15 +115,15 @@ impl Scanner {
                 continue;
             }
             self.call.query.checkpoint().await?;
-            if let Some(selection) = &mut self.selection {
-                match selection.next_batch().await.map_err(fail)? {
+            if let Some(selected) = &mut self.selected {
+                match selected.next_batch().await? {
                     Some(series) => self.pending = Some((series, 0)),
-                    None => self.selection = None,
+                    None => self.selected = None,
                 }
                 continue;
             }
             match self.selections.next().await {
-                Some(selection) => self.selection = Some(selection.map_err(fail)?),
+                Some(selected) => self.selected = Some(selected?),
                 None if self.builder.is_empty() => return Ok(None),
                 None => return self.builder.finish().map(Some),
             }
@@ -126,7 +143,7 @@ impl Scanner {
     }
 
     fn evaluate_one(&mut self, series: &dyn SeriesBatch, i: usize) -> Result<()> {
-        let labels = series.labels(i).as_bytes();
+        let labels = series.label_bytes(i);
         let samples = series.samples(i, &mut self.decoded).map_err(fail)?;
         let (query, grid) = (&self.call.query, &self.call.grid);
         let held = samples.ts.len() as u64;
@@ -145,6 +162,21 @@ impl Scanner {
         };
         query.release_samples(held);
         evaluated.map_err(fail)
+    }
+}
+
+impl Selected {
+    fn new(selection: Box<dyn Selection>, task: &TaskContext) -> Result<Self> {
+        let memory = QueryContext::reserve(task, "scan");
+        memory.try_grow(selection.memory_bytes())?;
+        Ok(Self { selection, memory })
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>> {
+        let batch = self.selection.next_batch().await.map_err(fail)?;
+        let batch_bytes = batch.as_ref().map_or(0, |batch| batch.memory_bytes());
+        self.memory.try_resize(self.selection.memory_bytes() + batch_bytes)?;
+        Ok(batch)
     }
 }
 
@@ -170,6 +202,12 @@ impl Evaluator {
         Ok(Self::Instant { read, shift })
     }
 
+    /// Whether a series is asked for its newest sample and no other.
+    fn needs_newest_only(&self, grid: &Grid) -> bool {
+        let newest = |read: &InstantRead| !matches!(read, InstantRead::Smoothed { .. });
+        grid.n == 1 && matches!(self, Self::Instant { read, .. } if newest(read))
+    }
+
     fn read_range(&self, grid: &Grid) -> TimeRange {
         match self {
             Self::Instant { read, shift } => read.range(grid, shift),
@@ -188,7 +226,8 @@ fn count_instant(query: &QueryContext, grid: &Grid, out: &RowOut<'_>) {
 
 /// Range functions do not see staleness markers. Copies to `live` only if there are any.
 fn without_stale<'a>(samples: Samples<'a>, live: &'a mut SampleColumns) -> Samples<'a> {
-    if !samples.values.iter().any(|value| is_stale(*value)) {
+    // Not `any`, which would look at one value after the other.
+    if !samples.values.iter().fold(false, |found, value| found | is_stale(*value)) {
         return samples;
     }
     live.clear();

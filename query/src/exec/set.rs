@@ -1,25 +1,31 @@
 //! `and`, `or`, `unless`: bitmap operations within each match group.
 
-use datafusion::common::Result;
-use futures::TryStreamExt;
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::{StreamExt, TryStreamExt};
 use hashbrown::HashMap;
 
 use super::context::QueryContext;
-use super::input::{Gathered, Output, RowStream, once};
+use super::input::{Gathered, Output, RowStream, batches, once};
 use super::merge::RowMerger;
 use super::node::Call;
 use crate::batch::{Row, RowBatch};
 use crate::plan::{Grouping, Op, SetOp};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
-    Ok(once(async move {
-        let Op::Set { op, grouping } = &*call.op else { unreachable!("planned as a set operator") };
-        match op {
-            SetOp::And => filter(&call, grouping, |left, right| left & right).await,
-            SetOp::Unless => filter(&call, grouping, |left, right| left & !right).await,
-            SetOp::Or => or(&call, grouping).await,
-        }
-    }))
+    let Op::Set { op, .. } = &*call.op else { unreachable!("planned as a set operator") };
+    Ok(match op {
+        SetOp::And => filtered(call, |left, right| left & right),
+        SetOp::Unless => filtered(call, |left, right| left & !right),
+        SetOp::Or => once(async move { or(&call).await }),
+    })
+}
+
+fn grouping(op: &Op) -> &Grouping {
+    let Op::Set { grouping, .. } = op else { unreachable!("planned as a set operator") };
+    grouping
 }
 
 /// Steps at which a match group has a row.
@@ -51,29 +57,54 @@ impl Presence {
     }
 }
 
-/// Left rows, at the steps that `keep` leaves of their bitmap and that of their group on the right.
-async fn filter(call: &Call, grouping: &Grouping, keep: impl Fn(u64, u64) -> u64) -> Result<Vec<RowBatch>> {
-    let mut presence = Presence::new(call.grid.words());
-    let mut right = call.rows(1)?;
-    let reservation = QueryContext::reserve(&call.task, "set operator");
-    while let Some(batch) = right.try_next().await? {
-        batch.rows().for_each(|row| presence.add(grouping, row));
-        reservation.try_resize(presence.bytes())?;
+/// Left rows, at the steps that `keep` leaves of their bitmap and that of their group on the right. Only the bitmaps of the
+/// right side are kept; the left side passes batch by batch.
+fn filtered(call: Call, keep: fn(u64, u64) -> u64) -> RowStream {
+    let left = async move {
+        let mut filter = Filter::new(&call, keep).await?;
+        let left = call.rows(0)?;
+        Ok::<_, DataFusionError>(left.map(move |batch| filter.batch(&batch?).map(batches)).try_flatten())
+    };
+    futures::stream::once(left).try_flatten().boxed()
+}
+
+struct Filter {
+    op: Arc<Op>,
+    steps: usize,
+    keep: fn(u64, u64) -> u64,
+    right: Presence,
+    /// Pays for `right`.
+    _reservation: MemoryReservation,
+}
+
+impl Filter {
+    async fn new(call: &Call, keep: fn(u64, u64) -> u64) -> Result<Self> {
+        let mut right = Presence::new(call.grid.words());
+        let reservation = QueryContext::reserve(&call.task, "set operator");
+        let mut rows = call.rows(1)?;
+        while let Some(batch) = rows.try_next().await? {
+            batch.rows().for_each(|row| right.add(grouping(&call.op), row));
+            reservation.try_resize(right.bytes())?;
+        }
+        Ok(Self { op: Arc::clone(&call.op), steps: call.grid.n, keep, right, _reservation: reservation })
     }
-    let mut left = call.rows(0)?;
-    let mut output = Output::new(call.grid.n);
-    while let Some(batch) = left.try_next().await? {
-        for row in batch.rows() {
-            let other = presence.of(grouping, row);
-            let present: Vec<u64> = row.present.iter().zip(other).map(|(left, right)| keep(*left, *right)).collect();
+
+    fn batch(&mut self, left: &RowBatch) -> Result<Vec<RowBatch>> {
+        let mut output = Output::new(self.steps);
+        let mut present = Vec::with_capacity(self.right.none.len());
+        for row in left.rows() {
+            let other = self.right.of(grouping(&self.op), row);
+            present.clear();
+            present.extend(row.present.iter().zip(other).map(|(left, right)| (self.keep)(*left, *right)));
             output.builder()?.push(Row { present: &present, ..row });
         }
+        output.finish()
     }
-    output.finish()
 }
 
 /// All left rows, and right rows at the steps where their group has no left row.
-async fn or(call: &Call, grouping: &Grouping) -> Result<Vec<RowBatch>> {
+async fn or(call: &Call) -> Result<Vec<RowBatch>> {
+    let grouping = grouping(&call.op);
     let left = Gathered::from_input(call, 0).await?;
     let mut presence = Presence::new(call.grid.words());
     let mut merger = RowMerger::new(call.grid.n);
@@ -93,5 +124,5 @@ async fn or(call: &Call, grouping: &Grouping) -> Result<Vec<RowBatch>> {
         }
         reservation.try_resize(merger.bytes() + presence.bytes())?;
     }
-    merger.finish()
+    merger.finish(&call.query)
 }

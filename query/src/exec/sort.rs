@@ -29,6 +29,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         }
         let mut output = Output::new(call.grid.n);
         for (_, _, id) in order {
+            call.query.check_deadline()?;
             output.builder()?.push(input.rows.get(id));
         }
         output.finish()

@@ -7,7 +7,7 @@ use pharos_model::number::format_g;
 use crate::functions::notes::{Monotonicity, Note, Severity};
 
 /// The label that carries the metric type when types are stored as labels.
-const TYPE_LABEL: &str = "__type__";
+pub const TYPE_LABEL: &str = "__type__";
 /// Endings of names that counters have.
 const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 

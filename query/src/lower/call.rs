@@ -35,6 +35,11 @@ impl Lowering<'_> {
             F::Scalar => Plan::scalar(Op::ScalarOf, self.plans(args)?, span),
             F::Vector => Plan::vector(Op::VectorOf, self.plans(args)?, span),
             F::Timestamp => self.timestamp(&args[0], span)?,
+            F::StartTimestamp => {
+                // Series carry no start timestamps, so none has an answer; what is wrong with the argument still counts.
+                self.plan(&args[0])?;
+                Plan::vector(Op::Empty, Vec::new(), span)
+            }
             F::Absent => {
                 let labels = absent_labels(&args[0]);
                 Plan::vector(Op::Absent { labels }, self.plans(args)?, span)
@@ -50,13 +55,14 @@ impl Lowering<'_> {
             F::LabelReplace | F::LabelJoin => self.relabel(call, span)?,
             F::Info => self.info(call, span)?,
             F::HistogramQuantile | F::HistogramQuantiles | F::HistogramFraction => self.histogram(call, span)?,
+            F::HistogramAvg | F::HistogramCount | F::HistogramSum | F::HistogramStddev | F::HistogramStdvar => {
+                return Err(QueryError::HistogramsNotYet);
+            }
             id => match date_part(id) {
                 Some(part) => self.date(part, args, span)?,
                 None => {
-                    let function =
-                        if is_histogram_only(id) { MapFunction::HistogramOnly } else { MapFunction::Math(id) };
                     let inputs = self.plans(args)?;
-                    self.map(function, inputs, self.changed(), span)
+                    self.map(MapFunction::Math(id), inputs, self.changed(), span)
                 }
             },
         })
@@ -293,9 +299,4 @@ fn date_part(id: FunctionId) -> Option<DatePart> {
         F::Year => D::Year,
         _ => return None,
     })
-}
-
-fn is_histogram_only(id: FunctionId) -> bool {
-    use FunctionId as F;
-    matches!(id, F::HistogramAvg | F::HistogramCount | F::HistogramSum | F::HistogramStddev | F::HistogramStdvar)
 }

@@ -2,7 +2,7 @@
 //! (`promql-delayed-name-removal`) marking the row so that the name goes when the query ends.
 
 use pharos_model::LabelSet;
-use pharos_model::labels::{METRIC_NAME, iter_canonical, push_label};
+use pharos_model::labels::{EncodedLabel, METRIC_NAME, iter_encoded};
 
 /// What an operator does to the name of its rows. With it go `__type__` and `__unit__`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,25 +30,57 @@ impl NameRule {
     }
 }
 
-/// Labels that describe the metric rather than the series.
+/// Labels that describe the metric rather than the series, in order.
+const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", LAST_METADATA];
+const LAST_METADATA: &str = "__unit__";
+
+/// Whether a label describes the metric rather than the series.
 pub fn is_metadata_label(name: &str) -> bool {
-    matches!(name, METRIC_NAME | "__type__" | "__unit__")
+    METADATA_LABELS.contains(&name)
 }
 
 /// Canonical bytes without the labels that describe the metric.
 pub fn without_metadata<'a>(labels: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    // Metadata labels sort before lower-case names, so the common case ends at the first label that is none.
-    if !iter_canonical(labels).any(|label| is_metadata_label(label.name)) {
-        return labels;
+    // The name mostly comes first, and what follows is the answer as it lies there.
+    let leading = iter_encoded(labels).take_while(is_metadata).map(|label| label.encoded.len()).sum();
+    let rest = &labels[leading..];
+    // Labels are in the order of their names: after the last that may go, none does.
+    if !iter_encoded(rest).take_while(|label| label.name <= LAST_METADATA.as_bytes()).any(|label| is_metadata(&label)) {
+        return rest;
     }
     buffer.clear();
-    for label in iter_canonical(labels).filter(|label| !is_metadata_label(label.name)) {
-        push_label(buffer, label.name, label.value);
+    for label in iter_encoded(rest).filter(|label| !is_metadata(label)) {
+        buffer.extend_from_slice(label.encoded);
     }
     buffer
+}
+
+fn is_metadata(label: &EncodedLabel<'_>) -> bool {
+    METADATA_LABELS.iter().any(|name| name.as_bytes() == label.name)
 }
 
 /// A label set without the labels that describe the metric.
 pub fn drop_metadata(labels: &LabelSet) -> LabelSet {
     labels.filter(|name| !is_metadata_label(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_goes_wherever_it_stands() {
+        for (labels, want) in [
+            (vec![("__name__", "m"), ("a", "1")], vec![("a", "1")]),
+            (vec![("A", "0"), ("__name__", "m"), ("__type__", "gauge"), ("a", "1")], vec![("A", "0"), ("a", "1")]),
+            (vec![("__name__", "m"), ("__o__", "2"), ("__type__", "gauge"), ("__unit__", "s")], vec![("__o__", "2")]),
+            (vec![("a", "1")], vec![("a", "1")]),
+            (vec![("__name__", "m")], vec![]),
+            (vec![], vec![]),
+        ] {
+            let (labels, want) = (LabelSet::from_pairs(labels), LabelSet::from_pairs(want));
+            assert_eq!(without_metadata(labels.as_bytes(), &mut Vec::new()), want.as_bytes(), "{labels}");
+            assert_eq!(drop_metadata(&labels), want);
+        }
+    }
 }

@@ -117,8 +117,6 @@ pub enum MapFunction {
     Date(DatePart),
     /// `timestamp()` of anything but a selector: the evaluation time.
     EvaluationTime,
-    /// A function that has an answer for native histograms only.
-    HistogramOnly,
     /// A binary operator with a scalar on one side.
     WithScalar {
         op: BinaryOp,
@@ -270,8 +268,12 @@ impl Grouping {
 
     /// Whether a label is part of the key.
     pub fn keeps(&self, name: &str) -> bool {
-        let listed = self.labels.binary_search_by(|label| label.as_str().cmp(name)).is_ok();
-        if self.without { !listed && name != pharos_model::labels::METRIC_NAME } else { listed }
+        self.keeps_bytes(name.as_bytes())
+    }
+
+    fn keeps_bytes(&self, name: &[u8]) -> bool {
+        let listed = self.labels.binary_search_by(|label| label.as_bytes().cmp(name)).is_ok();
+        if self.without { !listed && name != pharos_model::labels::METRIC_NAME.as_bytes() } else { listed }
     }
 
     /// Replaces `key` by the canonical bytes of the labels that are kept.
@@ -280,8 +282,8 @@ impl Grouping {
         if !self.without && self.labels.is_empty() {
             return;
         }
-        for label in pharos_model::labels::iter_canonical(labels).filter(|label| self.keeps(label.name)) {
-            pharos_model::labels::push_label(key, label.name, label.value);
+        for label in pharos_model::labels::iter_encoded(labels).filter(|label| self.keeps_bytes(label.name)) {
+            key.extend_from_slice(label.encoded);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pharos_model::LabelSet;
+use pharos_model::partition;
 use pharos_storage::select::{self, PartitionReader};
 
 use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSource};
@@ -15,7 +15,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// One reader for each partition.
+    /// One reader for each partition of the cluster, in the order of their ids.
     pub fn new(readers: Vec<Arc<PartitionReader>>) -> Self {
         Self { readers }
     }
@@ -27,8 +27,19 @@ impl SeriesSource for Local {
         self.readers.len()
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
-        Ok(Box::new(LocalSelection(self.readers[partition].select(request).await?)))
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
+        let count = u16::try_from(self.readers.len()).ok()?;
+        partition::of_matchers(&request.tenant, &request.matchers, count).map(|only| usize::from(only.0))
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
+        let readers = partitions.iter().map(|partition| PartitionReader::clone(&self.readers[*partition])).collect();
+        let selections = PartitionReader::select_many(readers, request).await?;
+        Ok(selections.into_iter().map(|selection| Box::new(LocalSelection(selection)) as Box<dyn Selection>).collect())
     }
 }
 
@@ -39,6 +50,10 @@ struct LocalSelection(select::Selection);
 impl Selection for LocalSelection {
     fn series_count(&self) -> usize {
         self.0.series_count()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
     }
 
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
@@ -52,12 +67,16 @@ impl SeriesBatch for select::SeriesBatch {
         self.len()
     }
 
-    fn labels(&self, i: usize) -> &LabelSet {
-        self.labels(i)
+    fn label_bytes(&self, i: usize) -> &[u8] {
+        self.label_bytes(i)
     }
 
-    fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
-        let (ts, values) = self.samples(i);
+    fn memory_bytes(&self) -> usize {
+        self.memory_bytes()
+    }
+
+    fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
+        let (ts, values) = self.samples(i, scratch)?;
         Ok(Samples { ts, values })
     }
 }

@@ -66,15 +66,32 @@ impl SeriesSource for MemorySource {
         self.partitions.len()
     }
 
-    async fn select(&self, partition: usize, request: &SelectRequest) -> Result<Box<dyn Selection>, ReadError> {
-        let series = self.partitions[partition].read();
-        let matching = series.iter().filter(|(labels, _)| all_match(&request.matchers, labels));
-        let found = matching.map(|(labels, columns)| (labels.clone(), Arc::clone(columns))).collect();
-        Ok(Box::new(MemorySelection { found, next: 0, request: request.clone() }))
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
+        let count = u16::try_from(self.partitions.len()).ok()?;
+        partition::of_matchers(&TenantId::anonymous(), &request.matchers, count).map(|only| usize::from(only.0))
+    }
+
+    async fn select(
+        &self,
+        partitions: &[usize],
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
+        let select = |partition: &usize| {
+            let series = self.partitions[*partition].read();
+            let matching = series.iter().filter(|(labels, _)| all_match(&request.matchers, labels));
+            let found = matching.map(|(labels, columns)| (labels.clone(), Arc::clone(columns))).collect();
+            Box::new(MemorySelection { found, next: 0, request: request.clone() }) as Box<dyn Selection>
+        };
+        Ok(partitions.iter().map(select).collect())
     }
 }
 
 type Found = Vec<(LabelSet, Arc<SampleColumns>)>;
+
+/// Labels and samples are the source's; only the list is a query's own.
+fn shared_bytes(found: &Found) -> usize {
+    size_of_val(found.as_slice())
+}
 
 #[derive(Debug)]
 struct MemorySelection {
@@ -87,6 +104,10 @@ struct MemorySelection {
 impl Selection for MemorySelection {
     fn series_count(&self) -> usize {
         self.found.len()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        shared_bytes(&self.found)
     }
 
     async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>, ReadError> {
@@ -111,8 +132,12 @@ impl SeriesBatch for MemoryBatch {
         self.series.len()
     }
 
-    fn labels(&self, i: usize) -> &LabelSet {
-        &self.series[i].0
+    fn label_bytes(&self, i: usize) -> &[u8] {
+        self.series[i].0.as_bytes()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        shared_bytes(&self.series)
     }
 
     fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
+use pharos_storage::deletion::DeleteError;
 use serde_json::json;
 
 use super::super::error::{ApiError, Kind};
@@ -22,19 +23,24 @@ pub async fn delete_series(
     params: Params,
 ) -> Result<Response, ApiError> {
     enabled(&app)?;
-    let matcher_sets = params.matcher_sets(&app.parser_options)?;
+    let matcher_sets =
+        params.matcher_sets(&app.parser_options).map_err(|error| ApiError::invalid_parameter("match[]", error))?;
     if matcher_sets.is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let range = params.range()?;
     let tenant = tenant_of(&headers)?;
     for matchers in &matcher_sets {
-        app.node
-            .delete_series(&tenant, matchers, range)
-            .await
-            .map_err(|error| ApiError::new(Kind::Internal, error.to_string()))?;
+        app.node.delete_series(&tenant, matchers, range).await.map_err(delete_error)?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn delete_error(error: DeleteError) -> ApiError {
+    match error {
+        DeleteError::Matchers(refused) => ApiError::bad_data(refused.to_string()),
+        DeleteError::Head(_) | DeleteError::Files(_) => ApiError::new(Kind::Internal, error.to_string()),
+    }
 }
 
 pub async fn snapshot(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {

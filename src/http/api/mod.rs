@@ -10,6 +10,7 @@ pub mod targets;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, header};
@@ -60,8 +61,8 @@ pub fn success_with(data: &impl serde::Serialize, warnings: &[String]) -> Respon
     json_response(json::data_body(data, warnings))
 }
 
-pub fn json_response(body: Vec<u8>) -> Response {
-    let mut response = body.into_response();
+pub fn json_response(body: impl Into<Body>) -> Response {
+    let mut response = body.into().into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use pharos_model::{LabelSet, TimeRange, number};
+use pharos_model::LabelSet;
 use pharos_promql::ast::{Expr, ExprKind};
 use pharos_query::engine::QueryRange;
 use pharos_query::{QueryOptions, QueryOutcome, Value};
-use serde_json::json;
 
 use super::super::error::ApiError;
 use super::super::json::{self, StatsDetail};
@@ -28,7 +27,7 @@ pub async fn instant(State(app): State<Arc<App>>, headers: HeaderMap, params: Pa
     let tenant = tenant_of(&headers)?;
     let query = params.get("query").unwrap_or_default();
     let outcome = app.engine.instant(&tenant, query, ts, options).await?;
-    Ok(json_response(json::query_body(&limited(outcome, limit), stats)))
+    Ok(json_response(json::query_answer(limited(outcome, limit), stats)))
 }
 
 pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
@@ -58,7 +57,7 @@ pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Para
     let step = Duration::from_millis(step_ms as u64);
     let range = QueryRange { start_ms, end_ms, step };
     let outcome = app.engine.range(&tenant, query, range, options).await?;
-    Ok(json_response(json::query_body(&limited(outcome, limit), stats)))
+    Ok(json_response(json::query_answer(limited(outcome, limit), stats)))
 }
 
 fn options(params: &Params) -> Result<(QueryOptions, StatsDetail), ApiError> {
@@ -106,7 +105,7 @@ fn parsed(app: &App, params: &Params) -> Result<Expr, ApiError> {
 }
 
 pub async fn exemplars(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
-    let range = TimeRange::new(params.time_or("start", i64::MIN)?, params.time_or("end", i64::MAX)?);
+    let range = params.range()?;
     if range.is_empty() {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
@@ -114,23 +113,7 @@ pub async fn exemplars(State(app): State<Arc<App>>, headers: HeaderMap, params: 
     let mut selectors = Vec::new();
     collect_selectors(&parsed(&app, &params)?, &mut selectors);
     let found = app.node.exemplars(&tenant, &selectors, range);
-    let data: Vec<_> = found
-        .iter()
-        .map(|(series, exemplars)| {
-            let list: Vec<_> = exemplars
-                .iter()
-                .map(|exemplar| {
-                    json!({
-                        "labels": label_map(&exemplar.labels),
-                        "value": number::format_json(exemplar.value),
-                        "timestamp": exemplar.ts as f64 / 1000.0,
-                    })
-                })
-                .collect();
-            json!({"seriesLabels": label_map(series), "exemplars": list})
-        })
-        .collect();
-    Ok(success(&data))
+    Ok(json_response(json::exemplars_body(&found)))
 }
 
 fn collect_selectors(expr: &Expr, out: &mut Vec<Vec<pharos_model::Matcher>>) {

@@ -7,20 +7,20 @@ use axum::response::Response;
 use http::HeaderMap;
 use pharos_model::labels::quote;
 
-use super::super::error::ApiError;
+use super::super::error::{ApiError, Kind};
 use super::super::params::Params;
 use super::query::label_map;
 use super::{success_with, tenant_of, truncate};
 use crate::app::App;
+use crate::node::IndexRequest;
 
 /// Prefix of a label name that was escaped to fit into a URL path (Prometheus' "values" escaping).
 const ESCAPED_PREFIX: &str = "U__";
 
 pub async fn labels(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
-    let (limit, range) = (params.limit()?, params.range()?);
-    let matcher_sets = params.matcher_sets(&app.parser_options)?;
-    let mut names = app.node.label_names(&tenant_of(&headers)?, &matcher_sets, range).await?;
-    let warnings = truncate(&mut names, limit);
+    let asked = Asked::of(&app, &headers, &params)?;
+    let mut names = within_timeout(&app, app.node.label_names(&asked.request)).await?;
+    let warnings = truncate(&mut names, asked.limit);
     Ok(success_with(&names, &warnings))
 }
 
@@ -34,23 +34,48 @@ pub async fn label_values(
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {}", quote(&name))));
     }
-    let (limit, range) = (params.limit()?, params.range()?);
-    let matcher_sets = params.matcher_sets(&app.parser_options)?;
-    let mut values = app.node.label_values(&tenant_of(&headers)?, &name, &matcher_sets, range).await?;
-    let warnings = truncate(&mut values, limit);
+    let asked = Asked::of(&app, &headers, &params)?;
+    let mut values = within_timeout(&app, app.node.label_values(&name, &asked.request)).await?;
+    let warnings = truncate(&mut values, asked.limit);
     Ok(success_with(&values, &warnings))
 }
 
 pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
-    let matcher_sets = params.matcher_sets(&app.parser_options)?;
-    if matcher_sets.is_empty() {
+    if params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let (limit, range) = (params.limit()?, params.range()?);
-    let mut found = app.node.series(&tenant_of(&headers)?, &matcher_sets, range).await?;
-    let warnings = truncate(&mut found, limit);
+    let asked = Asked::of(&app, &headers, &params)?;
+    let mut found = within_timeout(&app, app.node.series(&asked.request)).await?;
+    let warnings = truncate(&mut found, asked.limit);
     let maps: Vec<_> = found.iter().map(label_map).collect();
     Ok(success_with(&maps, &warnings))
+}
+
+/// What the three endpoints are asked alike.
+struct Asked {
+    request: IndexRequest,
+    limit: Option<usize>,
+}
+
+impl Asked {
+    fn of(app: &App, headers: &HeaderMap, params: &Params) -> Result<Self, ApiError> {
+        let (limit, range) = (params.limit()?, params.range()?);
+        let matcher_sets = params.selective_matcher_sets(&app.parser_options)?;
+        // One more than is shown: enough to tell whether something was left out.
+        let read_max = limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
+        Ok(Self { request: IndexRequest { tenant: tenant_of(headers)?, matcher_sets, range, limit: read_max }, limit })
+    }
+}
+
+/// Gives up after the time a query may take.
+pub(in crate::http) async fn within_timeout<T, E: Into<ApiError>>(
+    app: &App,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(app.flags.query_timeout, work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(ApiError::new(Kind::Timeout, "query timed out in expression evaluation")),
+    }
 }
 
 /// Undoes the escaping `U__my_2e_name`: `__` is an underscore, `_HEX_` a code point. A name that is not escaped, or is so

@@ -41,7 +41,7 @@ fn build_info_fields() -> Value {
     json!({
         "version": build_info::PROMETHEUS_VERSION,
         "revision": build_info::REVISION,
-        "branch": format!("pharos-{}", build_info::VERSION),
+        "branch": build_info::BRANCH,
         "buildUser": "",
         "buildDate": "",
         "goVersion": "",
@@ -65,7 +65,7 @@ pub async fn runtime_info(State(app): State<Arc<App>>) -> Response {
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": app.node.retention_text(),
+        "storageRetention": app.node.retention().text(),
     }))
 }
 

@@ -25,9 +25,10 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 pub async fn targets(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
     let state = params.get("state").map(str::to_lowercase).unwrap_or_default();
     let (active, dropped) = match state.as_str() {
+        "" | "any" => (true, true),
         "active" => (true, false),
         "dropped" => (false, true),
-        _ => (true, true),
+        _ => (false, false),
     };
     let only_pool = params.get("scrapePool");
     let pools = app.scrape_status.pools();
@@ -90,7 +91,7 @@ pub async fn scrape_pools(State(app): State<Arc<App>>) -> Response {
 }
 
 pub async fn target_metadata(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
-    let limit = params.limit()?.unwrap_or(usize::MAX);
+    let limit = params.count("limit")?.unwrap_or(usize::MAX);
     let matchers = match params.get("match_target") {
         Some(selector) => pharos_promql::parse_metric_selector(selector, &app.parser_options)
             .map_err(|error| ApiError::invalid_parameter("match_target", error))?,
@@ -125,9 +126,8 @@ pub async fn target_metadata(State(app): State<Arc<App>>, params: Params) -> Res
 }
 
 pub async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
-    let limit = params.limit()?.unwrap_or(usize::MAX);
-    let per_metric =
-        params.get("limit_per_metric").and_then(|text| text.parse::<usize>().ok()).filter(|limit| *limit > 0);
+    let limit = params.count("limit")?.unwrap_or(usize::MAX);
+    let per_metric = params.count("limit_per_metric")?.filter(|limit| *limit > 0);
     let metric = params.get("metric");
     let mut families: BTreeMap<String, BTreeSet<Metadata>> = BTreeMap::new();
     let pools = app.scrape_status.pools();

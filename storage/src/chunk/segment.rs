@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -88,6 +88,8 @@ pub(crate) struct Segment {
     written: AtomicUsize,
     /// Bytes of the file that survive a power loss.
     synced: AtomicUsize,
+    /// A sync failed. The kernel may have dropped what it could not write, and would call the next sync a success.
+    sync_failed: AtomicBool,
     tail: Mutex<Vec<u8>>,
 }
 
@@ -111,11 +113,12 @@ impl Segment {
             backing: OnceLock::new(),
             written: AtomicUsize::new(0),
             synced: AtomicUsize::new(0),
+            sync_failed: AtomicBool::new(false),
             tail: Mutex::new(tail),
         }
     }
 
-    /// A segment that a checkpoint says has `len` bytes. What the file has beyond is cut off: the log brings it again.
+    /// A segment that a checkpoint says has `len` bytes. Changes nothing; [`Self::cut`] comes before the first append.
     pub(crate) fn reopen(
         files: &dyn FileSystem,
         id: u32,
@@ -130,7 +133,6 @@ impl Segment {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
         let capacity = capacity.max(len);
-        file.set_len(len as u64)?;
         let map = file.map(capacity)?;
         if !is_segment_header(&map.as_slice()[..len], id) {
             let text = format!("{} does not begin like chunk segment {id}", path.display());
@@ -143,10 +145,17 @@ impl Segment {
             backing: OnceLock::new(),
             written: AtomicUsize::new(len),
             synced: AtomicUsize::new(len),
+            sync_failed: AtomicBool::new(false),
             tail: Mutex::new(Vec::new()),
         };
         segment.backing.set(Backing { file, map }).expect("the segment was just made");
         Ok(segment)
+    }
+
+    /// Cuts off what the file of a reopened segment has beyond its checkpoint: the log brings it again.
+    pub(crate) fn cut(&self) -> io::Result<()> {
+        let Some(backing) = self.backing.get() else { return Ok(()) };
+        backing.file.set_len(self.written.load(Ordering::Acquire) as u64)
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -212,13 +221,17 @@ impl Segment {
         Ok(())
     }
 
-    /// Makes what was flushed durable; does nothing when it is.
+    /// Makes what was flushed durable; does nothing when it is. Once this has failed it always does: only a new process, which
+    /// writes everything after the last checkpoint again, can go on with the file.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other(format!("{} was not made durable before", self.path.display())));
+        }
         let written = self.written.load(Ordering::Acquire);
         if written > self.synced.load(Ordering::Acquire)
             && let Some(backing) = self.backing.get()
         {
-            backing.file.sync()?;
+            backing.file.sync().inspect_err(|_| self.sync_failed.store(true, Ordering::Release))?;
             self.synced.fetch_max(written, Ordering::AcqRel);
         }
         Ok(())

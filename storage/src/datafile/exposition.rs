@@ -1,6 +1,7 @@
 //! Real scrapes for tests, read from the folder that `PHAROS_SCRAPES` names.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::process::Command;
 
 use pharos_model::LabelSet;
@@ -15,14 +16,14 @@ pub(crate) const FIRST_SCRAPE_MS: i64 = 1_699_999_200_000;
 /// The series of `node_exporter-240x2s.tar.xz` as one target; `None`, with a printed reason, where they cannot be had.
 pub(crate) fn node_exporter(instance: &str) -> Option<BTreeMap<LabelSet, SampleColumns>> {
     let Ok(folder) = std::env::var("PHAROS_SCRAPES") else {
-        println!("skipped: PHAROS_SCRAPES is not set");
+        let _ = writeln!(std::io::stderr(), "skipped: PHAROS_SCRAPES is not set");
         return None;
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let archive = format!("{folder}/node_exporter-240x2s.tar.xz");
     let unpacked = Command::new("tar").args(["xf", &archive, "-C"]).arg(dir.path()).status();
     if !unpacked.is_ok_and(|status| status.success()) {
-        println!("skipped: tar cannot unpack {archive}");
+        let _ = writeln!(std::io::stderr(), "skipped: tar cannot unpack {archive}");
         return None;
     }
     let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();

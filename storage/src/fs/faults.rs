@@ -13,6 +13,9 @@ struct Faults {
     /// Bytes that can still be written.
     room: AtomicI64,
     sync_fails: AtomicBool,
+    /// Files that can still be opened.
+    descriptors: AtomicI64,
+    reads_differ: AtomicBool,
 }
 
 impl Faults {
@@ -29,7 +32,14 @@ pub(crate) struct FaultyFileSystem {
 
 impl Default for FaultyFileSystem {
     fn default() -> Self {
-        Self { faults: Arc::new(Faults { room: AtomicI64::new(i64::MAX), sync_fails: AtomicBool::new(false) }) }
+        Self {
+            faults: Arc::new(Faults {
+                room: AtomicI64::new(i64::MAX),
+                sync_fails: AtomicBool::new(false),
+                descriptors: AtomicI64::new(i64::MAX),
+                reads_differ: AtomicBool::new(false),
+            }),
+        }
     }
 }
 
@@ -37,6 +47,16 @@ impl FaultyFileSystem {
     /// From now on `bytes` more can be written; the write that would exceed them is torn there.
     pub(crate) fn set_room(&self, bytes: i64) {
         self.faults.room.store(bytes, Ordering::SeqCst);
+    }
+
+    /// From now on `files` more can be opened, as at the process's limit.
+    pub(crate) fn set_descriptors(&self, files: i64) {
+        self.faults.descriptors.store(files, Ordering::SeqCst);
+    }
+
+    /// From now on whole files read back with a bit flipped.
+    pub(crate) fn set_reads_differ(&self, differ: bool) {
+        self.faults.reads_differ.store(differ, Ordering::SeqCst);
     }
 
     pub(crate) fn set_sync_fails(&self, fails: bool) {
@@ -55,11 +75,20 @@ impl FileSystem for FaultyFileSystem {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        OsFileSystem.read(path)
+        let mut bytes = OsFileSystem.read(path)?;
+        if self.faults.reads_differ.load(Ordering::SeqCst)
+            && let Some(last) = bytes.last_mut()
+        {
+            *last ^= 1;
+        }
+        Ok(bytes)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.faults.check_room()?;
+        if self.faults.descriptors.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
+        }
         Ok(Arc::new(FaultyFile { file: OsFileSystem.open(path)?, faults: Arc::clone(&self.faults) }))
     }
 

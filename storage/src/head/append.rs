@@ -3,7 +3,7 @@
 //! The verdict is a function of the head and the record alone. Bounds come from the head as it was before the record,
 //! so that a batch of history is not refused because of its own newest samples.
 
-use pharos_model::TimestampMs;
+use pharos_model::{LabelSet, TimestampMs};
 
 use super::{CELL_MS, Head, Series, Shared};
 use crate::chunk::codec::OpenChunk;
@@ -14,7 +14,7 @@ use crate::record::{AppendAnswer, AppendLimits, AppendRecord, Place, Refusal, Re
 
 /// A sample that is in order for its series may be this far behind the head's newest one even where late samples are
 /// not taken.
-const IN_ORDER_SLACK_MS: i64 = 3_600_000;
+pub(super) const IN_ORDER_SLACK_MS: i64 = 3_600_000;
 
 /// What a record did, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,9 +112,14 @@ impl Head {
             let taken = self.take(slot, ts, value_bits, &mut round);
             note(taken, Place::Known(at as u32), &mut answer, &mut round.counts);
         }
+        let mut last: Option<(&LabelSet, Slot)> = None;
         for (at, fresh) in record.fresh.iter().enumerate() {
-            let taken = match self.find_or_create(fresh.labels.as_bytes(), fresh.ts, &mut round) {
+            // The samples of one series come together: its labels are looked up once.
+            let known = last.filter(|(labels, _)| **labels == fresh.labels).map(|(_, slot)| Ok(slot));
+            let found = known.unwrap_or_else(|| self.find_or_create(fresh.labels.as_bytes(), fresh.ts, &mut round));
+            let taken = match found {
                 Ok(slot) => {
+                    last = Some((&fresh.labels, slot));
                     answer.fresh.push(Some(self.series[slot.0 as usize].series));
                     self.take(slot, fresh.ts, fresh.value_bits, &mut round)
                 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use pharos_model::{LabelSet, Matcher, TimeRange, TimestampMs};
+use pharos_model::{LabelSet, TimeRange, TimestampMs};
 
 use super::lookup::{ChunkWalk, first_ts};
 use super::{Head, Series};
@@ -15,7 +15,7 @@ use crate::chunk::files::SegmentList;
 use crate::chunk::segment::{ChunkDamage, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
-use crate::select::{ReadError, SampleColumns};
+use crate::select::{ReadError, SampleColumns, SelectRequest};
 
 /// Series of one head that were selected together: labels, open samples and where the full chunks are, taken at one
 /// moment. Owns all it needs: later appends, drops and checkpoints do not change what it reads. `Send + Sync`.
@@ -120,7 +120,7 @@ impl HeadSelection {
                 out_of_order = true;
             }
         }
-        if out_of_order {
+        if out_of_order && out.len() > 1 {
             sort_columns(out);
         }
         if let Some(deleted) = self.tombstones.get(&series.series) {
@@ -143,13 +143,14 @@ impl HeadSelection {
         let mut walk = ChunkWalk::new(&self.segments, series.series, series.last_chunk, range.start_ms);
         while let Some(header) = walk.next(&mut stream) {
             let header = header?;
-            if first_ts(&stream).is_some_and(|first| first <= range.end_ms) {
+            if let Some(first) = first_ts(&stream).filter(|first| *first <= range.end_ms) {
                 late |= header.late;
-                chunks.push((streams.len(), stream.len(), header.count));
+                let inside = range.start_ms <= first && header.max_ts <= range.end_ms;
+                chunks.push((streams.len(), stream.len(), header.count, if inside { TimeRange::ALL } else { range }));
                 streams.extend_from_slice(&stream);
             }
         }
-        for &(at, len, count) in chunks.iter().rev() {
+        for &(at, len, count, range) in chunks.iter().rev() {
             decode_into(&streams[at..at + len], count, range, out)
                 .map_err(|reason| ChunkDamage { at: series.last_chunk, reason })?;
         }
@@ -167,12 +168,18 @@ impl HeadSelection {
 }
 
 fn decode_into(stream: &[u8], count: u8, range: TimeRange, out: &mut SampleColumns) -> Result<(), &'static str> {
-    let mut add = |ts, bits| {
+    out.ts.reserve(usize::from(count));
+    out.values.reserve(usize::from(count));
+    if range == TimeRange::ALL {
+        // Most chunks lie inside of what is asked for: no test for each of their samples.
+        return decode(stream, count, |ts, bits| push(out, ts, bits)).map_err(|malformed| malformed.0);
+    }
+    let add = |ts, bits| {
         if range.contains(ts) {
             push(out, ts, bits);
         }
     };
-    decode(stream, count, &mut add).map_err(|malformed| malformed.0)
+    decode(stream, count, add).map_err(|malformed| malformed.0)
 }
 
 #[inline]
@@ -207,19 +214,45 @@ fn remove_deleted(out: &mut SampleColumns, deleted: &[TimeRange]) {
 
 impl Head {
     /// Series that satisfy the matchers, without those that have ended before the range.
-    pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange, segments: &SegmentList) -> HeadSelection {
+    pub(crate) fn select(&self, request: &SelectRequest, segments: &SegmentList) -> HeadSelection {
         let mut selection = HeadSelection {
             segments: segments.clone(),
             complete_from_ms: self.dropped_until_ms,
-            ..HeadSelection::empty(range)
+            ..HeadSelection::empty(request.range)
         };
-        for slot in self.index.select(matchers) {
+        for slot in self.index.select(&request.matchers) {
             let series = &self.series[slot as usize];
-            if series.chunk.newest_ts() >= range.start_ms {
+            let newest_ts = series.chunk.newest_ts();
+            if newest_ts < request.range.start_ms {
+                continue;
+            }
+            let untouched = !self.tombstones.contains_key(&series.series);
+            if request.newest_only && newest_ts <= request.range.end_ms && untouched {
+                self.copy_newest(Slot(slot), series, &mut selection);
+            } else {
                 self.copy_series(Slot(slot), series, &mut selection);
             }
         }
         selection
+    }
+
+    /// The newest sample alone, where late samples have their place: nothing to decode.
+    fn copy_newest(&self, slot: Slot, series: &Series, selection: &mut HeadSelection) {
+        let labels_at = selection.labels.len();
+        self.index.copy_labels(slot, &mut selection.labels);
+        let late_at = selection.late.len();
+        selection.late.push((series.chunk.newest_ts(), series.chunk.newest_bits()));
+        selection.series.push(SelectedSeries {
+            series: series.series,
+            last_chunk: ChunkPtr::NONE,
+            labels_at,
+            stream_at: 0,
+            late_at,
+            labels_len: (selection.labels.len() - labels_at) as u32,
+            late_len: 1,
+            stream_len: 0,
+            open_count: 0,
+        });
     }
 
     fn copy_series(&self, slot: Slot, series: &Series, selection: &mut HeadSelection) {

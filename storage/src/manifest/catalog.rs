@@ -1,19 +1,16 @@
-//! Reads and commits the manifests of one partition.
+//! Reads the manifests of one partition, and hands out the right to change them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pharos_model::{PartitionId, TenantId, TimestampMs};
+use pharos_model::{PartitionId, TenantId};
 
-use super::{Edit, Manifest, ManifestError, ManifestPointer, Owner, PointerError, PointerStore, Retired, Swap};
-use super::{manifest_key, pointer_key};
+use super::pointer_key;
+use super::{Change, Manifest, ManifestError, ManifestPointer, PointerError, PointerStore};
 use crate::object::{Bucket, Created, ObjectError};
 use crate::select::ReadError;
-
-/// A commit that meets other versions this often gives up: somebody else leads the partition.
-pub const COMMIT_ATTEMPTS_MAX: usize = 5;
 
 /// Why a change of the list did not happen, or is not known to have happened. Repeating it is safe.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +27,8 @@ pub enum CommitError {
     },
     #[error("manifest of tenant `{tenant}` in partition {partition} changes under us")]
     Contended { tenant: TenantId, partition: PartitionId },
+    #[error("another node has led partition {partition} after term {term}, in which this one did")]
+    Deposed { partition: PartitionId, term: u64 },
 }
 
 impl From<CommitError> for ReadError {
@@ -42,14 +41,19 @@ impl From<CommitError> for ReadError {
     }
 }
 
-/// The manifests of one partition. Many read; only the partition's leader commits.
+/// The manifests of one partition. Many read; only the partition's leader changes them.
 #[derive(Debug)]
 pub struct Catalog {
-    partition: PartitionId,
-    bucket: Bucket,
-    pointers: Arc<dyn PointerStore>,
+    pub(super) partition: PartitionId,
+    pub(super) bucket: Bucket,
+    pub(super) pointers: Arc<dyn PointerStore>,
     /// Retired objects are deleted after this long: the longest time a query may take, and more.
-    retired_grace_ms: i64,
+    pub(super) retired_grace_ms: i64,
+    /// Retired objects that are deleted already, as long as the current manifests name them.
+    pub(super) deleted: Mutex<HashMap<TenantId, HashSet<String>>>,
+    /// Tenants whose leftovers of older terms are to be deleted.
+    pub(super) unswept: Mutex<HashSet<TenantId>>,
+    changes: tokio::sync::Mutex<()>,
     cached: Mutex<HashMap<TenantId, Arc<Manifest>>>,
     /// Versions whose pointers are known to be beside the manifests.
     published: Mutex<HashMap<TenantId, u64>>,
@@ -57,7 +61,22 @@ pub struct Catalog {
 
 impl Catalog {
     pub fn new(partition: PartitionId, bucket: Bucket, pointers: Arc<dyn PointerStore>, retired_grace_ms: i64) -> Self {
-        Self { partition, bucket, pointers, retired_grace_ms, cached: Mutex::default(), published: Mutex::default() }
+        Self {
+            partition,
+            bucket,
+            pointers,
+            retired_grace_ms,
+            deleted: Mutex::default(),
+            unswept: Mutex::default(),
+            changes: tokio::sync::Mutex::default(),
+            cached: Mutex::default(),
+            published: Mutex::default(),
+        }
+    }
+
+    /// The right to change the manifests, once whoever has it is done.
+    pub async fn change(&self) -> Change<'_> {
+        Change::new(self, self.changes.lock().await)
     }
 
     pub fn partition(&self) -> PartitionId {
@@ -75,16 +94,24 @@ impl Catalog {
 
     /// The current manifest. Asks for the pointer, and reads an object only when that has moved.
     pub async fn current(&self, tenant: &TenantId) -> Result<Arc<Manifest>, CommitError> {
+        self.current_with_pointer(tenant).await.map(|(manifest, _)| manifest)
+    }
+
+    /// The current manifest and the pointer to it; `None` before the first.
+    pub(super) async fn current_with_pointer(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<(Arc<Manifest>, Option<ManifestPointer>), CommitError> {
         let Some(pointer) = self.pointers.get(tenant, self.partition).await? else {
-            return Ok(Arc::new(Manifest::empty(tenant, self.partition)));
+            return Ok((Arc::new(Manifest::empty(tenant, self.partition)), None));
         };
         let known = self.cached.lock().get(tenant).filter(|known| known.version == pointer.version).cloned();
         if let Some(known) = known {
-            return Ok(known);
+            return Ok((known, Some(pointer)));
         }
         let manifest = Arc::new(self.read(&pointer).await?);
         self.remember(tenant, &manifest);
-        Ok(manifest)
+        Ok((manifest, Some(pointer)))
     }
 
     async fn read(&self, pointer: &ManifestPointer) -> Result<Manifest, CommitError> {
@@ -93,79 +120,8 @@ impl Catalog {
             .map_err(|source| CommitError::Manifest { key: pointer.key.clone(), source })
     }
 
-    fn remember(&self, tenant: &TenantId, manifest: &Arc<Manifest>) {
+    pub(super) fn remember(&self, tenant: &TenantId, manifest: &Arc<Manifest>) {
         self.cached.lock().insert(tenant.clone(), Arc::clone(manifest));
-    }
-
-    /// Makes a change current and returns the version that has it; a change that is there already is left alone.
-    /// Deletes retired objects whose grace is over on the way.
-    pub async fn commit(
-        &self,
-        tenant: &TenantId,
-        edit: &Edit,
-        owner: Owner,
-        now_ms: TimestampMs,
-    ) -> Result<Arc<Manifest>, CommitError> {
-        for _ in 0..COMMIT_ATTEMPTS_MAX {
-            let current = self.current(tenant).await?;
-            let Some(mut next) = current.apply(edit, now_ms) else {
-                self.publish(tenant).await?;
-                return Ok(current);
-            };
-            if let Some(pointer) = self.pointers.get(tenant, self.partition).await? {
-                let before = [pointer.key, pointer_key(tenant, self.partition, pointer.version)];
-                next.retired.extend(before.map(|key| Retired { key, since_ms: now_ms }));
-            }
-            self.delete_retired(&mut next, now_ms).await?;
-            if let Some(done) = self.make_current(tenant, current.version, next, owner).await? {
-                return Ok(done);
-            }
-        }
-        Err(CommitError::Contended { tenant: tenant.clone(), partition: self.partition })
-    }
-
-    /// Makes a manifest of other origin the first one here: how a copy is begun.
-    pub async fn install(
-        &self,
-        tenant: &TenantId,
-        manifest: Manifest,
-        owner: Owner,
-    ) -> Result<Arc<Manifest>, CommitError> {
-        let made = self.make_current(tenant, 0, manifest, owner).await?;
-        made.ok_or_else(|| CommitError::Contended { tenant: tenant.clone(), partition: self.partition })
-    }
-
-    /// Writes a version and swaps the pointer to it; `None` when another version than `expected` is current.
-    async fn make_current(
-        &self,
-        tenant: &TenantId,
-        expected: u64,
-        next: Manifest,
-        owner: Owner,
-    ) -> Result<Option<Arc<Manifest>>, CommitError> {
-        let key = manifest_key(tenant, self.partition, next.version, owner);
-        let bytes = Bytes::from(next.encode());
-        let pointer = ManifestPointer { version: next.version, key, checksum: crc32fast::hash(&bytes) };
-        self.bucket.put(&pointer.key, bytes).await?;
-        if self.pointers.compare_and_swap(tenant, self.partition, expected, pointer).await? == Swap::Conflict {
-            return Ok(None);
-        }
-        let next = Arc::new(next);
-        self.remember(tenant, &next);
-        self.publish(tenant).await?;
-        Ok(Some(next))
-    }
-
-    /// Deletes what has been retired long enough and forgets it. Nothing that was retired is ever named again, so this is safe
-    /// whatever becomes of the commit.
-    async fn delete_retired(&self, manifest: &mut Manifest, now_ms: TimestampMs) -> Result<(), CommitError> {
-        let grace_ms = self.retired_grace_ms;
-        let due = manifest.retired.iter().filter(|retired| now_ms.saturating_sub(retired.since_ms) >= grace_ms);
-        for retired in due {
-            self.bucket.delete(&retired.key).await?;
-        }
-        manifest.retired.retain(|retired| now_ms.saturating_sub(retired.since_ms) < grace_ms);
-        Ok(())
     }
 
     /// Writes the current pointer beside the manifests, unless it is there, so that a bucket alone is enough to start from.

@@ -14,6 +14,7 @@ use object_store::{
 };
 use parking_lot::Mutex;
 use pharos_model::{PartitionId, TenantId};
+use tokio::sync::Notify;
 
 use crate::manifest::{ManifestPointer, PointerError, PointerStore, Swap};
 use crate::seal::{HeadLog, LogError};
@@ -28,6 +29,27 @@ struct Countdown {
     left: Option<usize>,
     /// Whether the operation that fails happens all the same.
     takes_effect: bool,
+    pause: Option<(&'static str, Arc<Pause>)>,
+    /// Objects cannot be written, only deleted.
+    full: bool,
+}
+
+/// A write that stands still until the test lets it go on.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    reached: Notify,
+    ended: Notify,
+}
+
+impl Pause {
+    /// Returns when the write is there.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.notify_one();
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +62,27 @@ enum Verdict {
 impl Faults {
     /// The operation after the next `working` ones fails, with or without effect; so does every one after it, without.
     pub(crate) fn fail_after(&self, working: usize, takes_effect: bool) {
-        *self.0.lock() = Countdown { left: Some(working), takes_effect };
+        *self.0.lock() = Countdown { left: Some(working), takes_effect, ..Countdown::default() };
+    }
+
+    /// The next write of an object whose key has this part stands still.
+    pub(crate) fn pause_at(&self, key_part: &'static str) -> Arc<Pause> {
+        let pause = Arc::new(Pause::default());
+        self.0.lock().pause = Some((key_part, Arc::clone(&pause)));
+        pause
+    }
+
+    /// From now on the store has no room.
+    pub(crate) fn refuse_writes(&self) {
+        self.0.lock().full = true;
+    }
+
+    async fn paused(&self, key: &str) {
+        let pause = self.0.lock().pause.take_if(|(key_part, _)| key.contains(*key_part));
+        if let Some((_, pause)) = pause {
+            pause.reached.notify_one();
+            pause.ended.notified().await;
+        }
     }
 
     pub(crate) fn clear(&self) {
@@ -84,8 +126,9 @@ impl fmt::Display for FaultyStore {
 #[async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        self.faults.paused(location.as_ref()).await;
         let verdict = self.faults.next();
-        if verdict == Verdict::Fails {
+        if verdict == Verdict::Fails || self.faults.0.lock().full {
             return Err(injected());
         }
         let done = self.inner.put_opts(location, payload, opts).await?;

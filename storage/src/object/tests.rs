@@ -48,6 +48,21 @@ async fn a_directory_conforms() {
 }
 
 #[tokio::test]
+async fn uploads_that_a_crash_cut_off_are_removed_from_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", dir.path().display());
+    open(&url, &[]).unwrap().put("v1/t/data/x.parquet", Bytes::from_static(b"whole")).await.unwrap();
+    let folder = dir.path().join("v1/t/data");
+    for name in ["y.parquet#1", "x.parquet#12"] {
+        std::fs::write(folder.join(name), b"part").unwrap();
+    }
+    std::fs::write(dir.path().join("another's#1"), b"").unwrap();
+    open(&url, &[]).unwrap();
+    assert_eq!(OsFileSystem.list(&folder).unwrap(), ["x.parquet"]);
+    assert_eq!(OsFileSystem.list(dir.path()).unwrap(), ["another's#1", "v1"]);
+}
+
+#[tokio::test]
 async fn memory_conforms() {
     conforms(&Bucket::new(Arc::new(object_store::memory::InMemory::new()), "some/prefix", metrics())).await;
 }

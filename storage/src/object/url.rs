@@ -1,6 +1,7 @@
 //! Opens the store that a URL names: `file:///DIR` or `s3://BUCKET/PREFIX`.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use object_store::{BackoffConfig, RetryConfig};
 
 use super::{Bucket, LocalRoot, ObjectMetrics};
 use crate::fs::FileSystem;
+use crate::manifest::ROOT;
 
 /// Requests under way at one time.
 const CONCURRENCY_MAX: usize = 64;
@@ -28,7 +30,7 @@ pub enum UrlError {
     Directory {
         dir: PathBuf,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("object store url `{url}`")]
     Store {
@@ -64,11 +66,31 @@ fn open_directory(
     files: Arc<dyn FileSystem>,
     metrics: ObjectMetrics,
 ) -> Result<Bucket, UrlError> {
-    files.create_dir_all(&dir).map_err(|source| UrlError::Directory { dir: dir.clone(), source })?;
+    let opened = files.create_dir_all(&dir).and_then(|()| remove_staged(&*files, &dir.join(ROOT)));
+    opened.map_err(|source| UrlError::Directory { dir: dir.clone(), source })?;
     let store =
         LocalFileSystem::new_with_prefix(&dir).map_err(|source| UrlError::Store { url: url.to_owned(), source })?;
     let local = Some(LocalRoot { dir, files });
     Ok(Bucket { store: Arc::new(store), prefix: Path::default(), local, metrics })
+}
+
+/// Removes what uploads left that a crash cut off: `NAME#NUMBER`, which the store puts in place when it is whole, and never lists.
+fn remove_staged(files: &dyn FileSystem, dir: &FilePath) -> io::Result<()> {
+    let names = match files.list(dir) {
+        // A new store, or an object.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        listed => listed?,
+    };
+    for name in names {
+        let path = dir.join(&name);
+        let number = name.rsplit_once('#').map(|(_, number)| number);
+        if number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
+            files.remove_file(&path)?;
+        } else {
+            remove_staged(files, &path)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_s3(

@@ -39,23 +39,25 @@ impl State {
         self.by_tenant.get(tenant).map(|&place| &self.heads[place as usize])
     }
 
-    /// The tenant's head, made when it is the first time, and what it shares with others.
-    pub(super) fn head_mut(&mut self, tenant: &TenantId) -> (&mut Head, Shared<'_>) {
-        let place = match self.by_tenant.get(tenant) {
-            Some(&place) => place,
-            None => {
-                let place = self.heads.len() as u32;
-                self.heads.push(Head::new(tenant.clone(), place, self.options));
-                self.by_tenant.insert(tenant.clone(), place);
-                place
-            }
-        };
-        (&mut self.heads[place as usize], Shared { refs: &mut self.refs, files: &mut self.files })
+    /// The tenant's head and what it shares with others; `None` when there never was a sample to append.
+    pub(super) fn head_mut(&mut self, tenant: &TenantId) -> Option<(&mut Head, Shared<'_>)> {
+        let place = *self.by_tenant.get(tenant)?;
+        Some((&mut self.heads[place as usize], Shared { refs: &mut self.refs, files: &mut self.files }))
+    }
+
+    /// As [`Self::head_mut`], with a head that is made when it is the first time.
+    pub(super) fn head_for_append(&mut self, tenant: &TenantId) -> (&mut Head, Shared<'_>) {
+        if !self.by_tenant.contains_key(tenant) {
+            let place = self.heads.len() as u32;
+            self.heads.push(Head::new(tenant.clone(), place, self.options));
+            self.by_tenant.insert(tenant.clone(), place);
+        }
+        self.head_mut(tenant).expect("the head was just made")
     }
 
     /// Drops what data files hold of a tenant. Returns how many series and chunks went.
     pub(super) fn drop_covered(&mut self, tenant: &TenantId, until_ms: TimestampMs) -> (u64, u64) {
-        let (head, mut shared) = self.head_mut(tenant);
+        let Some((head, mut shared)) = self.head_mut(tenant) else { return (0, 0) };
         let place = head.place();
         let series = head.drop_covered(until_ms, &mut shared);
         let chunks_before = self.files.chunks();

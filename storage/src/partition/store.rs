@@ -2,8 +2,8 @@
 //!
 //! A partition's directory has `<sequence>-<generation>.checkpoint` files and one `chunks-<generation>` directory. The
 //! generation changes only when a checkpoint from another node replaces everything. The two newest checkpoints are
-//! kept; a chunk file is removed when neither needs it. A file that cannot be read is renamed to `.damaged` and
-//! reported, never deleted.
+//! kept; a chunk file is removed when neither needs it. A checkpoint that is damaged is renamed to `.damaged` and
+//! reported, and its chunk files are copied before anything is cut off them; neither is ever deleted.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -17,11 +17,12 @@ use super::state::State;
 use super::{OpenError, PartitionOptions, Quarantined};
 use crate::chunk::files::{ChunkFiles, segment_path};
 use crate::chunk::segment::Segment;
-use crate::fs::{FileSystem, write_atomically};
+use crate::fs::{FileSystem, write_atomically, write_synced};
 
 const CHECKPOINT_SUFFIX: &str = ".checkpoint";
 const STAGED_SUFFIX: &str = ".tmp";
 const CHUNKS_PREFIX: &str = "chunks-";
+const DAMAGED_SUFFIX: &str = ".damaged";
 const CHECKPOINTS_KEPT: usize = 2;
 
 /// The directory of one partition.
@@ -97,10 +98,10 @@ pub(super) fn open(dir: &Path, files: Arc<dyn FileSystem>, options: PartitionOpt
                 store.remove_strays(&state);
                 return Ok(Opened { store, state, raft_state: Some(raft_state), quarantined });
             }
-            Err(error) => quarantined.push(store.quarantine(name, &error).map_err(failed)?),
+            Err(error) if is_damage(&error) => quarantined.push(store.quarantine(name, &error).map_err(failed)?),
+            Err(error) => return Err(failed(error)),
         }
     }
-    // A new generation: chunk files of a damaged checkpoint stay where they are.
     store.generation = newest_generation + 1;
     let chunks = chunks_dir(dir, store.generation);
     store.files.create_dir_all(&chunks).and_then(|()| store.files.sync_dir(dir)).map_err(failed)?;
@@ -127,11 +128,12 @@ impl Store {
         self.restore(decoded, name.generation)
     }
 
-    /// The state of a checkpoint whose chunk files are in place. Cuts those files to what the checkpoint knows.
+    /// The state of a checkpoint whose chunk files are in place. Cuts those files to what the checkpoint knows, after all of them
+    /// were found to be whole.
     fn restore(&self, decoded: Decoded, generation: u32) -> io::Result<(State, Bytes)> {
         let chunks = chunks_dir(&self.dir, generation);
         let capacity = self.options.segment_bytes_max;
-        let segments = decoded
+        let segments: Vec<_> = decoded
             .segments
             .into_iter()
             .map(|record| {
@@ -140,6 +142,7 @@ impl Store {
                 Ok((segment, record.coverage))
             })
             .collect::<io::Result<_>>()?;
+        segments.iter().try_for_each(|(segment, _)| segment.cut())?;
         let files = ChunkFiles::restore(chunks, capacity, segments, decoded.next_segment);
         Ok((State::restore(decoded.heads, decoded.refs, files, self.options.head()), decoded.raft_state))
     }
@@ -150,16 +153,35 @@ impl Store {
     }
 
     fn quarantine(&self, name: CheckpointName, error: &io::Error) -> io::Result<Quarantined> {
+        self.copy_chunks(name)?;
         let path = name.path(&self.dir);
-        let aside = path.with_extension("damaged");
+        let aside = path.with_extension(&DAMAGED_SUFFIX[1..]);
         self.files.rename(&path, &aside)?;
         self.files.sync_dir(&self.dir)?;
         Ok(Quarantined { path: aside, reason: error.to_string() })
     }
 
-    /// Makes a checkpoint durable whose chunks are. `first_segment` is the oldest it needs.
+    /// Copies the chunk files that a damaged checkpoint belongs to: the one before it, and the log, may not have all they hold.
+    fn copy_chunks(&self, name: CheckpointName) -> io::Result<()> {
+        let chunks = chunks_dir(&self.dir, name.generation);
+        let copy = chunks
+            .with_file_name(format!("{CHUNKS_PREFIX}{:08}-{:016}{DAMAGED_SUFFIX}", name.generation, name.sequence));
+        self.files.create_dir_all(&copy)?;
+        for file in self.names(&chunks) {
+            write_synced(&*self.files, &copy.join(&file), &self.files.read(&chunks.join(&file))?)?;
+        }
+        self.files.sync_dir(&copy)
+    }
+
+    /// Makes a checkpoint durable whose chunks are, and reads it back, because the log before it goes next. `first_segment` is the
+    /// oldest it needs.
     pub(super) fn save(&mut self, name: CheckpointName, bytes: &[u8], first_segment: u32) -> io::Result<()> {
-        write_atomically(&*self.files, &name.path(&self.dir), bytes)?;
+        let path = name.path(&self.dir);
+        write_atomically(&*self.files, &path, bytes)?;
+        if self.files.read(&path)? != bytes {
+            let text = format!("{} reads back differently", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         let at = self.kept.partition_point(|kept| kept.name < name);
         self.kept.insert(at, Kept { name, first_segment });
         self.remove_unused();
@@ -208,10 +230,7 @@ impl Store {
     fn write_segments(&self, chunks: &Path, decoded: &Decoded, segments: &[&[u8]]) -> io::Result<()> {
         self.files.create_dir_all(chunks)?;
         for (record, bytes) in decoded.segments.iter().zip(segments) {
-            let file = self.files.open(&segment_path(chunks, record.id))?;
-            file.set_len(0)?;
-            file.write_all_at(bytes, 0)?;
-            file.sync()?;
+            write_synced(&*self.files, &segment_path(chunks, record.id), bytes)?;
         }
         self.files.sync_dir(chunks)?;
         self.files.sync_dir(&self.dir)
@@ -270,6 +289,11 @@ impl Store {
 
 pub(super) fn first_segment(state: &State) -> u32 {
     state.files.list().iter().next().map_or(state.files.next_id(), |segment| segment.id())
+}
+
+/// Whether a file is not as it was written, rather than not to be read at the moment.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 fn decode(bytes: &[u8], options: &PartitionOptions) -> io::Result<Decoded> {

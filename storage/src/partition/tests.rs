@@ -62,7 +62,7 @@ fn append_run(partition: &Partition, series: usize, from_ts: i64, count: i64) {
 }
 
 fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest {
-    SelectRequest { tenant: tenant(), matchers, range }
+    SelectRequest { tenant: tenant(), matchers, range, newest_only: false }
 }
 
 /// All samples of every series, by labels, as bits.

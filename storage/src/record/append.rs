@@ -69,8 +69,10 @@ pub struct AppendRecordBuilder {
     fresh_ts: Vec<TimestampMs>,
     fresh_values: Vec<u64>,
     fresh_labels: Vec<u8>,
+    last_fresh: Option<LabelSet>,
     exemplars: usize,
     exemplar_bytes: Vec<u8>,
+    last_exemplar: Option<LabelSet>,
 }
 
 impl AppendRecordBuilder {
@@ -86,8 +88,10 @@ impl AppendRecordBuilder {
             fresh_ts: Vec::new(),
             fresh_values: Vec::new(),
             fresh_labels: Vec::new(),
+            last_fresh: None,
             exemplars: 0,
             exemplar_bytes: Vec::new(),
+            last_exemplar: None,
         }
     }
 
@@ -101,16 +105,18 @@ impl AppendRecordBuilder {
         self.known += 1;
     }
 
-    /// A sample that comes with its labels.
+    /// A sample that comes with its labels. Those of one series had better come together: their labels are written once.
+    ///
+    /// # Panics Without any label: that is no series.
     pub fn push_fresh(&mut self, labels: &LabelSet, ts: TimestampMs, value: f64) {
-        put_prefixed(&mut self.fresh_labels, labels.as_bytes());
+        put_series(&mut self.fresh_labels, &mut self.last_fresh, labels);
         self.fresh_ts.push(ts);
         self.fresh_values.push(value.to_bits());
     }
 
     pub fn push_exemplar(&mut self, series: &LabelSet, exemplar: &Exemplar) {
         let out = &mut self.exemplar_bytes;
-        put_prefixed(out, series.as_bytes());
+        put_series(out, &mut self.last_exemplar, series);
         put_prefixed(out, exemplar.labels.as_bytes());
         put_signed(out, exemplar.ts);
         out.extend_from_slice(&exemplar.value.to_bits().to_le_bytes());
@@ -224,12 +230,16 @@ impl AppendRecord {
         let mut known_value_bits = join_planes(body.bytes((known + fresh) * VALUE_BYTES, "values")?, known + fresh);
         let fresh_ts = known_ts.split_off(known);
         let fresh_values = known_value_bits.split_off(known);
+        let mut last = None;
         let fresh = std::iter::zip(fresh_ts, fresh_values)
             .map(|(ts, value_bits)| {
-                Ok(FreshSeries { labels: decode_labels(&mut body, "labels of a fresh series")?, ts, value_bits })
+                let labels = decode_series(&mut body, &mut last, "labels of a fresh series")?;
+                Ok(FreshSeries { labels, ts, value_bits })
             })
             .collect::<Result<_, RecordError>>()?;
-        let exemplars = (0..exemplars).map(|_| decode_exemplar(&mut body)).collect::<Result<_, RecordError>>()?;
+        let mut last = None;
+        let exemplars =
+            (0..exemplars).map(|_| decode_exemplar(&mut body, &mut last)).collect::<Result<_, RecordError>>()?;
         if !body.is_empty() {
             return Err(Malformed("end of record").into());
         }
@@ -273,13 +283,32 @@ fn decode_timestamps(body: &mut Reader<'_>, count: usize) -> Result<Vec<Timestam
     Ok(timestamps)
 }
 
-fn decode_labels(body: &mut Reader<'_>, field: &'static str) -> Result<LabelSet, RecordError> {
-    Ok(LabelSet::from_canonical(body.prefixed(field)?)?)
+/// Labels, or the length 0 for those of the one before.
+fn put_series(out: &mut Vec<u8>, last: &mut Option<LabelSet>, labels: &LabelSet) {
+    assert!(!labels.as_bytes().is_empty(), "a series has labels");
+    if last.as_ref() == Some(labels) {
+        put_prefixed(out, &[]);
+    } else {
+        put_prefixed(out, labels.as_bytes());
+        *last = Some(labels.clone());
+    }
 }
 
-fn decode_exemplar(body: &mut Reader<'_>) -> Result<SeriesExemplar, RecordError> {
-    let series = decode_labels(body, "series of an exemplar")?;
-    let labels = decode_labels(body, "labels of an exemplar")?;
+fn decode_series(
+    body: &mut Reader<'_>,
+    last: &mut Option<LabelSet>,
+    field: &'static str,
+) -> Result<LabelSet, RecordError> {
+    let bytes = body.prefixed(field)?;
+    if !bytes.is_empty() {
+        *last = Some(LabelSet::from_canonical(bytes)?);
+    }
+    last.clone().ok_or(Malformed(field).into())
+}
+
+fn decode_exemplar(body: &mut Reader<'_>, last: &mut Option<LabelSet>) -> Result<SeriesExemplar, RecordError> {
+    let series = decode_series(body, last, "series of an exemplar")?;
+    let labels = LabelSet::from_canonical(body.prefixed("labels of an exemplar")?)?;
     let ts = body.signed("time of an exemplar")?;
     let value = f64::from_bits(body.u64("value of an exemplar")?);
     Ok(SeriesExemplar { series, exemplar: Exemplar { labels, value, ts } })

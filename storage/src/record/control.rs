@@ -34,12 +34,19 @@ fn floor(kind: u8, tenant: &TenantId, until_ms: TimestampMs) -> Bytes {
     out.into()
 }
 
+/// A delete command cannot have so many matchers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{matchers} matchers in one selector, a deletion takes at most {MATCHERS_MAX}")]
+pub struct TooManyMatchers {
+    pub matchers: usize,
+}
+
 /// Deletes the samples in `range` of the series that satisfy all matchers. The answer is read by
 /// [`super::decode_delete_answer`].
-///
-/// # Panics With more than [`MATCHERS_MAX`] matchers: the API refuses those before.
-pub fn delete_series(tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Bytes {
-    assert!(matchers.len() <= MATCHERS_MAX, "more than {MATCHERS_MAX} matchers");
+pub fn delete_series(tenant: &TenantId, matchers: &[Matcher], range: TimeRange) -> Result<Bytes, TooManyMatchers> {
+    if matchers.len() > MATCHERS_MAX {
+        return Err(TooManyMatchers { matchers: matchers.len() });
+    }
     let mut out = begin(KIND_DELETE_SERIES, tenant);
     put_signed(&mut out, range.start_ms);
     put_signed(&mut out, range.end_ms);
@@ -49,7 +56,7 @@ pub fn delete_series(tenant: &TenantId, matchers: &[Matcher], range: TimeRange) 
         put_prefixed(&mut out, matcher.name.as_bytes());
         put_prefixed(&mut out, matcher.value.as_bytes());
     }
-    out.into()
+    Ok(out.into())
 }
 
 impl DeleteCommand {

@@ -115,6 +115,35 @@ fn every_cut_of_a_record_is_refused() {
 }
 
 #[test]
+fn the_labels_of_many_samples_of_a_series_are_written_once() {
+    let long = |name: &str| LabelSet::from_pairs([("__name__", name.to_owned()), ("path", "x".repeat(60_000))]);
+    let exemplar = Exemplar { labels: LabelSet::empty(), value: 1.0, ts: 5 };
+    let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
+    for name in ["a", "b", "a"] {
+        for ts in 0..1_000 {
+            builder.push_fresh(&long(name), ts, 1.0);
+            builder.push_exemplar(&long(name), &exemplar);
+        }
+    }
+    assert!(!builder.is_full(), "six copies of the labels, not six thousand");
+    let record = decode_append(&builder.finish());
+    let sent: Vec<_> = ["a", "b", "a"].iter().flat_map(|name| (0..1_000).map(|ts| (long(name), ts))).collect();
+    assert_eq!(record.fresh.iter().map(|fresh| (fresh.labels.clone(), fresh.ts)).collect::<Vec<_>>(), sent);
+    assert!(record.exemplars.iter().zip(&sent).all(|(found, (series, _))| found.series == *series));
+}
+
+#[test]
+fn the_first_series_of_a_record_cannot_be_that_of_the_one_before() {
+    let mut body = crate::wire::zigzag(7).to_le_bytes()[..1].to_vec();
+    body.extend_from_slice(&[0; 8]);
+    body.push(0);
+    let mut bytes = begin(KIND_APPEND, &TenantId::anonymous());
+    bytes.extend_from_slice(&[0, 0, 9, 0, 1, 0, body.len() as u8]);
+    bytes.extend_from_slice(&lz4_flex::block::compress(&body));
+    assert_eq!(Command::decode(&bytes).unwrap_err().to_string(), "malformed labels of a fresh series");
+}
+
+#[test]
 fn a_small_record_cannot_claim_a_large_body() {
     let mut bytes = begin(KIND_APPEND, &TenantId::anonymous());
     bytes.extend_from_slice(&[0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0]);
@@ -148,7 +177,7 @@ fn control_commands_round_trip() {
     let tenant = TenantId::anonymous();
     let matchers = vec![Matcher::equal("job", "a"), Matcher::new(MatchOp::NotRegex, "pod", "x.*").unwrap()];
     let range = TimeRange::new(-5, i64::MAX);
-    match Command::decode(&delete_series(&tenant, &matchers, range)).unwrap() {
+    match Command::decode(&delete_series(&tenant, &matchers, range).unwrap()).unwrap() {
         Command::DeleteSeries(delete) => assert_eq!(delete, DeleteCommand { tenant: tenant.clone(), matchers, range }),
         other => panic!("{other:?}"),
     }

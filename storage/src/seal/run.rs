@@ -10,7 +10,7 @@ use tracing::info;
 use super::{SealStep, SliceFile, next_step};
 use crate::datafile::{FileCache, FileSummary, WriteError};
 use crate::head::sealing::{HeadExtent, SealRule};
-use crate::manifest::{Catalog, CommitError, Edit, FileEntry, Owner, data_key};
+use crate::manifest::{Catalog, CommitError, Edit, FileEntry, Manifest, Owner, data_key};
 use crate::metrics::StorageMetrics;
 use crate::object::ObjectError;
 use crate::partition::Partition;
@@ -38,6 +38,8 @@ pub enum SealError {
     Log(#[from] LogError),
     #[error("data file encoder stopped: {0}")]
     Encoder(String),
+    #[error("the head of tenant `{tenant}` has samples in more than {max} slices")]
+    TooManySlices { tenant: TenantId, max: usize },
 }
 
 /// A command did not get through the partition's log, or is not known to have.
@@ -83,22 +85,33 @@ struct Run<'a> {
 }
 
 impl Sealer {
-    /// Seals every slice of the tenant that is ready, then applies retention. After an error or a crash, in any term of any
-    /// node, running it again completes what was begun.
+    /// Applies retention, then seals every slice of the tenant that is ready. In this order, because a disk without room for a new
+    /// file gets some by the old ones. After an error or a crash, in any term of any node, running it again completes what
+    /// was begun.
+    #[tracing::instrument(
+        level = "debug",
+        name = "seal",
+        skip_all,
+        fields(%tenant, partition = %self.catalog.partition())
+    )]
     pub async fn run(&self, tenant: &TenantId, owner: Owner, now_ms: TimestampMs) -> Result<SealReport, SealError> {
         let run = Run { tenant, owner, now_ms };
+        let change = self.catalog.change().await;
+        change.delete_retired(tenant, now_ms).await?;
+        change.lead(tenant, owner, now_ms).await?;
+        drop(change);
         self.catalog.publish(tenant).await?;
-        let mut report = SealReport::default();
+        let mut report = SealReport { expired: self.expire(&run).await?, ..SealReport::default() };
         let mut empty = Vec::new();
         for _ in 0..STEPS_MAX {
-            let manifest = self.catalog.current(tenant).await?;
+            let manifest = self.reload(tenant).await?;
             let Some(extent) = self.extent(tenant).await? else { break };
             let Some(step) = next_step(&extent, &manifest, &self.rule, &empty, now_ms) else { break };
             match step {
                 SealStep::Close { until_ms } => self.propose(record::seal_floor(tenant, until_ms)).await?,
                 SealStep::Drop { until_ms } => self.propose(record::drop_covered(tenant, until_ms)).await?,
                 SealStep::Write { span } => {
-                    let written = self.write(&run, span, manifest.version).await;
+                    let written = self.write(&run, span).await;
                     match written.inspect_err(|_| self.metrics.compactions_failed.inc())? {
                         Some(samples) => {
                             report.files += 1;
@@ -109,10 +122,15 @@ impl Sealer {
                 }
             }
         }
-        report.expired = self.expire(&run).await?;
         let manifest = self.catalog.current(tenant).await?;
         self.metrics.observe(tenant, self.catalog.partition(), &manifest);
         Ok(report)
+    }
+
+    /// The current manifest; counted as Prometheus counts its looks for new blocks.
+    async fn reload(&self, tenant: &TenantId) -> Result<Arc<Manifest>, CommitError> {
+        self.metrics.reloads.inc();
+        self.catalog.current(tenant).await.inspect_err(|_| self.metrics.reloads_failed.inc())
     }
 
     async fn extent(&self, tenant: &TenantId) -> Result<Option<HeadExtent>, SealError> {
@@ -125,7 +143,9 @@ impl Sealer {
     }
 
     /// Writes and commits one slice; says how many samples it had, `None` for none.
-    async fn write(&self, run: &Run<'_>, span: BlockSpan, read_at_version: u64) -> Result<Option<u64>, SealError> {
+    async fn write(&self, run: &Run<'_>, span: BlockSpan) -> Result<Option<u64>, SealError> {
+        let change = self.catalog.change().await;
+        let read_at_version = self.catalog.current(run.tenant).await?.version;
         let (partition, of) = (Arc::clone(&self.partition), run.tenant.clone());
         let series = off_thread(move || Ok(partition.slice(&of, span))).await?;
         let key = data_key(run.tenant, self.catalog.partition(), span, 0, run.owner);
@@ -134,7 +154,7 @@ impl Sealer {
         let Some(summary) = slice.write(self.catalog.bucket()).await? else { return Ok(None) };
         let samples = summary.samples;
         let entry = file_entry(key, span, run.owner, read_at_version, &summary);
-        self.catalog.commit(run.tenant, &Edit::AddFile(entry), run.owner, run.now_ms).await?;
+        change.commit(run.tenant, &Edit::AddFile(entry), run.owner, run.now_ms).await?;
         self.metrics.compactions.inc();
         self.metrics.samples_sealed.inc_by(samples);
         info!(tenant = %run.tenant, partition = %self.catalog.partition(), start_ms = span.start_ms, samples, "sealed slice");
@@ -143,6 +163,7 @@ impl Sealer {
 
     /// Drops data files that are out of retention; says how many.
     async fn expire(&self, run: &Run<'_>) -> Result<usize, SealError> {
+        let change = self.catalog.change().await;
         let manifest = self.catalog.current(run.tenant).await?;
         let newest_ms = self.extent(run.tenant).await?.and_then(|extent| extent.max_ts).unwrap_or(TimestampMs::MIN);
         let keys = expired(&manifest, &self.retention, newest_ms, 0);
@@ -151,7 +172,7 @@ impl Sealer {
         }
         self.cache.forget(&keys);
         let files = keys.len();
-        self.catalog.commit(run.tenant, &Edit::RemoveFiles(keys), run.owner, run.now_ms).await?;
+        change.commit(run.tenant, &Edit::RemoveFiles(keys), run.owner, run.now_ms).await?;
         self.metrics.files_expired.inc_by(files as u64);
         info!(tenant = %run.tenant, partition = %self.catalog.partition(), files, "dropped data files out of retention");
         Ok(files)

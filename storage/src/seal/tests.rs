@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::*;
-use crate::manifest::{Manifest, index_key};
+use crate::manifest::{Catalog, Manifest, index_key};
 use crate::retention::RetentionRule;
-use crate::test_node::{Dump, SLICE_MS, TestNode, labels, owner, rule, tenant};
+use crate::test_node::{Dump, GRACE_MS, PARTITION, SLICE_MS, TestNode, labels, owner, rule, tenant};
 
 /// Four slices of two series, one of which begins late and ends with a staleness marker, with a hole in the third slice.
 fn fill(node: &TestNode) -> Dump {
@@ -84,7 +85,8 @@ async fn check_sealed(node: &TestNode) {
 async fn a_deposed_leader_does_not_bring_a_slice_in_twice() {
     let node = TestNode::new();
     let expected = fill(&node);
-    let (old, new) = (node.sealer(), node.sealer());
+    let theirs = Arc::new(Catalog::new(PARTITION, node.bucket.clone(), node.pointers.clone(), GRACE_MS));
+    let (old, new) = (node.sealer(), Sealer { catalog: theirs, ..node.sealer() });
     let (a, b) = (tenant(), tenant());
     let (old, new) = tokio::join!(old.run(&a, owner(1), 0), new.run(&b, owner(2), 0));
     assert!(old.is_ok() || new.is_ok());
@@ -106,9 +108,27 @@ async fn retention_drops_files_and_then_their_objects() {
     assert!(node.dump().await.values().flatten().all(|(ts, _)| *ts >= SLICE_MS));
     assert!(node.bucket.size(&first.key).await.is_ok(), "queries under way may still read it");
     node.retention = RetentionRule { time_ms: Some(150_000), bytes: None };
-    node.sealer().run(&tenant(), owner(1), crate::test_node::GRACE_MS).await.unwrap();
+    node.sealer().run(&tenant(), owner(1), GRACE_MS).await.unwrap();
     assert!(node.bucket.size(&first.key).await.is_err());
     assert!(node.bucket.size(&first.index_key()).await.is_err());
+}
+
+#[tokio::test]
+async fn retired_objects_make_room_when_nothing_can_be_written() {
+    let mut node = TestNode::new();
+    fill(&node);
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    let first = node.manifest().await.files[0].clone();
+    node.retention = RetentionRule { time_ms: Some(250_000), bytes: None };
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    node.append(&labels(&[("__name__", "steady"), ("job", "a")]), 6 * SLICE_MS, 1.0);
+    node.retention = RetentionRule::default();
+    node.faults.refuse_writes();
+    assert!(node.sealer().run(&tenant(), owner(1), GRACE_MS).await.is_err());
+    assert!(node.bucket.size(&first.key).await.is_err(), "a full disk gets its room back");
+    node.faults.clear();
+    assert_eq!(node.sealer().run(&tenant(), owner(1), GRACE_MS).await.unwrap().files, 2);
+    assert!(node.manifest().await.retired.iter().all(|retired| retired.key != first.key));
 }
 
 #[test]
@@ -121,7 +141,7 @@ fn steps_follow_from_what_is_there() {
         series: 1,
         chunks: 1,
     };
-    let manifest = Manifest::empty(&tenant(), crate::test_node::PARTITION);
+    let manifest = Manifest::empty(&tenant(), PARTITION);
     let first = BlockSpan::new(0, SLICE_MS);
     for (sealed, dropped, empty, expected) in [
         (i64::MIN, i64::MIN, vec![], Some(SealStep::Close { until_ms: SLICE_MS })),

@@ -1,58 +1,110 @@
-//! A run of series with their samples, decoded.
+//! A run of series with their samples.
 
-use pharos_model::LabelSet;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::SampleColumns;
+use pharos_model::{LabelSet, TimeRange};
 
-/// Some series of a selection, each with all its samples. About 1 MiB, unless one series alone has more.
-#[derive(Debug, Default)]
-pub struct SeriesBatch {
-    labels: Vec<LabelSet>,
-    /// End of each series in `samples`.
-    ends: Vec<usize>,
-    samples: SampleColumns,
+use super::{ReadError, SampleColumns};
+use crate::head::HeadSelection;
+
+/// Some series of a selection, each with all its samples.
+#[derive(Debug)]
+pub enum SeriesBatch {
+    /// Of data files, and of the head where it has them too. About 1 MiB, unless one series alone has more.
+    Decoded(DecodedSeries),
+    /// Of the head alone, decoded one by one as they are asked for. A series may turn out to have no samples.
+    Head(HeadSeries),
 }
 
 impl SeriesBatch {
     pub fn len(&self) -> usize {
-        self.labels.len()
+        match self {
+            Self::Decoded(series) => series.ends.len(),
+            Self::Head(series) => series.rows.len(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
     }
 
-    pub fn labels(&self, i: usize) -> &LabelSet {
-        &self.labels[i]
+    /// Canonical label bytes of series `i`.
+    pub fn label_bytes(&self, i: usize) -> &[u8] {
+        match self {
+            Self::Decoded(series) => series.label_bytes(i),
+            Self::Head(series) => series.head.label_bytes(series.rows.start + i),
+        }
     }
 
-    /// Replaces `out` by the samples of series `i`.
-    pub fn read(&self, i: usize, out: &mut SampleColumns) {
-        let (ts, values) = self.samples(i);
-        out.clear();
-        out.ts.extend_from_slice(ts);
-        out.values.extend_from_slice(values);
+    /// The samples of series `i`: in place when they are decoded already, else in `scratch`.
+    pub fn samples<'a>(
+        &'a self,
+        i: usize,
+        scratch: &'a mut SampleColumns,
+    ) -> Result<(&'a [i64], &'a [f64]), ReadError> {
+        match self {
+            Self::Decoded(series) => Ok(series.samples(i)),
+            Self::Head(series) => {
+                series.head.read(series.rows.start + i, series.range, scratch)?;
+                Ok((&scratch.ts, &scratch.values))
+            }
+        }
+    }
+
+    /// Bytes held in memory, those of the selection left out.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Decoded(series) => series.samples.len() * 16 + series.labels.len() + series.ends.len() * 16,
+            Self::Head(_) => 0,
+        }
+    }
+}
+
+/// Series of the head by their places in its selection.
+#[derive(Debug)]
+pub struct HeadSeries {
+    pub(super) head: Arc<HeadSelection>,
+    pub(super) rows: Range<usize>,
+    pub(super) range: TimeRange,
+}
+
+/// Series with their samples decoded.
+#[derive(Debug, Default)]
+pub struct DecodedSeries {
+    labels: Vec<u8>,
+    /// End of each series in `labels` and in `samples`.
+    ends: Vec<(usize, usize)>,
+    samples: SampleColumns,
+}
+
+impl DecodedSeries {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    fn start(&self, i: usize) -> (usize, usize) {
+        if i == 0 { (0, 0) } else { self.ends[i - 1] }
+    }
+
+    fn label_bytes(&self, i: usize) -> &[u8] {
+        &self.labels[self.start(i).0..self.ends[i].0]
     }
 
     /// The samples of series `i`, in place: times and values.
-    pub fn samples(&self, i: usize) -> (&[i64], &[f64]) {
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        let end = self.ends[i];
-        (&self.samples.ts[start..end], &self.samples.values[start..end])
+    pub(super) fn samples(&self, i: usize) -> (&[i64], &[f64]) {
+        let samples = self.start(i).1..self.ends[i].1;
+        (&self.samples.ts[samples.clone()], &self.samples.values[samples])
     }
 
-    /// Samples of all series.
-    pub fn sample_count(&self) -> usize {
-        self.samples.len()
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.samples.len() * 16 + self.labels.iter().map(|labels| labels.as_bytes().len() + 32).sum::<usize>()
+    /// Where the samples of the series being built begin.
+    fn open_start(&self) -> usize {
+        self.start(self.ends.len()).1
     }
 
     /// Adds samples to the series being built: ascending, and for a time that is there already the first wins.
     pub(super) fn merge(&mut self, ts: &[i64], values: &[f64]) {
-        let start = self.ends.last().copied().unwrap_or(0);
+        let start = self.open_start();
         let (Some(&first), last) = (ts.first(), self.samples.ts[start..].last()) else { return };
         if last.is_none_or(|last| *last < first) {
             self.samples.ts.extend_from_slice(ts);
@@ -79,10 +131,10 @@ impl SeriesBatch {
     }
 
     /// Ends the series being built. One without samples is left out.
-    pub(super) fn end_series(&mut self, labels: LabelSet) {
-        if self.samples.len() > self.ends.last().copied().unwrap_or(0) {
-            self.labels.push(labels);
-            self.ends.push(self.samples.len());
+    pub(super) fn end_series(&mut self, labels: &LabelSet) {
+        if self.samples.len() > self.open_start() {
+            self.labels.extend_from_slice(labels.as_bytes());
+            self.ends.push((self.labels.len(), self.samples.len()));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use pharos_model::{LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
 
@@ -51,12 +52,29 @@ impl PartitionReader {
 
     /// The matching series that may have samples in the range. Reads indexes, no samples.
     pub async fn select(&self, request: &SelectRequest) -> Result<Selection, ReadError> {
-        let (partition, of_head) = (Arc::clone(&self.partition), request.clone());
-        // Before the manifest: see the module.
-        let head = off_thread(move || Ok(partition.select(&of_head))).await?;
-        let files = self.open_files(&request.tenant, request.range).await?;
-        let (bucket, request) = (self.catalog.bucket().clone(), request.clone());
-        off_thread(move || Ok(Selection::new(bucket, Some(head), files, &request))).await
+        let mut selections = Self::select_many(vec![self.clone()], request).await?;
+        Ok(selections.pop().expect("there is a selection for each reader"))
+    }
+
+    /// [`Self::select`] of several partitions, in their order: goes to a blocking thread twice, however many they are.
+    pub async fn select_many(readers: Vec<Self>, request: &SelectRequest) -> Result<Vec<Selection>, ReadError> {
+        let partitions: Vec<_> = readers.iter().map(|reader| Arc::clone(&reader.partition)).collect();
+        let of_heads = request.clone();
+        // Before the manifests: see the module.
+        let heads: Vec<_> =
+            off_thread(move || Ok(partitions.iter().map(|partition| partition.select(&of_heads)).collect())).await?;
+        let buckets: Vec<_> = readers.iter().map(|reader| reader.catalog.bucket().clone()).collect();
+        let opens = readers.into_iter().map(|reader| {
+            let (tenant, range) = (request.tenant.clone(), request.range);
+            async move { reader.open_files(&tenant, range).await }
+        });
+        let files = try_join_all(opens).await?;
+        let request = request.clone();
+        off_thread(move || {
+            let parts = buckets.into_iter().zip(heads).zip(files);
+            Ok(parts.map(|((bucket, head), files)| Selection::new(bucket, Some(head), files, &request)).collect())
+        })
+        .await
     }
 
     /// Sorted names of the labels that matching series have.

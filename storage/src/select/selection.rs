@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use pharos_model::matcher::all_match;
 use pharos_model::{LabelSet, Matcher, TimeRange};
 
+use super::batch::{DecodedSeries, HeadSeries};
 use super::{ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
 use crate::datafile::{DataFile, RowReader};
 use crate::head::HeadSelection;
@@ -17,8 +18,9 @@ use crate::object::Bucket;
 pub const BATCH_SAMPLES_MAX: usize = 65_536;
 /// Series of one batch.
 pub const BATCH_SERIES_MAX: usize = 4_096;
-/// What a series of the head is reckoned to have.
-const HEAD_SAMPLES_GUESS: usize = 480;
+/// What a series of the head is reckoned to have at most, and how far apart its samples are.
+const HEAD_SAMPLES_MAX: usize = 480;
+const HEAD_INTERVAL_MS: i64 = 15_000;
 /// Files that are fetched from at one time; their pages are the memory that a batch needs.
 const FILES_AT_ONCE: usize = 16;
 /// Files of a selection whose last pages stay decoded from batch to batch, some 1.3 MB each. More files than this in one
@@ -73,10 +75,24 @@ pub struct Selection {
     files: Arc<Vec<SelectedFile>>,
     /// One for each file. The lock is taken by one blocking task at a time.
     readers: Arc<Mutex<Vec<RowReader>>>,
-    /// Where each series is, grouped by series; `ends` has where each group ends.
-    sources: Vec<Source>,
-    ends: Vec<u32>,
+    /// Where each series is; `None` when all are in the head, and only there.
+    places: Option<Places>,
     next_series: usize,
+}
+
+/// Sources grouped by series.
+#[derive(Debug)]
+struct Places {
+    sources: Vec<Source>,
+    /// Where each group ends.
+    ends: Vec<u32>,
+}
+
+impl Places {
+    fn of(&self, series: usize) -> &[Source] {
+        let start = if series == 0 { 0 } else { self.ends[series - 1] };
+        &self.sources[start as usize..self.ends[series] as usize]
+    }
 }
 
 /// A series in one file (by its place in the list) or in the head.
@@ -100,10 +116,13 @@ impl Selection {
                 grouping.add(Source { origin: origin as u32, row });
             }
         }
-        for row in 0..head.as_ref().map_or(0, HeadSelection::len) {
-            grouping.add(Source { origin: HEAD, row: row as u32 });
-        }
-        let (sources, ends) = grouping.finish();
+        // A head has each series once, so without rows of files there is nothing to bring together.
+        let places = (head.is_none() || !grouping.is_empty()).then(|| {
+            for row in 0..head.as_ref().map_or(0, HeadSelection::len) {
+                grouping.add(Source { origin: HEAD, row: row as u32 });
+            }
+            grouping.finish()
+        });
         let readers = files.iter().map(|selected| RowReader::new(Arc::clone(&selected.file))).collect();
         Self {
             bucket,
@@ -111,8 +130,7 @@ impl Selection {
             head: head.map(Arc::new),
             files: Arc::new(files),
             readers: Arc::new(Mutex::new(readers)),
-            sources,
-            ends,
+            places,
             next_series: 0,
         }
     }
@@ -120,45 +138,52 @@ impl Selection {
     /// Series that match and may have samples in the range. One whose samples in the range are all deleted, or that has
     /// a hole there, is counted but does not come in a batch.
     pub fn series_count(&self) -> usize {
-        self.ends.len()
+        match (&self.places, &self.head) {
+            (Some(places), _) => places.ends.len(),
+            (None, head) => head.as_ref().map_or(0, |head| head.len()),
+        }
     }
 
     /// Bytes held in memory before anything is decoded.
     pub fn memory_bytes(&self) -> usize {
-        self.head.as_ref().map_or(0, |head| head.memory_bytes())
-            + self.sources.len() * size_of::<Source>()
-            + self.ends.len() * 4
+        let of_places = |places: &Places| places.sources.len() * size_of::<Source>() + places.ends.len() * 4;
+        self.head.as_ref().map_or(0, |head| head.memory_bytes()) + self.places.as_ref().map_or(0, of_places)
     }
 
     /// The next series with their samples; `None` after the last. Each series comes once, in no particular order.
     /// Dropping the future loses nothing: the next call reads the same series.
     pub async fn next_batch(&mut self) -> Result<Option<SeriesBatch>, ReadError> {
+        let Some(places) = &self.places else { return Ok(self.next_of_head()) };
         while self.next_series < self.series_count() {
-            let end = self.batch_end();
-            let batch = self.read_batch(self.next_series..end).await?;
+            let end = self.batch_end(places);
+            let batch = self.read_batch(places, self.next_series..end).await?;
             self.next_series = end;
             if !batch.is_empty() {
-                return Ok(Some(batch));
+                return Ok(Some(SeriesBatch::Decoded(batch)));
             }
         }
         Ok(None)
     }
 
-    fn sources_of(&self, series: usize) -> &[Source] {
-        let start = if series == 0 { 0 } else { self.ends[series - 1] };
-        &self.sources[start as usize..self.ends[series] as usize]
+    /// Series that are in the head alone. Nothing is fetched for them, and nothing decoded yet.
+    fn next_of_head(&mut self) -> Option<SeriesBatch> {
+        let head = Arc::clone(self.head.as_ref()?);
+        let rows = self.next_series..head.len().min(self.next_series + BATCH_SERIES_MAX);
+        self.next_series = rows.end;
+        (!rows.is_empty()).then_some(SeriesBatch::Head(HeadSeries { head, rows, range: self.range }))
     }
 
     /// Where a batch that begins at the next series ends.
-    fn batch_end(&self) -> usize {
+    fn batch_end(&self, places: &Places) -> usize {
+        let in_head = head_samples(self.range);
         let mut samples = 0;
         let mut fetch_bytes = 0;
         let mut pages = vec![None; self.files.len()];
         let last = self.series_count().min(self.next_series + BATCH_SERIES_MAX);
         for series in self.next_series..last {
-            for source in self.sources_of(series) {
+            for source in places.of(series) {
                 let Some(selected) = self.files.get(source.origin as usize) else {
-                    samples += HEAD_SAMPLES_GUESS;
+                    samples += in_head;
                     continue;
                 };
                 samples += selected.file.index().row_samples(source.row) as usize;
@@ -173,33 +198,33 @@ impl Selection {
         last
     }
 
-    async fn read_batch(&self, series: std::ops::Range<usize>) -> Result<SeriesBatch, ReadError> {
+    async fn read_batch(&self, places: &Places, series: std::ops::Range<usize>) -> Result<DecodedSeries, ReadError> {
         let mut parts = Vec::new();
-        let mut plans = self.plan(series.clone()).into_iter().peekable();
+        let mut plans = self.plan(places, series.clone()).into_iter().peekable();
         while plans.peek().is_some() {
             let group: Vec<_> = plans.by_ref().take(FILES_AT_ONCE).collect();
             parts.extend(self.read_files(group).await?);
         }
         let head = self.head.clone();
         let files = Arc::clone(&self.files);
-        let sources: Vec<Vec<Source>> = series.map(|series| self.sources_of(series).to_vec()).collect();
+        let sources: Vec<Vec<Source>> = series.map(|series| places.of(series).to_vec()).collect();
         let range = self.range;
         off_thread(move || assemble(head.as_deref(), &files, parts, &sources, range)).await
     }
 
     /// Which rows of which file the batch needs, and which further ones the next batches will.
-    fn plan(&self, series: std::ops::Range<usize>) -> Vec<FilePlan> {
+    fn plan(&self, places: &Places, series: std::ops::Range<usize>) -> Vec<FilePlan> {
         let ahead = series.end..self.series_count().min(series.end + AHEAD_SERIES_MAX);
         let mut plans: Vec<Option<FilePlan>> = self.files.iter().map(|_| None).collect();
         for (member, series) in series.enumerate() {
-            for source in self.sources_of(series).iter().filter(|source| source.origin != HEAD) {
+            for source in places.of(series).iter().filter(|source| source.origin != HEAD) {
                 let file = source.origin as usize;
                 let plan = plans[file].get_or_insert_with(|| FilePlan { file, rows: Vec::new(), ahead: Vec::new() });
                 plan.rows.push((source.row, member));
             }
         }
         for series in ahead {
-            for source in self.sources_of(series) {
+            for source in places.of(series) {
                 if let Some(Some(plan)) = plans.get_mut(source.origin as usize) {
                     plan.ahead.push(source.row);
                 }
@@ -268,6 +293,12 @@ struct FilePart {
     samples: SampleColumns,
 }
 
+/// Samples that a series of the head is reckoned to have in a range.
+fn head_samples(range: TimeRange) -> usize {
+    let span_ms = range.end_ms.saturating_sub(range.start_ms).max(0);
+    HEAD_SAMPLES_MAX.min((span_ms / HEAD_INTERVAL_MS) as usize + 1)
+}
+
 /// Merges the parts series by series: files in order of time, then the head.
 fn assemble(
     head: Option<&HeadSelection>,
@@ -275,14 +306,14 @@ fn assemble(
     parts: Vec<FilePart>,
     sources: &[Vec<Source>],
     range: TimeRange,
-) -> Result<SeriesBatch, ReadError> {
+) -> Result<DecodedSeries, ReadError> {
     let mut of_series: Vec<Vec<(usize, std::ops::Range<usize>)>> = vec![Vec::new(); sources.len()];
     for (i, part) in parts.iter().enumerate() {
         for (member, samples) in &part.rows {
             of_series[*member].push((i, samples.clone()));
         }
     }
-    let mut batch = SeriesBatch::default();
+    let mut batch = DecodedSeries::default();
     let mut scratch = SampleColumns::default();
     for (sources, pieces) in sources.iter().zip(of_series) {
         let labels = labels_of(head, files, sources[0], &mut Vec::new());
@@ -296,12 +327,12 @@ fn assemble(
             head.read(source.row as usize, range, &mut scratch)?;
             batch.merge(&scratch.ts, &scratch.values);
         }
-        batch.end_series(labels);
+        batch.end_series(&labels);
     }
     Ok(batch)
 }
 
-fn merge_visible(batch: &mut SeriesBatch, ts: &[i64], values: &[f64], hidden: &[TimeRange]) {
+fn merge_visible(batch: &mut DecodedSeries, ts: &[i64], values: &[f64], hidden: &[TimeRange]) {
     if hidden.is_empty() {
         return batch.merge(ts, values);
     }
@@ -357,8 +388,11 @@ impl Grouping<'_> {
         self.members.push((number, source));
     }
 
-    /// The sources grouped by series, and where each group ends.
-    fn finish(self) -> (Vec<Source>, Vec<u32>) {
+    fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    fn finish(self) -> Places {
         let mut ends = vec![0_u32; self.series.len()];
         self.members.iter().for_each(|(number, _)| ends[*number as usize] += 1);
         let mut total = 0;
@@ -374,7 +408,7 @@ impl Grouping<'_> {
             sources[*place as usize] = source;
             *place += 1;
         }
-        (sources, ends)
+        Places { sources, ends }
     }
 }
 

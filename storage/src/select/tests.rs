@@ -1,6 +1,7 @@
 use pharos_model::{LabelSet, MatchOp, Matcher, TimeRange};
 
-use super::batch::SeriesBatch;
+use super::batch::DecodedSeries;
+use super::{SampleColumns, SelectRequest, SeriesBatch};
 use crate::manifest::Edit;
 use crate::test_node::{SLICE_MS, TestNode, labels, owner, request, tenant};
 
@@ -58,7 +59,7 @@ async fn a_tombstone_hides_what_was_there_and_nothing_that_comes_later() {
     let node = sealed_node().await;
     let delete =
         Edit::Delete { matchers: vec![Matcher::equal("job", "x")], range: TimeRange::new(50_000, 10 * SLICE_MS) };
-    node.catalog.commit(&tenant(), &delete, owner(1), 0).await.unwrap();
+    node.catalog.change().await.commit(&tenant(), &delete, owner(1), 0).await.unwrap();
     let dump = node.dump().await;
     let both = &dump[&labels(&[("__name__", "both"), ("job", "x")])];
     let expected: Vec<i64> = (0..50_000).step_by(10_000).chain((2 * SLICE_MS..3 * SLICE_MS).step_by(10_000)).collect();
@@ -130,20 +131,58 @@ async fn a_selection_outlives_the_seal_that_begins_after_it() {
     let mut selection = node.reader().select(&request(Vec::new(), TimeRange::ALL)).await.unwrap();
     node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
     let batch = selection.next_batch().await.unwrap().unwrap();
-    assert_eq!(batch.samples(0).0.len(), 30);
+    assert_eq!(batch.samples(0, &mut SampleColumns::default()).unwrap().0.len(), 30);
 }
 
 #[test]
 fn merging_keeps_order_and_the_first_of_equal_times() {
-    let mut batch = SeriesBatch::default();
+    let mut batch = DecodedSeries::default();
     batch.merge(&[10, 20, 30], &[1.0, 2.0, 3.0]);
     batch.merge(&[40], &[4.0]);
     batch.merge(&[5, 20, 35, 50], &[0.5, -2.0, 3.5, 5.0]);
-    batch.end_series(LabelSet::empty());
-    batch.end_series(labels(&[("gone", "x")]));
+    batch.end_series(&LabelSet::empty());
+    batch.end_series(&labels(&[("gone", "x")]));
     batch.merge(&[1], &[9.0]);
-    batch.end_series(labels(&[("a", "b")]));
+    batch.end_series(&labels(&[("a", "b")]));
+    let batch = SeriesBatch::Decoded(batch);
     assert_eq!(batch.len(), 2, "a series without samples is left out");
-    assert_eq!(batch.samples(0), (&[5, 10, 20, 30, 35, 40, 50][..], &[0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0][..]));
-    assert_eq!(batch.samples(1), (&[1][..], &[9.0][..]));
+    let mut scratch = SampleColumns::default();
+    assert_eq!(
+        batch.samples(0, &mut scratch).unwrap(),
+        (&[5, 10, 20, 30, 35, 40, 50][..], &[0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0][..])
+    );
+    assert_eq!(batch.samples(1, &mut scratch).unwrap(), (&[1][..], &[9.0][..]));
+}
+
+#[tokio::test]
+async fn series_of_the_head_alone_are_not_decoded_before_they_are_asked_for() {
+    let node = TestNode::new();
+    for ts in (0..SLICE_MS).step_by(10_000) {
+        node.append(&labels(&[("__name__", "m"), ("i", "0")]), ts, 1.0);
+    }
+    node.append(&labels(&[("__name__", "m"), ("i", "1")]), 5_000, 2.0);
+    let range = TimeRange::new(10_000, 30_000);
+    let mut selection = node.reader().select(&request(Vec::new(), range)).await.unwrap();
+    let batch = selection.next_batch().await.unwrap().unwrap();
+    assert!(matches!(batch, SeriesBatch::Head(_)));
+    assert_eq!(batch.memory_bytes(), 0);
+    let mut scratch = SampleColumns::default();
+    assert_eq!(batch.samples(0, &mut scratch).unwrap().0, [10_000, 20_000, 30_000]);
+    assert!(selection.next_batch().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_newest_sample_is_read_alone_unless_it_is_too_new() {
+    let node = TestNode::new();
+    for ts in (0..SLICE_MS).step_by(10_000) {
+        node.append(&labels(&[("__name__", "m")]), ts, ts as f64);
+    }
+    let read = async |end_ms| {
+        let asked = SelectRequest { newest_only: true, ..request(Vec::new(), TimeRange::new(end_ms - 25_000, end_ms)) };
+        let mut selection = node.reader().select(&asked).await.unwrap();
+        let batch = selection.next_batch().await.unwrap().unwrap();
+        batch.samples(0, &mut SampleColumns::default()).unwrap().0.to_vec()
+    };
+    assert_eq!(read(SLICE_MS).await, [SLICE_MS - 10_000]);
+    assert_eq!(read(50_000).await, [30_000, 40_000, 50_000]);
 }

@@ -91,6 +91,29 @@ fn purged_segments_are_recycled_and_their_stale_records_never_come_back() {
     }
 }
 
+#[test]
+fn a_segment_that_cannot_be_given_back_leaves_no_gap() {
+    let sim = Sim::new();
+    let (log, _) = open(&sim);
+    let one = group(&log, 1);
+    append_commands(&one, 0..100, 2000);
+    let segments = || sim.paths().iter().filter(|path| is_segment(path)).count();
+    assert!(segments() > 3);
+    sim.fail_next_change_of(&segment::path(&dir(), 1));
+    let purge = |index| {
+        one.purge(LogId { term: 1, node: 7, index });
+        // What comes after a purge is written after it.
+        append_commands(&one, index + 2..index + 3, 10);
+    };
+    purge(98);
+    append_commands(&one, 101..102, 10);
+    let (_, report) = open(&sim.kill());
+    assert_eq!(report.quarantined, []);
+    purge(100);
+    append_commands(&one, 103..104, 10);
+    assert_eq!(segments(), 1, "the next purge gives back all");
+}
+
 fn is_segment(path: &Path) -> bool {
     path.file_name().and_then(|name| segment::parse_name(name.to_str()?)).is_some()
 }

@@ -6,7 +6,8 @@
 use pharos_model::TimestampMs;
 use pharos_model::sample::NORMAL_NAN_BITS;
 
-use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError};
+use crate::exposition::error::ParseErrorKind;
+use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT};
 
 /// `io.prometheus.client.MetricType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,10 @@ pub(super) struct Metric<'a> {
     is_native_only: bool,
 }
 
-type Result<T> = std::result::Result<T, WireError>;
+type Result<T> = std::result::Result<T, ParseErrorKind>;
+
+/// Buckets or quantiles of one metric: an empty one takes two bytes of the body and 64 here.
+const POINTS_MAX: usize = 100_000;
 
 impl<'a> Metric<'a> {
     pub(super) fn points(&self) -> &[PointValue<'a>] {
@@ -193,7 +197,7 @@ impl<'a> Metric<'a> {
                         _ => fields.skip(tag)?,
                     }
                 }
-                self.push(Point::Quantile(quantile), value, None);
+                self.push_repeated(Point::Quantile(quantile), value, None)?;
             }
             4 => self.created = Some(timestamp(fields, tag)?),
             _ => fields.skip(tag)?,
@@ -232,12 +236,20 @@ impl<'a> Metric<'a> {
                 _ => fields.skip(tag)?,
             }
         }
-        self.push(Point::Bucket(bound), either_count(count_float, count), place);
-        Ok(())
+        self.push_repeated(Point::Bucket(bound), either_count(count_float, count), place)
     }
 
     fn push(&mut self, kind: Point, value: f64, exemplar: Option<ExemplarPlace<'a>>) {
         self.points.push(PointValue { kind, value, exemplar });
+    }
+
+    /// Adds a bucket or quantile, of which a body may have any number.
+    fn push_repeated(&mut self, kind: Point, value: f64, exemplar: Option<ExemplarPlace<'a>>) -> Result<()> {
+        if self.points.len() == POINTS_MAX {
+            return Err(ParseErrorKind::Points { limit: POINTS_MAX });
+        }
+        self.push(kind, value, exemplar);
+        Ok(())
     }
 
     /// Adds the points that are not repeated fields: in front of quantiles and buckets, where Prometheus has them.
@@ -292,7 +304,7 @@ fn double(fields: &mut Reader<'_>, tag: Tag) -> Result<f64> {
 
 fn integer(fields: &mut Reader<'_>, tag: Tag) -> Result<u64> {
     tag.expect(VARINT)?;
-    fields.varint()
+    Ok(fields.varint()?)
 }
 
 /// `google.protobuf.Timestamp` in milliseconds.

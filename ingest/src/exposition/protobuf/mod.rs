@@ -243,8 +243,8 @@ impl MetricLabels<'_> {
 
     fn build(&self, limits: &LabelLimits) -> Result<LabelSetBuilder, ParseErrorKind> {
         let (family, point) = self.parser.current();
-        let mut pairs = pairs(&self.parser.metric.labels)?;
         let name = format!("{}{}", family.name, point.kind.suffix());
+        let mut pairs = pairs(&self.parser.metric.labels, limits, &name)?;
         match point.kind {
             Point::Bucket(bound) => pairs.push((Cow::Borrowed(BUCKET_LABEL), Cow::Owned(format_openmetrics(bound)))),
             Point::Quantile(quantile) => {
@@ -266,7 +266,7 @@ pub(super) struct ExemplarLabels<'p> {
 
 impl ExemplarLabels<'_> {
     pub(super) fn labels(&self, limits: &LabelLimits) -> Result<LabelSet, ParseError> {
-        pairs(self.message)
+        pairs(self.message, limits, "")
             .and_then(|mut pairs| series::build_without_name(&mut pairs, limits))
             .map(|builder| builder.build())
             .map_err(|kind| ParseError { kind, at: self.parser.position() })
@@ -280,18 +280,23 @@ impl<'p> ExemplarPlace<'p> {
     }
 }
 
-/// The `LabelPair`s of a metric or an exemplar, field 1 in both.
-fn pairs(message: &[u8]) -> Result<Vec<Pair<'_>>, ParseErrorKind> {
-    let mut pairs = Vec::new();
+/// The `LabelPair`s of a metric or an exemplar, field 1 in both. Those beyond the limit are counted and not kept.
+fn pairs<'m>(message: &'m [u8], limits: &LabelLimits, metric: &str) -> Result<Vec<Pair<'m>>, ParseErrorKind> {
+    let (mut pairs, mut count) = (Vec::new(), 0);
     let mut fields = Reader::new(message);
     while let Some(tag) = fields.tag()? {
         if tag.field == 1 {
             tag.expect(BYTES)?;
-            pairs.push(pair(fields.message(1)?)?);
+            let pair = pair(fields.message(1)?)?;
+            count += 1;
+            if limits.allows_labels(count) {
+                pairs.push(pair);
+            }
         } else {
             fields.skip(tag)?;
         }
     }
+    limits.check_count(count, || metric)?;
     Ok(pairs)
 }
 

@@ -318,6 +318,24 @@ fn bad_families_are_refused_by_name() {
         with(&|f| f.metric[0].label = vec![pair("a", "1"), pair("a", "2")]),
         r#"label name "a" is not unique: invalid sample"#
     );
+    assert_eq!(
+        with(&|f| f.metric[0].label = vec![pair("a", ""); 600]),
+        "label_limit exceeded (metric: m, number of labels: 600, limit: 512)"
+    );
     let counter = MetricFamily { unit: "s".into(), ..family("m_total", 0, one()) };
     assert_eq!(error(&body(&[counter]), Format::Protobuf), r#"unit "s" not a suffix of counter "m_total""#);
+}
+
+#[test]
+fn a_metric_of_more_points_than_any_honest_one_is_refused() {
+    let with = |buckets| {
+        let histogram = Histogram { bucket: vec![Bucket::default(); buckets], ..Histogram::default() };
+        let metric = Metric { histogram: Some(histogram), ..Metric::default() };
+        let body = body(&[family("h", 4, vec![metric])]);
+        let mut parser = Parser::new(&body, Format::Protobuf);
+        std::iter::from_fn(|| parser.next().map(|event| event.map(drop)).transpose()).last()
+    };
+    assert!(with(100_000).is_some_and(|last| last.is_ok()));
+    let error = with(100_001).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "metric has more than 100000 buckets or quantiles");
 }

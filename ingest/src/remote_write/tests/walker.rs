@@ -15,7 +15,7 @@ enum Said {
     Metadata(Vec<u8>, Vec<u8>, Vec<u8>),
 }
 
-const LIMITS: LabelLimits = LabelLimits { labels_max: 0, name_bytes_max: 0, value_bytes_max: 0 };
+const LIMITS: LabelLimits = LabelLimits { labels_max: 0, name_bytes_max: 0, value_bytes_max: 0, set_bytes_max: 0 };
 
 /// Series before metadata: the order between the two kinds of a request means nothing.
 fn walk(body: &[u8]) -> Result<Vec<Said>, WireError> {

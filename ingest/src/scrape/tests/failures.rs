@@ -7,6 +7,7 @@ use futures::StreamExt;
 use http::header::CONTENT_ENCODING;
 use tokio::net::TcpListener;
 
+use super::log::Log;
 use super::*;
 use crate::test_server::{answer, streamed};
 
@@ -23,7 +24,7 @@ async fn a_failed_scrape_ends_all_series_until_the_next_one() {
     world.sink.wait_for("up", |sink| sink.last(UP) == Some(1.0)).await;
     *fails.lock() = true;
     assert_eq!(world.error().await, "server returned HTTP status 500 Internal Server Error");
-    assert!(world.sink.ended(&series("a")) && world.sink.ended(&series("b")));
+    world.sink.wait_for("ended", |sink| sink.ended(&series("a")) && sink.ended(&series("b"))).await;
     let down = world.sink.samples(UP).iter().find(|sample| sample.value == 0.0).unwrap().ts;
     assert_eq!(world.sink.samples(&series("a")).last().unwrap().ts, down);
     assert_eq!(world.target().last_scrape().health, Health::Down);
@@ -64,9 +65,13 @@ async fn garbage_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn a_useless_content_type_is_read_by_the_fallback() {
+    let (log, _guard) = Log::start();
     let server = TestServer::start(|_| answer(200, "application/octet-stream", "a 1\n")).await;
     let world = World::scraping(&server, "fallback_scrape_protocol: PrometheusText0.0.4").await;
     world.sink.wait_for("scraped", |sink| sink.last(&series("a")) == Some(1.0)).await;
+    let line = log.line("content type is of no use, taking fallback_scrape_protocol").unwrap();
+    let about = format!(r#"target="{}" content_type=Some("application/octet-stream")"#, server.url("/metrics"));
+    assert!(line.contains(&about), "{line}");
 }
 
 #[tokio::test]
@@ -86,7 +91,7 @@ async fn a_body_of_the_limit_is_too_long_and_a_shorter_one_is_not() {
     assert_eq!(world.error().await, "body size limit exceeded");
     assert_eq!(world.sink.last(&series("scrape_body_size_bytes")), Some(-1.0));
     assert!(world.metric("prometheus_target_scrapes_exceeded_body_size_limit_total") >= 1.0);
-    assert!(world.sink.ended(&series("a")));
+    world.sink.wait_for("ended", |sink| sink.ended(&series("a"))).await;
 }
 
 #[tokio::test]
@@ -129,7 +134,7 @@ async fn a_slow_body_ends_with_the_timeout() {
         streamed("text/plain", bytes)
     })
     .await;
-    assert_eq!(World::scraping(&server, "").await.error().await, "context deadline exceeded");
+    assert_eq!(World::scraping(&server, "").await.timeout().await, "context deadline exceeded");
 }
 
 #[tokio::test]
@@ -139,7 +144,7 @@ async fn a_target_that_never_answers_ends_with_the_timeout() {
     let world = World::new();
     world.discover(&[("j", &address)]);
     world.apply(&[job("j", "")]).await;
-    assert_eq!(world.error().await, format!("Get \"http://{address}/metrics\": context deadline exceeded"));
+    assert_eq!(world.timeout().await, format!("Get \"http://{address}/metrics\": context deadline exceeded"));
 }
 
 #[tokio::test]
@@ -154,7 +159,7 @@ async fn a_sample_limit_refuses_the_whole_scrape_and_counts_all_of_it() {
     *body.lock() = "a 1\nb 2\nc 3\nd 4\n".into();
     assert_eq!(world.error().await, "sample limit exceeded");
     assert_eq!(world.sink.exposed_series(), [series("a")]);
-    assert!(world.sink.ended(&series("a")));
+    world.sink.wait_for("ended", |sink| sink.ended(&series("a"))).await;
     assert_eq!(world.sink.last(&series("scrape_samples_scraped")), Some(4.0));
     assert_eq!(world.sink.last(&series("scrape_samples_post_metric_relabeling")), Some(3.0));
     assert!(world.metric("prometheus_target_scrapes_exceeded_sample_limit_total") >= 1.0);
@@ -180,6 +185,18 @@ async fn label_limits_name_the_offender() {
         assert_eq!(world.error().await, error);
         assert!(world.metric("prometheus_target_scrape_pool_exceeded_label_limits_total") >= 1.0);
     }
+}
+
+#[tokio::test]
+async fn a_label_set_too_long_for_the_store_fails_the_scrape() {
+    let long = "x".repeat(60_000);
+    let (server, body) = serving(&format!("a{{b=\"{long}\",c=\"{long}\",d=\"{long}\"}} 1\n")).await;
+    let exposed = World::scraping(&server, "").await.error().await;
+    assert_eq!(exposed, "label set is too long (metric: a, length: 180012, limit: 131072)");
+    *body.lock() = format!("a{{b=\"{long}\"}} 1\n");
+    let twice = "{source_labels: [b], target_label: c}, {source_labels: [b], target_label: d}";
+    let made = World::scraping(&server, &format!("metric_relabel_configs: [{twice}]")).await.error().await;
+    assert_eq!(made, "label set is too long (metric: a, length: 180025, limit: 131072)");
 }
 
 #[tokio::test]

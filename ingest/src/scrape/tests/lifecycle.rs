@@ -19,6 +19,30 @@ async fn a_series_that_vanishes_gets_a_marker_at_the_next_scrape() {
 }
 
 #[tokio::test]
+async fn markers_that_the_store_could_not_take_go_with_a_later_scrape() {
+    let (server, body) = serving("a 1\nb 2\n").await;
+    let world = World::scraping(&server, "").await;
+    world.sink.wait_for("up", |sink| sink.last(UP) == Some(1.0)).await;
+    world.sink.kept.lock().markers_unavailable = 2;
+    *body.lock() = "a 1\n".into();
+    world.sink.wait_for("ended", |sink| sink.ended(&series("b"))).await;
+    assert_eq!(world.sink.kept.lock().markers_unavailable, 0);
+    assert!(!world.sink.ended(&series("a")));
+}
+
+#[tokio::test]
+async fn a_loop_that_panics_is_begun_again() {
+    let (server, _) = serving("a 1\n").await;
+    let world = World::scraping(&server, "").await;
+    world.sink.wait_for("up", |sink| sink.last(UP) == Some(1.0)).await;
+    world.sink.kept.lock().panics = true;
+    let scrapes = world.sink.count(UP);
+    world.sink.wait_for("scraped on", |sink| sink.count(UP) >= scrapes + 2).await;
+    assert_eq!(world.metric("pharos_target_scrape_loops_restarted_total"), 1.0);
+    assert_eq!(world.manager.status().pools()["j"].active.len(), 1);
+}
+
+#[tokio::test]
 async fn series_with_times_of_their_own_get_a_marker_only_when_tracked() {
     let past = pharos_model::Clock::now_ms(&SystemClock::default()) - 10_000;
     for (keys, marked) in [("", false), ("track_timestamps_staleness: true", true)] {
@@ -165,6 +189,7 @@ async fn the_api_sees_targets_with_their_last_scrape() {
     assert_eq!(world.metric("prometheus_target_scrape_pool_targets{scrape_job=\"j\"}"), 1.0);
     assert!(world.metric("prometheus_target_interval_length_seconds_count{interval=\"20ms\"}") >= 1.0);
     assert!(world.metric("prometheus_target_scrape_pool_sync_total{scrape_job=\"j\"}") >= 1.0);
+    assert_eq!(world.metric("prometheus_target_sync_failed_total{scrape_job=\"j\"}"), 0.0);
 }
 
 #[tokio::test]

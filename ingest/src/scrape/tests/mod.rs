@@ -3,6 +3,7 @@
 
 mod failures;
 mod lifecycle;
+mod log;
 mod samples;
 mod targets;
 
@@ -46,6 +47,10 @@ struct Kept {
     stale: Vec<SeriesHandle>,
     /// Errors that the next appends answer.
     errors: Vec<AppendError>,
+    /// Batches of markers that the store cannot take.
+    markers_unavailable: usize,
+    /// The next append is a bug of ours.
+    panics: bool,
     /// The refusal of every sample of a metric.
     refuse: Option<(&'static str, Refusal)>,
 }
@@ -68,6 +73,13 @@ impl Sink for Recorder {
 impl Kept {
     fn append(&mut self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
         assert_eq!(batch.tenant, TenantId::anonymous());
+        assert!(!std::mem::take(&mut self.panics), "as the test wants it");
+        // Markers come alone, because no late one may be taken.
+        assert!(batch.known.iter().all(|sample| is_stale(sample.value) == batch.refuse_late));
+        if batch.refuse_late && self.markers_unavailable > 0 {
+            self.markers_unavailable -= 1;
+            return Err(AppendError::Unavailable { reason: "election".into(), retry_after: Duration::from_secs(60) });
+        }
         if !self.errors.is_empty() {
             return Err(self.errors.remove(0));
         }
@@ -228,10 +240,23 @@ impl World {
         self.manager.status().pools().values().flat_map(|pool| pool.active.clone()).next().expect("one target")
     }
 
-    /// The last error of the only target, once it failed.
+    /// The last error of a target, once it failed by more than a timeout, which any scrape of a busy machine may have.
     async fn error(&self) -> String {
-        self.sink.wait_for("down", |sink| sink.last(UP) == Some(0.0)).await;
-        self.target().last_scrape().error
+        self.error_where(|error| !error.ends_with(TIMEOUT)).await
+    }
+
+    async fn timeout(&self) -> String {
+        self.error_where(|error| error.ends_with(TIMEOUT)).await
+    }
+
+    async fn error_where(&self, is_wanted: impl Fn(&str) -> bool) -> String {
+        let mut found = String::new();
+        let is_down = |sink: &Recorder| {
+            found = self.target().last_scrape().error;
+            sink.last(UP) == Some(0.0) && !found.is_empty() && is_wanted(&found)
+        };
+        self.sink.wait_for("down", is_down).await;
+        found
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -241,10 +266,11 @@ impl World {
     }
 }
 
+const TIMEOUT: &str = "context deadline exceeded";
 const UP: &str = r#"{__name__="up", instance="x", job="j"}"#;
 
 /// A job that is scraped every 20 ms.
-fn job(name: &str, keys: &str) -> Arc<ScrapeConfig> {
+pub(super) fn job(name: &str, keys: &str) -> Arc<ScrapeConfig> {
     let interval = if keys.contains("scrape_interval") { "" } else { "scrape_interval: 20ms," };
     let text = format!("scrape_configs: [{{job_name: {name}, {interval} {keys}}}]");
     let fs = InMemory::new([("/p.yml", text)]);

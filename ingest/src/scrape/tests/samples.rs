@@ -5,6 +5,7 @@ use std::io::Write as _;
 use flate2::{Compression, write::GzEncoder};
 use http::header::CONTENT_ENCODING;
 
+use super::log::Log;
 use super::*;
 use crate::test_server::{answer, redirect};
 
@@ -144,6 +145,38 @@ async fn exemplars_and_metadata_are_kept() {
 }
 
 #[tokio::test]
+async fn an_exemplar_with_bad_labels_does_not_harm_its_sample() {
+    let many: String = (0..600).map(|i| format!("l{i}=\"\",")).collect();
+    for labels in ["x=\"1\",x=\"2\"", &many] {
+        let body = format!("a_total 1 # {{{labels}}} 0.5\nb_total 1 # {{x=\"1\"}} 0.5\n# EOF\n");
+        let server = TestServer::start(move |_| {
+            answer(200, "application/openmetrics-text; version=1.0.0", Bytes::from(body.clone()))
+        })
+        .await;
+        let world = World::scraping(&server, "").await;
+        world.sink.wait_for("scraped", |sink| sink.last(&series("a_total")) == Some(1.0)).await;
+        let kept: Vec<_> = world.sink.kept.lock().exemplars.iter().map(|e| e.series.to_string()).collect();
+        assert!(!kept.is_empty() && kept.iter().all(|kept| *kept == series("b_total")), "{kept:?}");
+        assert!(world.metric("pharos_target_scrapes_exemplar_refused_total") >= 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_second_sample_of_a_series_is_left_out_and_counted_even_when_equal() {
+    let (server, _) = serving("a 1\na 1\na 2\nb 3\nb 3 1000\n").await;
+    let world = World::scraping(&server, "").await;
+    world.sink.wait_for("scraped twice", |sink| sink.count(UP) >= 2).await;
+    let (a, up) = (world.sink.samples(&series("a")), world.sink.samples(UP));
+    assert_eq!(ts_of(&a[..2]), ts_of(&up[..2]));
+    assert!(a.iter().all(|sample| sample.value == 1.0));
+    assert!(ts_of(&world.sink.samples(&series("b"))).contains(&1000));
+    assert!(world.metric("prometheus_target_scrapes_sample_duplicate_timestamp_total") >= 4.0);
+    for (name, value) in [("scrape_samples_post_metric_relabeling", 5.0), ("scrape_series_added", 2.0)] {
+        assert_eq!(world.sink.samples(&series(name))[0].value, value, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn extra_series_tell_the_limits_and_the_size() {
     let (server, _) = serving("a 1\nb 2\n").await;
     let world = World::scraping(&server, "extra_scrape_metrics: true, sample_limit: 5, scrape_timeout: 10ms").await;
@@ -207,6 +240,27 @@ async fn refusals_of_the_store_are_counted_and_harm_nothing_else() {
         assert!(world.metric(metric) >= 1.0, "{metric}");
         assert_eq!((world.sink.count(&series("a")), world.sink.last(UP)), (0, Some(1.0)));
         assert!(world.sink.count(&series("b")) >= 2);
+        // A series that is refused each time is new once.
+        let added = world.sink.samples(&series("scrape_series_added"));
+        assert_eq!((added[0].value, added[1].value), (2.0, 0.0));
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_logged_with_their_job_and_target() {
+    let (log, _guard) = Log::start();
+    let (server, _) = serving("a 1\na 1\nb 2\n").await;
+    let world = World::new();
+    world.sink.kept.lock().refuse = Some(("b", Refusal::OutOfOrder));
+    world.discover(&[("j", &server.address.to_string())]);
+    world.apply(&[job("j", "")]).await;
+    world.sink.wait_for("scraped twice", |sink| sink.count(UP) >= 2).await;
+    let about = format!("scrape_pool=\"j\" target=\"{}\" num_dropped=1", server.url("/metrics"));
+    for problem in [
+        "Error on ingesting out-of-order samples",
+        "Error on ingesting samples with different value but same timestamp",
+    ] {
+        assert_eq!(log.line(problem), Some(format!("{problem} {about}")));
     }
 }
 

@@ -58,7 +58,7 @@ impl RangeWindow {
         let (before_ms, after_ms) = self.reach();
         let steps = grid.range();
         // Windows are open on the left.
-        let start_ms = self.end_of(steps.start_ms).saturating_sub(self.range_ms + before_ms - 1);
+        let start_ms = self.end_of(steps.start_ms).saturating_sub(self.range_ms.saturating_add(before_ms) - 1);
         TimeRange::new(start_ms, self.end_of(steps.end_ms).saturating_add(after_ms))
     }
 

@@ -78,11 +78,11 @@ impl Iterator for Windows<'_> {
             return None;
         }
         let (step, end_ms) = (self.next_step, self.next_end_ms);
-        let start_ms = end_ms - self.range_ms;
+        let start_ms = end_ms.saturating_sub(self.range_ms);
         self.next_step += 1;
-        self.next_end_ms += self.step_ms;
-        self.end = advance(self.ts, self.end, end_ms + self.after_ms);
-        self.first = advance(self.ts, self.first, start_ms - self.before_ms);
+        self.next_end_ms = end_ms.saturating_add(self.step_ms);
+        self.end = advance(self.ts, self.end, end_ms.saturating_add(self.after_ms));
+        self.first = advance(self.ts, self.first, start_ms.saturating_sub(self.before_ms));
         *self.samples_read += (self.end - self.first) as u64;
         Some(Window { step, start_ms, end_ms, first: self.first, end: self.end })
     }

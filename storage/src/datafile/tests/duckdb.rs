@@ -1,18 +1,19 @@
 //! A data file is what `docs/format/data-file.md` says: DuckDB reads it with the query given there.
 
+use std::io::Write as _;
 use std::process::Command;
 
 use super::{kept_rows, write};
 
-/// A Python that has DuckDB: the one `PHAROS_DUCKDB_PYTHON` names, or the usual one.
+/// A Python that has DuckDB: the one that `make test` prepares (`PYTHON`), or the usual one.
 fn python_with_duckdb() -> Option<String> {
-    let candidates = std::env::var("PHAROS_DUCKDB_PYTHON").into_iter().chain(["python3".to_owned()]);
+    let candidates = std::env::var("PYTHON").into_iter().chain(["python3".to_owned()]);
     let works = |python: &String| {
         Command::new(python).args(["-c", "import duckdb"]).output().is_ok_and(|out| out.status.success())
     };
     let found = candidates.into_iter().find(works);
     if found.is_none() {
-        println!("skipped: neither PHAROS_DUCKDB_PYTHON nor python3 has the duckdb package");
+        let _ = writeln!(std::io::stderr(), "skipped: neither PYTHON nor python3 has the duckdb package");
     }
     found
 }

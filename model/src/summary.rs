@@ -1,4 +1,4 @@
-//! Summaries for this crate's own metrics: sum, count and quantiles of the newest observations.
+//! Summaries for metrics of any crate: sum, count and quantiles of the newest observations.
 //! The metrics library has none, and Prometheus' dashboards expect them by name.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,0 +1,109 @@
+//! From a batch of samples to append records: for each partition as many as its samples fill.
+
+use bytes::Bytes;
+use pharos_ingest::sink::SampleBatch;
+use pharos_model::{LabelSet, partition};
+use pharos_storage::record::{AppendLimits, AppendRecordBuilder};
+
+use super::open_handle;
+
+/// What of a batch goes to one partition, in its order.
+#[derive(Debug)]
+pub(super) struct PartitionParts {
+    pub partition: usize,
+    pub parts: Vec<Part>,
+}
+
+/// One encoded record.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub command: Bytes,
+    pub places: Places,
+}
+
+/// The places in the batch of a record's samples.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub known: Vec<usize>,
+    pub fresh: Vec<usize>,
+}
+
+/// The parts of each partition that the batch has something for.
+pub(super) fn split(batch: &SampleBatch, limits: AppendLimits, partitions: u16) -> Vec<PartitionParts> {
+    let mut splitter = Splitter::new(batch, limits, partitions);
+    for (place, sample) in batch.known.iter().enumerate() {
+        let (partition, series) = open_handle(sample.series);
+        let open = splitter.open(partition);
+        open.record.push_known(series, sample.ts, sample.value);
+        open.places.known.push(place);
+    }
+    for (place, fresh) in batch.fresh.iter().enumerate() {
+        let partition = splitter.partition_of(&fresh.labels);
+        let open = splitter.open(partition);
+        open.record.push_fresh(&fresh.labels, fresh.sample.ts, fresh.sample.value);
+        open.places.fresh.push(place);
+    }
+    for exemplar in &batch.exemplars {
+        let partition = splitter.partition_of(&exemplar.series);
+        splitter.open(partition).record.push_exemplar(&exemplar.series, &exemplar.exemplar);
+    }
+    splitter.finish()
+}
+
+struct Splitter<'a> {
+    batch: &'a SampleBatch,
+    limits: AppendLimits,
+    /// By partition: the records that are full, and the one that is not.
+    full: Vec<Vec<Part>>,
+    open: Vec<Option<Open>>,
+    /// The last series and its partition: the samples of one come together.
+    last: Option<(&'a LabelSet, usize)>,
+}
+
+struct Open {
+    record: AppendRecordBuilder,
+    places: Places,
+}
+
+impl Open {
+    fn finish(self) -> Part {
+        Part { command: self.record.finish(), places: self.places }
+    }
+}
+
+impl<'a> Splitter<'a> {
+    fn new(batch: &'a SampleBatch, limits: AppendLimits, partitions: u16) -> Self {
+        let (full, open) = (0..partitions).map(|_| (Vec::new(), None)).unzip();
+        Self { batch, limits, full, open, last: None }
+    }
+
+    fn partition_of(&mut self, series: &'a LabelSet) -> usize {
+        match self.last {
+            Some((last, partition)) if last == series => partition,
+            _ => {
+                let partition = partition::of_series(&self.batch.tenant, series, self.open.len() as u16);
+                let partition = usize::from(partition.0);
+                self.last = Some((series, partition));
+                partition
+            }
+        }
+    }
+
+    fn open(&mut self, partition: usize) -> &mut Open {
+        let full = self.open[partition].take_if(|open| open.record.is_full());
+        self.full[partition].extend(full.map(Open::finish));
+        self.open[partition].get_or_insert_with(|| Open {
+            record: AppendRecordBuilder::new(self.batch.tenant.clone(), self.limits),
+            places: Places::default(),
+        })
+    }
+
+    fn finish(self) -> Vec<PartitionParts> {
+        let parts = self.full.into_iter().zip(self.open).map(|(mut parts, open)| {
+            parts.extend(open.map(Open::finish));
+            parts
+        });
+        let by_partition = parts.enumerate().map(|(partition, parts)| PartitionParts { partition, parts });
+        by_partition.filter(|of| !of.parts.is_empty()).collect()
+    }
+}

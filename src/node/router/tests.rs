@@ -1,0 +1,154 @@
+//! The router over real groups of one node.
+
+use std::path::Path;
+
+use pharos_cluster::checkpoint::CheckpointPolicy;
+use pharos_cluster::fs::Disk;
+use pharos_cluster::group::Restored;
+use pharos_cluster::log::LogOptions;
+use pharos_cluster::metrics::Metrics;
+use pharos_cluster::node::{FreshIds, Node, NodeDir, NodeOptions};
+use pharos_cluster::proposer::ProposerOptions;
+use pharos_ingest::sink::{FreshSample, KnownSample, SeriesExemplar};
+use pharos_model::clock::SystemClock;
+use pharos_model::{Exemplar, LabelSet, Sample, TenantId, partition};
+use pharos_storage::fs::OsFileSystem;
+use pharos_storage::partition::{self as store, PartitionOptions};
+use prometheus::Registry;
+
+use super::*;
+use crate::node::machine::Machine;
+
+const PARTITIONS: u16 = 2;
+const NOW_MS: i64 = 1_700_000_000_000;
+
+struct Bench {
+    router: Router,
+    cluster: Node,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn open(proposer: ProposerOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let stores: Vec<_> = (0..PARTITIONS).map(|at| open_store(&dir.path().join(at.to_string()))).collect();
+        let opened = stores.clone();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let options = NodeOptions {
+            partitions: PARTITIONS,
+            fresh: FreshIds { node: 1, cluster: 1 },
+            log: LogOptions::default(),
+            proposer,
+            checkpoints: CheckpointPolicy::default(),
+            leader_wait_max: Duration::from_secs(20),
+            drain_max: Duration::from_secs(20),
+            clock: clock.clone(),
+            metrics: Metrics::register(&Registry::new()).unwrap(),
+        };
+        let node_dir = NodeDir::lock(Arc::new(Disk), &dir.path().join("node")).unwrap();
+        let open = move |id: PartitionId| {
+            let machine = Arc::new(Machine(opened[usize::from(id.0)].clone()));
+            Ok(Restored { machine, raft_state: None })
+        };
+        let cluster = Node::open(node_dir, options, Arc::new(open)).await.unwrap();
+        let proposers = (0..PARTITIONS).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
+        let router = Router::new(proposers, stores, clock, None);
+        router.set_out_of_order_window(Duration::from_secs(3600));
+        Self { router, cluster, _dir: dir }
+    }
+
+    async fn append(&self, fresh: Vec<FreshSample>) -> Result<AppendOutcome, AppendError> {
+        self.router.append(SampleBatch { fresh, ..SampleBatch::default() }).await
+    }
+}
+
+fn open_store(dir: &Path) -> Arc<Partition> {
+    let metrics = store::Metrics::register(&Registry::new()).unwrap();
+    let opened = Partition::open(dir, Arc::new(OsFileSystem), PartitionOptions::default(), &metrics);
+    Arc::new(opened.unwrap().partition)
+}
+
+fn sample(labels: &LabelSet, ts: i64) -> FreshSample {
+    FreshSample { labels: labels.clone(), sample: Sample { ts, value: 1.0 } }
+}
+
+/// Labels that do not compress, all of one target.
+fn long_labels(i: u64) -> LabelSet {
+    let mut state = i + 1;
+    let mut letter = || {
+        for shift in [13, 7, 17] {
+            state ^= if shift == 7 { state >> shift } else { state << shift };
+        }
+        char::from(b'a' + (state % 26) as u8)
+    };
+    let noise: String = (0..2_000).map(|_| letter()).collect();
+    LabelSet::from_pairs([("__name__", "m"), ("job", "j"), ("instance", "i"), ("noise", &noise)])
+}
+
+#[test]
+fn a_handle_carries_partition_and_reference() {
+    let handle = handle(PartitionId(23), SeriesRef(u32::MAX));
+    assert_eq!(open_handle(handle), (23, SeriesRef(u32::MAX)));
+}
+
+#[test]
+fn what_does_not_fit_an_entry_never_will() {
+    let error = append_error(ProposeError::TooLarge { bytes: 2, max: 1 });
+    assert!(matches!(error, AppendError::TooLarge { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_batch_does_not_overflow_the_queue_by_itself() {
+    let options = ProposerOptions { queue_bytes_max: 2 << 20, ..ProposerOptions::default() };
+    let bench = Bench::open(options).await;
+    let samples: Vec<_> = (0..4_000).map(|i| sample(&long_labels(i), NOW_MS)).collect();
+    let parts = split(&SampleBatch { fresh: samples.clone(), ..SampleBatch::default() }, LIMITS, PARTITIONS);
+    let bytes: usize = parts.iter().flat_map(|of| &of.parts).map(|part| part.command.len()).sum();
+    assert!(parts.len() == 1 && bytes > 2 * options.queue_bytes_max, "{bytes} bytes");
+    let outcome = bench.append(samples).await.unwrap();
+    assert_eq!(outcome.handles.iter().flatten().count(), 4_000);
+    bench.cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_samples_are_refused_where_the_batch_says_so() {
+    let bench = Bench::open(ProposerOptions::default()).await;
+    let series = LabelSet::from_pairs([("__name__", "m")]);
+    let handle = bench.append(vec![sample(&series, NOW_MS)]).await.unwrap().handles[0].unwrap();
+    let late = |refuse_late| {
+        let known = vec![KnownSample { series: handle, ts: NOW_MS - 1_000, value: 2.0 }];
+        bench.router.append(SampleBatch { known, refuse_late, ..SampleBatch::default() })
+    };
+    assert_eq!(late(true).await.unwrap().refused, [(Place::Known(0), Refusal::OutOfOrder)]);
+    assert_eq!(late(false).await.unwrap().refused, []);
+    bench.cluster.shutdown().await;
+}
+
+const LIMITS: AppendLimits =
+    AppendLimits { out_of_order_window_ms: 0, newest_allowed_ms: i64::MAX, series_max: u32::MAX };
+
+#[test]
+fn places_lead_back_to_the_batch() {
+    let tenant = TenantId::anonymous();
+    let series: Vec<_> = (0..6).map(|i| LabelSet::from_pairs([("i", i.to_string())])).collect();
+    let of = |series: &LabelSet| usize::from(partition::of_series(&tenant, series, PARTITIONS).0);
+    let batch = SampleBatch {
+        known: (0..6)
+            .map(|i| KnownSample { series: handle(PartitionId(i % 2), SeriesRef(1)), ts: 1, value: 1.0 })
+            .collect(),
+        fresh: series.iter().map(|series| sample(series, 1)).collect(),
+        exemplars: series
+            .iter()
+            .map(|series| SeriesExemplar {
+                series: series.clone(),
+                exemplar: Exemplar { labels: LabelSet::empty(), value: 1.0, ts: 1 },
+            })
+            .collect(),
+        ..SampleBatch::default()
+    };
+    for PartitionParts { partition, parts } in split(&batch, LIMITS, PARTITIONS) {
+        let [Part { places, .. }] = &parts[..] else { panic!("{} parts of a small batch", parts.len()) };
+        assert_eq!(places.known, (0..6).filter(|i| i % 2 == partition).collect::<Vec<_>>());
+        assert_eq!(places.fresh, (0..6).filter(|&i| of(&series[i]) == partition).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,91 @@
+//! Whose store it is: one object at the root names the cluster.
+//!
+//! Two clusters in one store would write over each other's manifests. So does a node that lost its disk and begins a cluster anew.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Bucket, Created, ObjectError};
+
+/// Beside the folders of tenants, whose names have no dot.
+const CLAIM_KEY: &str = "v1/cluster.json";
+const FORMAT: u32 = 1;
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error(
+        "the object store has the data of cluster {found}, and this node belongs to cluster {ours}: \
+         give it a store of its own, or start it with the storage path that belongs to the data"
+    )]
+    OtherCluster { found: String, ours: String },
+    #[error("{CLAIM_KEY} in the object store has format {format}, known is {FORMAT}")]
+    Format { format: u32 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claim {
+    format: u32,
+    cluster: String,
+}
+
+impl Bucket {
+    /// Makes sure that the store is the cluster's: takes it when it is nobody's. Comes before everything else.
+    pub async fn claim(&self, cluster: &str) -> Result<(), ClaimError> {
+        let claim = Claim { format: FORMAT, cluster: cluster.to_owned() };
+        let bytes = Bytes::from(serde_json::to_vec(&claim).expect("a claim is plain data"));
+        if self.create(CLAIM_KEY, bytes.clone()).await? == Created::New {
+            return Ok(());
+        }
+        match serde_json::from_slice::<Claim>(&self.get(CLAIM_KEY).await?) {
+            Ok(Claim { format, .. }) if format != FORMAT => Err(ClaimError::Format { format }),
+            Ok(Claim { cluster: found, .. }) if found != cluster => {
+                Err(ClaimError::OtherCluster { found, ours: cluster.to_owned() })
+            }
+            Ok(_) => Ok(()),
+            // Torn by a power loss before it was durable, so nobody has gone past it.
+            Err(_) => Ok(self.put(CLAIM_KEY, bytes).await?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::test_node::memory_bucket;
+
+    #[tokio::test]
+    async fn a_store_belongs_to_the_first_cluster_that_takes_it() {
+        let bucket = memory_bucket(Arc::new(InMemory::new()));
+        for _ in 0..2 {
+            bucket.claim("aa").await.unwrap();
+        }
+        let refused = bucket.claim("bb").await.unwrap_err();
+        assert!(
+            matches!(&refused, ClaimError::OtherCluster { found, ours } if found == "aa" && ours == "bb"),
+            "{refused}"
+        );
+        bucket.claim("aa").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_torn_claim_is_made_again() {
+        let bucket = memory_bucket(Arc::new(InMemory::new()));
+        bucket.put(CLAIM_KEY, Bytes::from_static(b"{\"form")).await.unwrap();
+        bucket.claim("aa").await.unwrap();
+        assert!(bucket.claim("bb").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_claim_of_a_later_format_is_not_understood() {
+        let bucket = memory_bucket(Arc::new(InMemory::new()));
+        bucket.put(CLAIM_KEY, Bytes::from_static(br#"{"format":2,"cluster":"aa"}"#)).await.unwrap();
+        assert!(matches!(bucket.claim("aa").await, Err(ClaimError::Format { format: 2 })));
+    }
+}

@@ -1,6 +1,8 @@
 //! What a query returns.
 
-use pharos_model::{LabelSet, Sample, TimestampMs};
+use std::sync::Arc;
+
+use pharos_model::{FloatHistogram, LabelSet, Sample, TimestampMs};
 
 /// The result of an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +16,13 @@ pub enum Value {
     Vector(Vec<VectorElement>),
     /// Sorted by labels.
     Matrix(Vec<Series>),
+}
+
+/// What a series has at one time.
+#[derive(Clone, Debug)]
+pub enum Point {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
 }
 
 /// An element of an instant vector. Its timestamp is the evaluation time.
@@ -56,4 +65,33 @@ pub struct QueryStats {
     pub exec_queue_secs: f64,
     /// Queue and evaluation together.
     pub exec_total_secs: f64,
+}
+
+/// Floats by their bits, so that NaNs compare.
+impl PartialEq for Point {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
+            (Self::Histogram(a), Self::Histogram(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl From<f64> for Point {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<FloatHistogram> for Point {
+    fn from(histogram: FloatHistogram) -> Self {
+        Self::Histogram(Arc::new(histogram))
+    }
+}
+
+impl From<Arc<FloatHistogram>> for Point {
+    fn from(histogram: Arc<FloatHistogram>) -> Self {
+        Self::Histogram(histogram)
+    }
 }

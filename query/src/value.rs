@@ -25,18 +25,28 @@ pub enum Point {
     Histogram(Arc<FloatHistogram>),
 }
 
-/// An element of an instant vector. Its timestamp is the evaluation time.
+/// An element of an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorElement {
     pub labels: LabelSet,
-    pub sample: Sample,
+    /// The evaluation time.
+    pub ts: TimestampMs,
+    pub point: Point,
 }
 
-/// A series of a range vector or of a range query's answer; samples ascend by time.
-#[derive(Clone, Debug, PartialEq)]
+/// A series of a range vector or of a range query's answer; both kinds of samples ascend by time.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     pub labels: LabelSet,
     pub samples: Vec<Sample>,
+    pub histograms: Vec<HistogramSample>,
+}
+
+/// A native histogram at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramSample {
+    pub ts: TimestampMs,
+    pub histogram: Arc<FloatHistogram>,
 }
 
 /// A finished query: its value, and what the user should know about it. Texts are those of the API, position included.

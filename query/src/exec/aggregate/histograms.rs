@@ -247,3 +247,105 @@ impl Histograms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::batch::{BatchBuilder, RowBatch};
+    use pharos_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+    use pharos_model::{CounterResetHint, FloatHistogram};
+
+    const STEPS: usize = 3;
+    const LANES: usize = 4;
+
+    fn histogram(count: f64) -> FloatHistogram {
+        FloatHistogram { count, counter_reset_hint: CounterResetHint::NotCounterReset, ..FloatHistogram::default() }
+    }
+
+    fn custom() -> FloatHistogram {
+        FloatHistogram { schema: CUSTOM_BUCKETS_SCHEMA, ..histogram(1.0) }
+    }
+
+    fn row_of(steps: usize, write: impl FnOnce(&mut PointsOut<'_>)) -> RowBatch {
+        let mut builder = BatchBuilder::new(steps);
+        let written = builder.push_points(&[], false, |mut out| {
+            write(&mut out);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        written.unwrap();
+        builder.finish().unwrap()
+    }
+
+    fn series(points: [Option<FloatHistogram>; STEPS]) -> RowBatch {
+        row_of(STEPS, |out| {
+            let points = points.into_iter().enumerate().filter_map(|(step, histogram)| Some((step, histogram?)));
+            points.for_each(|(step, histogram)| out.set(step, Arc::new(histogram)));
+        })
+    }
+
+    /// The states of one partition, as they travel. Floats are present at the steps in `floats`.
+    fn states(rule: Rule, series: &[RowBatch], floats: u64) -> RowBatch {
+        let mut partition = Histograms::new(rule, STEPS);
+        series.iter().for_each(|batch| partition.add(0, batch.row(0)));
+        row_of(LANES * STEPS, |out| {
+            out.present[0] |= floats;
+            partition.write(0, out);
+        })
+    }
+
+    fn finished(rule: Rule, partitions: &[RowBatch]) -> (Vec<Option<f64>>, Vec<String>) {
+        let mut all = Histograms::new(rule, STEPS);
+        let mut floats = 0;
+        for batch in partitions {
+            let row = batch.row(0);
+            let mut bits = [row.present[0]];
+            Histograms::leave_floats(row, STEPS, &mut bits);
+            floats |= bits[0];
+            all.merge(0, row);
+        }
+        let batch = row_of(STEPS, |out| {
+            out.present[0] |= floats;
+            all.finish(0, out);
+        });
+        let counts = match batch.len() {
+            0 => vec![None; STEPS],
+            _ => (0..STEPS).map(|step| Some(batch.row(0).histograms?.get(step)?.count)).collect(),
+        };
+        (counts, all.notes.iter().map(|note| note.text.clone()).collect())
+    }
+
+    #[test]
+    fn states_of_several_partitions_meet() {
+        let first =
+            [series([Some(histogram(1.0)), Some(histogram(2.0)), None]), series([Some(histogram(5.0)), None, None])];
+        let second = [series([Some(histogram(6.0)), None, Some(histogram(7.0))])];
+        for (rule, expected) in [(Rule::Sum, [12.0, 2.0, 7.0]), (Rule::Mean, [4.0, 2.0, 7.0])] {
+            let partitions = [states(rule, &first, 0), states(rule, &second, 0)];
+            assert!(partitions.iter().all(|batch| Histograms::are_in(batch.row(0), STEPS)));
+            assert_eq!(finished(rule, &partitions), (expected.map(Some).to_vec(), vec![]), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn hints_that_were_seen_apart_collide_where_they_meet() {
+        let reset = FloatHistogram { counter_reset_hint: CounterResetHint::CounterReset, ..histogram(1.0) };
+        let states = |histogram| states(Rule::Sum, &[series([Some(histogram), None, None])], 0);
+        let (_, texts) = finished(Rule::Sum, &[states(reset), states(histogram(1.0))]);
+        assert_eq!(texts, ["PromQL warning: conflicting counter resets during histogram aggregation"]);
+    }
+
+    #[test]
+    fn a_step_without_a_result_stays_without_one() {
+        let mixed_schemas = [series([Some(histogram(1.0)), None, None]), series([Some(custom()), None, None])];
+        let more = [series([Some(histogram(1.0)), Some(histogram(2.0)), Some(histogram(3.0))])];
+        // One partition has floats at the second step too, the other one at the third.
+        let partitions = [states(Rule::Sum, &mixed_schemas, 0b100), states(Rule::Sum, &more, 0b010)];
+        let (counts, texts) = finished(Rule::Sum, &partitions);
+        assert_eq!(counts, [None, None, None]);
+        assert!(texts.iter().all(|text| text.contains("a mix of histograms")), "{texts:?}");
+        let apart = [states(Rule::Sum, &mixed_schemas[..1], 0), states(Rule::Sum, &mixed_schemas[1..], 0)];
+        assert_eq!(finished(Rule::Sum, &apart).0, [None, None, None]);
+    }
+}

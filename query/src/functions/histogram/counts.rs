@@ -84,3 +84,46 @@ pub(in crate::functions) fn anchored(seen: SeriesSamples<'_>, start_ms: Timestam
     let histograms = if histogram_anchor.is_some() && !is_float { histograms - 1 } else { histograms };
     Some(seen.slice(floats..seen.floats.ts.len(), histograms..seen.histograms.ts.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::functions::grid::Samples;
+    use crate::functions::histogram::HistogramSamples;
+
+    fn with_samples(floats: &[(i64, f64)], histograms: &[(i64, f64)], check: impl FnOnce(SeriesSamples<'_>)) {
+        let (ts, values): (Vec<_>, Vec<_>) = floats.iter().copied().unzip();
+        let histogram = |count| Arc::new(FloatHistogram { count, ..FloatHistogram::default() });
+        let (histogram_ts, list): (Vec<_>, Vec<_>) =
+            histograms.iter().map(|(ts, count)| (*ts, histogram(*count))).unzip();
+        check(SeriesSamples {
+            floats: Samples { ts: &ts, values: &values },
+            float_start_ts: &[],
+            histograms: HistogramSamples { ts: &histogram_ts, list: &list, start_ts: &[] },
+        });
+    }
+
+    #[test]
+    fn from_one_kind_to_the_other_is_an_event() {
+        with_samples(&[(1, 1.0), (4, 1.0), (5, 0.0)], &[(2, 3.0), (3, 2.0)], |seen| {
+            assert_eq!((resets(seen), changes(seen)), (4.0, 4.0));
+        });
+        with_samples(&[], &[(2, 2.0), (3, 2.0), (4, 3.0)], |seen| {
+            assert_eq!((resets(seen), changes(seen)), (0.0, 1.0));
+        });
+    }
+
+    #[test]
+    fn an_anchor_is_the_last_sample_before_of_whichever_kind() {
+        let lengths =
+            |seen: Option<SeriesSamples<'_>>| seen.map(|seen| (seen.floats.ts.len(), seen.histograms.ts.len()));
+        with_samples(&[(1, 1.0), (2, 1.0), (9, 1.0)], &[(3, 1.0), (8, 1.0)], |seen| {
+            assert_eq!(lengths(anchored(seen, 3)), Some((1, 2)));
+            assert_eq!(lengths(anchored(seen, 2)), Some((2, 2)));
+            assert_eq!(lengths(anchored(seen, 0)), Some((3, 2)));
+            assert_eq!(lengths(anchored(seen, 9)), None);
+        });
+    }
+}

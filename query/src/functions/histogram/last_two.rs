@@ -94,3 +94,43 @@ fn last_two(seen: SeriesSamples<'_>) -> Option<(Timed<'_>, Timed<'_>)> {
     let last = candidates.next()?;
     Some((candidates.next()?, last))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::functions::grid::Samples;
+    use crate::functions::histogram::HistogramSamples;
+    use crate::functions::notes::Notes;
+
+    /// `irate` of floats and of histograms with these counts, at these seconds; whether the user is told something.
+    fn irate(floats: &[(i64, f64)], histograms: &[(i64, f64)]) -> (Option<f64>, bool) {
+        let (ts, values): (Vec<_>, Vec<_>) = floats.iter().map(|(secs, value)| (secs * 1000, *value)).unzip();
+        let histogram = |count| Arc::new(FloatHistogram { count, ..FloatHistogram::default() });
+        let (histogram_ts, list): (Vec<_>, Vec<_>) =
+            histograms.iter().map(|(secs, count)| (secs * 1000, histogram(*count))).unzip();
+        let seen = SeriesSamples {
+            floats: Samples { ts: &ts, values: &values },
+            float_start_ts: &[],
+            histograms: HistogramSamples { ts: &histogram_ts, list: &list, start_ts: &[] },
+        };
+        let mut notes = Notes::default();
+        let found = between_last_two(true, seen, &mut Report { notes: &mut notes, metric_name: "m" });
+        let value = found.map(|point| match point {
+            Point::Float(value) => value,
+            Point::Histogram(histogram) => histogram.count,
+        });
+        (value, !notes.is_empty())
+    }
+
+    #[test]
+    fn the_last_two_samples_are_those_over_both_kinds() {
+        assert_eq!(irate(&[(1, 5.0), (2, 7.0)], &[(0, 1.0)]), (Some(2.0), false));
+        assert_eq!(irate(&[(0, 5.0)], &[(1, 1.0), (2, 4.0)]), (Some(3.0), false));
+        assert_eq!(irate(&[(0, 5.0), (2, 1.0)], &[(1, 4.0)]), (None, true));
+        assert_eq!(irate(&[], &[(1, 4.0), (2, 1.0)]), (Some(1.0), false));
+        assert_eq!(irate(&[(2, 1.0)], &[(2, 4.0)]), (None, false));
+        assert_eq!(irate(&[(2, 1.0)], &[]), (None, false));
+    }
+}

@@ -133,3 +133,72 @@ fn warn_of_overlap(seen: HistogramSamples<'_>, report: &mut Report<'_>) {
         report.notes.add(annotations::overlapping_start(report.metric_name));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::functions::notes::Notes;
+    use pharos_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
+
+    const BOUNDS: Bounds = Bounds { start_ms: 0, end_ms: 180_000 };
+
+    fn histogram(count: f64) -> FloatHistogram {
+        FloatHistogram {
+            count,
+            positive_spans: vec![Span { offset: 0, length: 1 }],
+            positive_buckets: vec![count],
+            ..FloatHistogram::default()
+        }
+    }
+
+    fn gauge(count: f64) -> FloatHistogram {
+        FloatHistogram { counter_reset_hint: CounterResetHint::Gauge, ..histogram(count) }
+    }
+
+    fn custom() -> FloatHistogram {
+        FloatHistogram { schema: CUSTOM_BUCKETS_SCHEMA, custom_values: vec![1.0], ..histogram(9.0) }
+    }
+
+    /// The increase of histograms that are a minute apart, the last one at the end of the window, and what was said.
+    fn check(counter: bool, list: &[FloatHistogram], start_ts: &[i64]) -> (Option<f64>, Vec<String>) {
+        let list: Vec<_> = list.iter().cloned().map(Arc::new).collect();
+        let ts: Vec<i64> = (0..list.len() as i64).rev().map(|back| BOUNDS.end_ms - back * 60_000).collect();
+        let series = HistogramSamples { ts: &ts, list: &list, start_ts };
+        let mut known = Vec::new();
+        resets(series, &mut known);
+        let mut notes = Notes::default();
+        let mut report = Report { notes: &mut notes, metric_name: "m" };
+        let result = rate(Rate { counter, per_secs: None }, BOUNDS, series, &known, &mut report);
+        let texts = notes.iter().map(|note| note.text.clone()).collect();
+        (result.map(|result| result.count), texts)
+    }
+
+    #[test]
+    fn what_resets_lost_counts_and_what_was_before_them_does_not_matter() {
+        assert_eq!(check(true, &[3.0, 5.0, 6.0].map(histogram), &[]), (Some(4.5), vec![]));
+        assert_eq!(check(true, &[3.0, 5.0, 2.0].map(histogram), &[]).0, Some(6.0));
+        assert_eq!(check(true, &[custom(), histogram(1.0), histogram(2.0)], &[]), (Some(3.0), vec![]));
+        assert!(check(true, &[histogram(1.0), custom(), histogram(2.0)], &[]).1[0].contains("a mix of"));
+    }
+
+    #[test]
+    fn a_counter_that_began_in_the_window_began_at_zero() {
+        assert_eq!(check(true, &[histogram(6.0)], &[]).0, None);
+        assert_eq!(check(true, &[histogram(6.0)], &[60_000]).0, Some(6.0));
+        assert_eq!(check(true, &[6.0, 9.0].map(histogram), &[60_000, 60_000]).0, Some(9.0));
+        // The second one began after the first.
+        assert_eq!(check(true, &[6.0, 9.0].map(histogram), &[60_000, 150_000]).0, Some(15.0));
+        // A start before the window is none.
+        assert_eq!(check(true, &[histogram(6.0)], &[0]).0, None);
+    }
+
+    #[test]
+    fn gauges_and_counters_are_told_from_each_other() {
+        let text = |kind| format!("PromQL warning: this native histogram metric is not a {kind}: \"m\"");
+        assert_eq!(check(true, &[histogram(1.0), gauge(2.0), histogram(3.0)], &[]).1, [text("counter")]);
+        assert_eq!(check(false, &[gauge(1.0), histogram(2.0), gauge(3.0)], &[]), (Some(3.0), vec![]));
+        assert_eq!(check(false, &[gauge(1.0), histogram(2.0)], &[]).1, [text("gauge")]);
+    }
+}

@@ -13,6 +13,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The Python that tests talk to: an environment of its own, because Debian's takes no packages from elsewhere.
 PYTHON ?= $(abspath $(TARGET))/peers-venv/bin/python
 export PYTHON
+# Programs that come as Python packages are found there too.
+export PATH := $(PATH):$(dir $(PYTHON))
 # `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
 .PHONY: run test verify t fix peers bench versus fuzz

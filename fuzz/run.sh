@@ -31,6 +31,6 @@ for name in "$@"; do
 	plant "$name"
 	dictionary=dictionaries/$name.dict
 	[ -f "$dictionary" ] && set -- "-dict=$dictionary" || set --
-	cargo fuzz run --fuzz-dir . --target-dir target --sanitizer none "$name" -- "$@" \
+	cargo fuzz run --fuzz-dir . --target-dir "${CARGO_TARGET_DIR:-target}" --sanitizer none "$name" -- "$@" \
 		-max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -print_final_stats=1
 done

@@ -163,17 +163,18 @@ async fn read(file: Vec<u8>, has_index: bool, entry: FileEntry) -> Result<Rows, 
     }
     let tenant = TenantId::anonymous();
     let catalog = Catalog::new(PARTITION, bucket, Arc::new(MemoryPointers::default()), i64::MAX);
-    catalog.commit(&tenant, &Edit::AddFile(entry), OWNER, START_MS).await.expect("the first commit");
+    let committed = catalog.change().await.commit(&tenant, &Edit::AddFile(entry), OWNER, START_MS).await;
+    committed.expect("the first commit");
     let cache = FileCache::new(0, FIXTURE.storage_metrics.clone());
     let reader = PartitionReader::new(Arc::clone(&FIXTURE.partition), Arc::new(catalog), Arc::new(cache));
     let request = SelectRequest { tenant, matchers: Vec::new(), range: TimeRange::ALL, newest_only: false };
     let mut selection = reader.select(&request).await?;
-    let mut rows = Rows::new();
+    let (mut rows, mut scratch) = (Rows::new(), SampleColumns::default());
     while let Some(batch) = selection.next_batch().await? {
         for i in 0..batch.len() {
-            let (ts, values) = batch.samples(i);
+            let (ts, values) = batch.samples(i, &mut scratch)?;
             let samples = ts.iter().copied().zip(values.iter().map(|value| value.to_bits()));
-            rows.insert(batch.labels(i).clone(), samples.collect());
+            rows.insert(LabelSet::from_canonical_trusted(batch.label_bytes(i)), samples.collect());
         }
     }
     Ok(rows)

@@ -34,7 +34,9 @@ fuzz_target!(|input: &[u8]| {
     let store = Arc::new(Store::default());
     let receiver = receiver(Arc::clone(&store) as Arc<dyn Sink>);
     let write = || {
-        let written = receiver.write(&TenantId::anonymous(), RequestHeaders::default(), body.clone());
+        let tenant = TenantId::anonymous();
+        let admitted = receiver.admit(RequestHeaders::default()).expect("one request at a time");
+        let written = admitted.write(&tenant, body.clone());
         outcome(RUNTIME.block_on(written))
     };
     let (first, stored) = (write(), store.take());

@@ -206,8 +206,9 @@ fn smoothed_mixed(
 /// Samples without staleness markers. Copies to `live` only if there are any.
 pub(super) fn without_stale<'a>(samples: SeriesSamples<'a>, live: &'a mut SampleColumns) -> SeriesSamples<'a> {
     let SeriesSamples { floats, float_start_ts, histograms } = samples;
-    let stale_histogram = (0..histograms.ts.len()).any(|at| histograms.is_stale(at));
-    if !stale_histogram && !floats.values.iter().any(|value| is_stale(*value)) {
+    // Not `any`, which would look at one value after the other.
+    let stale_float = floats.values.iter().fold(false, |found, value| found | is_stale(*value));
+    if !stale_float && !(0..histograms.ts.len()).any(|at| histograms.is_stale(at)) {
         return samples;
     }
     live.clear();

@@ -17,7 +17,8 @@ use crate::batch::{Row, RowBatch};
 use crate::error::QueryError;
 use crate::functions::annotations::TYPE_LABEL;
 use crate::functions::{
-    Grid, Notes, PointsOut, RangeFunction, RangeKernel, RangeWindow, ScalarArg, Selection, SeriesSamples, annotations,
+    Grid, Notes, PointsOut, RangeFunction, RangeKernel, RangeWindow, ScalarArg, Selection, SeriesSamples, Surroundings,
+    annotations,
 };
 use crate::plan::{NameRule, Op, RangeCall};
 use crate::source::SampleColumns;
@@ -53,7 +54,10 @@ impl RangeEval {
         let mut notes = Notes::default();
         let PointsOut { present, values, histograms } = out;
         let points = PointsOut { present: &mut *present, values, histograms: &mut *histograms };
-        self.kernel.eval_series(samples, metric_name(labels), points, &mut notes)?;
+        let go_on =
+            || query.check_deadline().map_err(|e| QueryError::from_datafusion(&e, query.limits.memory_bytes_max));
+        let around = Surroundings { metric_name: metric_name(labels), go_on: &go_on };
+        self.kernel.eval_series(samples, around, points, &mut notes)?;
         let has_floats = (0..present.len()).any(|at| present[at] & !histograms.word(at) != 0);
         if self.function.wants_counter() && has_floats {
             self.check_counter(labels, query);

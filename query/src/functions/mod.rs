@@ -44,4 +44,4 @@ pub use histogram::{HistogramSamples, HistogramStat, HistogramSteps, PointsOut, 
 pub use labels::LabelKernel;
 pub use math::MathKernel;
 pub use notes::{Note, Notes, Severity};
-pub use range::{RangeFunction, RangeKernel, RangeWindow, Selection};
+pub use range::{RangeFunction, RangeKernel, RangeWindow, Selection, Surroundings};

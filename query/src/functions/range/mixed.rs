@@ -3,6 +3,8 @@
 //! Floats go the way of all floats first, as if there were no histograms. Then each step that sees histograms is decided
 //! by what the function makes of both kinds: a warning and no result, a result over both, or the floats with an info.
 
+use std::fmt;
+
 use super::starts::{self, StartedSamples};
 use super::windows::{Window, Windows};
 use super::{RangeFunction, RangeKernel, Selection, counts};
@@ -13,23 +15,37 @@ use crate::functions::histogram::{self, HistogramSamples, PointsOut, Report, Ser
 use crate::functions::notes::Notes;
 use crate::value::Point;
 
+/// What surrounds the evaluation of one series.
+pub struct Surroundings<'a, E> {
+    /// For what there is to say.
+    pub metric_name: &'a str,
+    /// Asked before each window of histograms, which take their time. An error ends the evaluation.
+    pub go_on: &'a dyn Fn() -> Result<(), E>,
+}
+
+impl<E> fmt::Debug for Surroundings<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("metric_name", &self.metric_name).finish_non_exhaustive()
+    }
+}
+
 impl RangeKernel {
     /// Evaluates all steps of one series of either kind.
-    pub fn eval_series(
+    pub fn eval_series<E: From<FunctionError>>(
         &mut self,
         series: SeriesSamples<'_>,
-        metric_name: &str,
+        around: Surroundings<'_, E>,
         mut out: PointsOut<'_>,
         notes: &mut Notes,
-    ) -> Result<(), FunctionError> {
-        let mut report = Report { notes, metric_name };
+    ) -> Result<(), E> {
+        let mut report = Report { notes, metric_name: around.metric_name };
         if series.float_start_ts.is_empty() || !self.function.knows_starts() {
             self.eval(series.floats, out.floats(), report.notes)?;
         } else {
             self.eval_started(series, &mut out, &mut report)?;
         }
         if !series.histograms.is_empty() {
-            self.eval_histograms(series, &mut out, &mut report);
+            self.eval_histograms(series, &mut out, &mut report, around.go_on)?;
         }
         Ok(())
     }
@@ -61,7 +77,13 @@ impl RangeKernel {
     }
 
     /// Decides the steps that see a histogram.
-    fn eval_histograms(&self, series: SeriesSamples<'_>, out: &mut PointsOut<'_>, report: &mut Report<'_>) {
+    fn eval_histograms<E>(
+        &self,
+        series: SeriesSamples<'_>,
+        out: &mut PointsOut<'_>,
+        report: &mut Report<'_>,
+        go_on: &dyn Fn() -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut resets = Vec::new();
         if self.rate().is_some_and(|rate| rate.counter) && self.window.selection == Selection::Plain {
             histogram::rate::resets(series.histograms, &mut resets);
@@ -70,6 +92,7 @@ impl RangeKernel {
         let floats = Windows::new(series.floats.ts, &self.grid, &self.window, &mut unused);
         let histograms = Windows::new(series.histograms.ts, &self.grid, &self.window, &mut also_unused);
         for (floats, histograms) in floats.zip(histograms).filter(|(_, histograms)| !histograms.is_empty()) {
+            go_on()?;
             let seen = series.slice(floats.samples(), histograms.samples());
             let resets = if resets.is_empty() { &[] } else { &resets[histograms.samples()] };
             match self.decide(&histograms, seen, resets, report) {
@@ -78,6 +101,7 @@ impl RangeKernel {
                 Decision::Point(point) => out.set(histograms.step, point),
             }
         }
+        Ok(())
     }
 
     fn decide(&self, window: &Window, seen: SeriesSamples<'_>, resets: &[bool], report: &mut Report<'_>) -> Decision {
@@ -181,5 +205,39 @@ enum Decision {
 impl Decision {
     fn of(point: Option<impl Into<Point>>) -> Self {
         point.map_or(Self::Nothing, |point| Self::Point(point.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::functions::grid::{Grid, Samples};
+    use crate::functions::{HistogramSteps, RangeWindow};
+    use pharos_model::FloatHistogram;
+
+    #[test]
+    fn an_evaluation_of_histograms_can_be_ended_at_each_step() {
+        let window =
+            RangeWindow { range_ms: 10, offset_ms: 0, at_ms: None, selection: Selection::Plain, lookback_ms: 0 };
+        let grid = Grid { start_ms: 0, step_ms: 1, n: 5 };
+        let mut kernel = RangeKernel::new(RangeFunction::SumOverTime, grid, window, Vec::new());
+        let list = [Arc::new(FloatHistogram::default())];
+        let series = SeriesSamples {
+            floats: Samples::default(),
+            float_start_ts: &[],
+            histograms: HistogramSamples { ts: &[0], list: &list, start_ts: &[] },
+        };
+        let asked = std::cell::Cell::new(0);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > 3 { Err(FunctionError::SmoothingFactor(0.0)) } else { Ok(()) }
+        };
+        let (mut present, mut values, mut histograms) = ([0], [0.0; 5], HistogramSteps::default());
+        let out = PointsOut { present: &mut present, values: &mut values, histograms: &mut histograms };
+        let around = Surroundings { metric_name: "m", go_on: &go_on };
+        assert!(kernel.eval_series(series, around, out, &mut Notes::default()).is_err());
+        assert_eq!((asked.get(), present[0]), (4, 0b111));
     }
 }

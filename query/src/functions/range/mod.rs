@@ -22,6 +22,7 @@ use pharos_model::{TimeRange, TimestampMs};
 use self::extended::Ends;
 pub(super) use self::extrapolation::Extrapolation;
 use self::extremes::Extreme;
+pub use self::mixed::Surroundings;
 use self::smoothing::Factors;
 use self::windows::{Window, Windows};
 use crate::functions::annotations;

@@ -85,7 +85,7 @@ impl Fixture {
         for (labels, samples) in &rows {
             let ts = samples.iter().map(|(ts, _)| *ts).collect();
             let values = samples.iter().map(|(_, bits)| f64::from_bits(*bits)).collect();
-            writer.append(labels, &SampleColumns { ts, values }).expect("sorted rows");
+            writer.append(labels, &SampleColumns { ts, values, ..Default::default() }).expect("sorted rows");
         }
         let (summary, file) = writer.finish().expect("writing to memory");
         let registry = prometheus::Registry::new();

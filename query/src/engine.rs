@@ -45,6 +45,8 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
     /// Series carry `__type__` and `__unit__` (`type-and-unit-labels`).
     pub type_and_unit_labels: bool,
+    /// Functions of counters look at start timestamps (`use-start-timestamps`).
+    pub use_start_timestamps: bool,
     /// Step of a subquery that names none: the global evaluation interval. Default 1 minute.
     pub subquery_step: Duration,
     /// Selectors are read in this many parts at a time; at most the source's partitions. Default: the machine's cores.
@@ -62,6 +64,7 @@ impl Default for EngineOptions {
             parser: ParserOptions::default(),
             delayed_name_removal: false,
             type_and_unit_labels: false,
+            use_start_timestamps: false,
             subquery_step: Duration::from_secs(60),
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -275,6 +278,7 @@ impl Run<'_> {
             subquery_step_ms: self.engine.subquery_step_ms.load(Ordering::Relaxed),
             delayed_names: options.delayed_name_removal,
             type_and_unit_labels: options.type_and_unit_labels,
+            use_start_timestamps: options.use_start_timestamps,
         }
     }
 
@@ -288,6 +292,7 @@ impl Run<'_> {
         let (source, clock) = (Arc::clone(&engine.source), Arc::clone(&engine.clock));
         let mut query = QueryContext::new(source, self.tenant.clone(), limits, clock);
         query.type_and_unit_labels = engine.options.type_and_unit_labels;
+        query.use_start_timestamps = engine.options.use_start_timestamps;
         if self.options.per_step_stats {
             query.count_per_step(self.times.grid());
         }

@@ -22,8 +22,6 @@ pub enum QueryError {
     TooManySamples { phase: &'static str },
     #[error("the query needs more than its memory limit of {limit_bytes} bytes")]
     MemoryLimit { limit_bytes: usize },
-    #[error("native histograms in queries: not yet")]
-    HistogramsNotYet,
     #[error("{0}")]
     Read(#[from] ReadError),
     /// A defect of the engine, not of the query or the data. API kind `internal`.

@@ -24,4 +24,4 @@ pub const THREAD_STACK_BYTES: usize = 16 << 20;
 
 pub use engine::{Engine, EngineOptions, QueryOptions, QueryRange};
 pub use error::QueryError;
-pub use value::{QueryOutcome, QueryStats, Series, Value, VectorElement};
+pub use value::{HistogramSample, Point, QueryOutcome, QueryStats, Series, Value, VectorElement};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 pub use pharos_storage::select::{ReadError, SampleColumns, SelectRequest};
 
 pub use self::local::Local;
-pub use crate::functions::Samples;
+pub use crate::functions::{HistogramSamples, Samples, SeriesSamples};
 
 /// Series that were selected together. Some may have no samples.
 pub trait SeriesBatch: fmt::Debug + Send + Sync {
@@ -21,8 +21,8 @@ pub trait SeriesBatch: fmt::Debug + Send + Sync {
     /// Bytes held in memory, for the query's memory limit.
     fn memory_bytes(&self) -> usize;
     /// The samples of series `i` within the request's range, staleness markers included: in place when they are decoded already,
-    /// else in `scratch`. CPU work, no IO.
-    fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError>;
+    /// else in `scratch`. CPU work, no IO. Start timestamps come with them where they are known.
+    fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<SeriesSamples<'a>, ReadError>;
 }
 
 /// The matching series of one partition, each once, in no particular order.
@@ -54,5 +54,16 @@ pub fn partitions_of(source: &dyn SeriesSource, request: &SelectRequest) -> std:
     match source.partition_of(request) {
         Some(only) => only..only + 1,
         None => 0..source.partitions(),
+    }
+}
+
+impl<'a> From<&'a SampleColumns> for SeriesSamples<'a> {
+    fn from(columns: &'a SampleColumns) -> Self {
+        let SampleColumns { ts, values, start_ts, histogram_ts, histograms, histogram_start_ts } = columns;
+        Self {
+            floats: Samples { ts, values },
+            float_start_ts: start_ts,
+            histograms: HistogramSamples { ts: histogram_ts, list: histograms, start_ts: histogram_start_ts },
+        }
     }
 }

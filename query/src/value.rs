@@ -1,6 +1,8 @@
 //! What a query returns.
 
-use pharos_model::{LabelSet, Sample, TimestampMs};
+use std::sync::Arc;
+
+use pharos_model::{FloatHistogram, LabelSet, Sample, TimestampMs};
 
 /// The result of an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,18 +18,35 @@ pub enum Value {
     Matrix(Vec<Series>),
 }
 
-/// An element of an instant vector. Its timestamp is the evaluation time.
+/// What a series has at one time.
+#[derive(Clone, Debug)]
+pub enum Point {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+}
+
+/// An element of an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorElement {
     pub labels: LabelSet,
-    pub sample: Sample,
+    /// The evaluation time.
+    pub ts: TimestampMs,
+    pub point: Point,
 }
 
-/// A series of a range vector or of a range query's answer; samples ascend by time.
-#[derive(Clone, Debug, PartialEq)]
+/// A series of a range vector or of a range query's answer; both kinds of samples ascend by time.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     pub labels: LabelSet,
     pub samples: Vec<Sample>,
+    pub histograms: Vec<HistogramSample>,
+}
+
+/// A native histogram at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramSample {
+    pub ts: TimestampMs,
+    pub histogram: Arc<FloatHistogram>,
 }
 
 /// A finished query: its value, and what the user should know about it. Texts are those of the API, position included.
@@ -56,4 +75,33 @@ pub struct QueryStats {
     pub exec_queue_secs: f64,
     /// Queue and evaluation together.
     pub exec_total_secs: f64,
+}
+
+/// Floats by their bits, so that NaNs compare.
+impl PartialEq for Point {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
+            (Self::Histogram(a), Self::Histogram(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl From<f64> for Point {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<FloatHistogram> for Point {
+    fn from(histogram: FloatHistogram) -> Self {
+        Self::Histogram(Arc::new(histogram))
+    }
+}
+
+impl From<Arc<FloatHistogram>> for Point {
+    fn from(histogram: Arc<FloatHistogram>) -> Self {
+        Self::Histogram(histogram)
+    }
 }

@@ -160,6 +160,7 @@ fn engine(
         parser,
         delayed_name_removal: flags.feature("promql-delayed-name-removal"),
         type_and_unit_labels: flags.feature("type-and-unit-labels"),
+        use_start_timestamps: flags.feature("use-start-timestamps"),
         subquery_step: loaded.config.global.evaluation_interval.as_std(),
         ..EngineOptions::default()
     };

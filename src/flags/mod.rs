@@ -23,6 +23,7 @@ pub const FEATURES: &[&str] = &[
     "promql-binop-fill-modifiers",
     "promql-delayed-name-removal",
     "type-and-unit-labels",
+    "use-start-timestamps",
     "extra-scrape-metrics",
 ];
 /// Features of older releases that cannot be switched off any more.

@@ -92,10 +92,9 @@ impl From<QueryError> for ApiError {
             QueryError::Timeout { .. } => Kind::Timeout,
             QueryError::Canceled { .. } => Kind::Canceled,
             QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
-            QueryError::Execution(_)
-            | QueryError::TooManySamples { .. }
-            | QueryError::MemoryLimit { .. }
-            | QueryError::HistogramsNotYet => Kind::Execution,
+            QueryError::Execution(_) | QueryError::TooManySamples { .. } | QueryError::MemoryLimit { .. } => {
+                Kind::Execution
+            }
         };
         Self::new(kind, error.to_string())
     }

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pharos_model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use pharos_model::sample::is_stale;
 use pharos_model::{LabelSet, Matcher, Sample, TenantId, TimeRange, number};
-use pharos_query::source::{ReadError, SampleColumns, SelectRequest, SeriesSource, partitions_of};
+use pharos_query::source::{ReadError, SampleColumns, Samples, SelectRequest, SeriesSource, partitions_of};
 
 use super::api::series::within_timeout;
 use super::api::tenant_of;
@@ -99,8 +99,11 @@ async fn newest_of_set(
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
                 let samples = batch.samples(i, &mut scratch)?;
-                let (Some(&ts), Some(&value)) = (samples.ts.last(), samples.values.last()) else { continue };
-                if !is_stale(value) {
+                let Samples { ts, values } = samples.floats;
+                let (Some(&ts), Some(&value)) = (ts.last(), values.last()) else { continue };
+                // The text format has no native histograms.
+                let is_histogram = samples.histograms.ts.last().is_some_and(|histogram| *histogram > ts);
+                if !is_stale(value) && !is_histogram {
                     let labels = LabelSet::from_canonical_trusted(batch.label_bytes(i));
                     found.insert(labels, Sample { ts, value });
                 }

@@ -1,12 +1,16 @@
 //! Query answers as JSON text, written straight into the response's buffers: a range query's answer is mostly numbers, and
 //! a tree of values would cost more than the query.
 
+mod histogram;
+
 use std::convert::Infallible;
 use std::io::Write as _;
 
 use axum::body::Body;
 use pharos_model::{Exemplar, LabelSet, Sample, TimestampMs, number};
-use pharos_query::{QueryOutcome, QueryStats, Series, Value, VectorElement};
+use pharos_query::{Point, QueryOutcome, QueryStats, Series, Value, VectorElement};
+
+use self::histogram::write_histogram;
 
 /// Most warnings, and most infos, that an answer shows.
 const ANNOTATIONS_MAX: usize = 10;
@@ -134,28 +138,49 @@ fn write_beginning(out: &mut Vec<u8>, value: &Value) -> Next {
 fn write_element(out: &mut Vec<u8>, element: &VectorElement) {
     out.extend_from_slice(br#"{"metric":"#);
     write_labels(out, &element.labels);
-    out.extend_from_slice(br#","value":"#);
-    write_sample(out, &element.sample);
+    match &element.point {
+        Point::Float(value) => {
+            out.extend_from_slice(br#","value":"#);
+            write_sample(out, &Sample { ts: element.ts, value: *value });
+        }
+        Point::Histogram(histogram) => {
+            out.extend_from_slice(br#","histogram":"#);
+            write_histogram(out, element.ts, histogram);
+        }
+    }
     out.push(b'}');
 }
 
-/// Writes the samples from `from` on, as many as a piece takes.
+/// Writes the samples from `from` on, as many as a piece takes: floats first, then native histograms, each kind in a list of
+/// its own.
 fn write_samples(out: &mut Vec<u8>, series: &Series, at: usize, from: usize) -> Next {
+    let (floats, histograms) = (series.samples.len(), series.histograms.len());
     if from == 0 {
         separate(out, at);
         out.extend_from_slice(br#"{"metric":"#);
         write_labels(out, &series.labels);
-        out.extend_from_slice(br#","values":["#);
     }
-    for (i, sample) in series.samples.iter().enumerate().skip(from) {
-        separate(out, i);
-        write_sample(out, sample);
+    for i in from..floats + histograms {
+        match i.checked_sub(floats) {
+            None => {
+                out.extend_from_slice(if i == 0 { br#","values":["# } else { b"," });
+                write_sample(out, &series.samples[i]);
+            }
+            Some(own) => {
+                out.extend_from_slice(if own == 0 { br#","histograms":["# } else { b"," });
+                let sample = &series.histograms[own];
+                write_histogram(out, sample.ts, &sample.histogram);
+            }
+        }
+        if i + 1 == floats || i + 1 == floats + histograms {
+            out.push(b']');
+        }
         // Never before the first one, because that is how the beginning of a series is told from its middle.
-        if out.len() >= PIECE_BYTES && i + 1 < series.samples.len() {
+        if out.len() >= PIECE_BYTES && i + 1 < floats + histograms {
             return Next::Sample(at, i + 1);
         }
     }
-    out.extend_from_slice(b"]}");
+    out.push(b'}');
     Next::Sample(at + 1, 0)
 }
 
@@ -285,6 +310,11 @@ fn write_stats(out: &mut Vec<u8>, stats: &QueryStats, detail: StatsDetail) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use pharos_model::FloatHistogram;
+    use pharos_query::HistogramSample;
+
     use super::*;
 
     fn outcome(value: Value) -> QueryOutcome {
@@ -319,9 +349,22 @@ mod tests {
         let labels = LabelSet::from_pairs([("__name__", "up"), ("job", "x")]);
         let samples = vec![Sample { ts: 1000, value: 1.0 }, Sample { ts: 2005, value: 1e21 }];
         assert_eq!(
-            body(&outcome(Value::Matrix(vec![Series { labels, samples }]))),
+            body(&outcome(Value::Matrix(vec![Series { labels, samples, ..Series::default() }]))),
             r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"x"},"values":[[1,"1"],[2.005,"1e+21"]]}]}}"#
         );
+    }
+
+    #[test]
+    fn histograms_are_told_apart_by_their_keys() {
+        let histogram = Arc::new(FloatHistogram { count: 1.0, ..FloatHistogram::default() });
+        let point = Point::Histogram(Arc::clone(&histogram));
+        let element = VectorElement { labels: LabelSet::empty(), ts: 1000, point };
+        let shown = r#"[1,{"count":"1","sum":"0"}]"#;
+        assert!(body(&outcome(Value::Vector(vec![element]))).contains(&format!(r#""histogram":{shown}"#)));
+        let histograms = vec![HistogramSample { ts: 1000, histogram }];
+        let series = Series { samples: vec![Sample { ts: 0, value: 2.0 }], histograms, ..Series::default() };
+        let both = format!(r#""values":[[0,"2"]],"histograms":[{shown}]"#);
+        assert!(body(&outcome(Value::Matrix(vec![series]))).contains(&both));
     }
 
     #[test]
@@ -334,7 +377,13 @@ mod tests {
     #[test]
     fn a_long_answer_comes_in_pieces() {
         let samples: Vec<_> = (0..20_000).map(|i| Sample { ts: i * 500, value: i as f64 / 4.0 }).collect();
-        let series = |job: &str| Series { labels: LabelSet::from_pairs([("job", job)]), samples: samples.clone() };
+        let histogram = HistogramSample { ts: 0, histogram: Arc::new(FloatHistogram::default()) };
+        let histograms = vec![histogram; 5_000];
+        let series = |job: &str| Series {
+            labels: LabelSet::from_pairs([("job", job)]),
+            samples: samples.clone(),
+            histograms: histograms.clone(),
+        };
         let long = outcome(Value::Matrix(vec![series("a"), series("b")]));
         let pieces: Vec<_> = Pieces::new(long.clone(), StatsDetail::None).collect();
         assert!(pieces.len() > 10 && pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));
@@ -345,6 +394,7 @@ mod tests {
             let values = series["values"].as_array().unwrap();
             assert_eq!(values.len(), samples.len());
             assert_eq!(values[19_999], serde_json::json!([9999.5, "4999.75"]));
+            assert_eq!(series["histograms"].as_array().unwrap().len(), histograms.len());
         }
     }
 
@@ -352,7 +402,10 @@ mod tests {
     fn labels_may_be_longer_than_a_piece() {
         let long = "x".repeat(2 * PIECE_BYTES);
         let samples = vec![Sample { ts: 0, value: 1.0 }; 3];
-        let series = |job: &str| Series { labels: LabelSet::from_pairs([("job", job)]), samples: samples.clone() };
+        let series = |job: &str| {
+            let labels = LabelSet::from_pairs([("job", job)]);
+            Series { labels, samples: samples.clone(), ..Series::default() }
+        };
         let whole: serde_json::Value =
             serde_json::from_str(&body(&outcome(Value::Matrix(vec![series(&long), series("b")])))).unwrap();
         let lengths: Vec<_> = whole["data"]["result"]

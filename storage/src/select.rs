@@ -11,7 +11,9 @@ pub use batch::SeriesBatch;
 pub use reader::{FileStats, PartitionReader};
 pub use selection::{BATCH_SAMPLES_MAX, BATCH_SERIES_MAX, Selection};
 
-use pharos_model::{Matcher, TenantId, TimeRange};
+use std::sync::Arc;
+
+use pharos_model::{FloatHistogram, Matcher, TenantId, TimeRange};
 
 /// What a query leaf asks of one partition.
 #[derive(Clone, Debug)]
@@ -26,24 +28,40 @@ pub struct SelectRequest {
 }
 
 /// Samples of one series in columns, ascending by time, one for each timestamp. Reused from series to series.
+///
+/// Floats and native histograms are apart, so that a series of floats, as nearly all are, costs nothing more. No
+/// timestamp is in both. Start timestamps are kept only where a sample has one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SampleColumns {
+    /// Times of the floats.
     pub ts: Vec<i64>,
     pub values: Vec<f64>,
+    /// When the counter of each float began, 0 where that is not known; empty when it is known of none.
+    pub start_ts: Vec<i64>,
+    pub histogram_ts: Vec<i64>,
+    /// A staleness marker is a histogram whose sum is the stale NaN.
+    pub histograms: Vec<Arc<FloatHistogram>>,
+    /// As `start_ts`, of the histograms.
+    pub histogram_start_ts: Vec<i64>,
 }
 
 impl SampleColumns {
     pub fn clear(&mut self) {
         self.ts.clear();
         self.values.clear();
+        self.start_ts.clear();
+        self.histogram_ts.clear();
+        self.histograms.clear();
+        self.histogram_start_ts.clear();
     }
 
+    /// Samples of both kinds.
     pub fn len(&self) -> usize {
-        self.ts.len()
+        self.ts.len() + self.histogram_ts.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ts.is_empty()
+        self.len() == 0
     }
 }
 

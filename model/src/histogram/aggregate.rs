@@ -1,13 +1,29 @@
 //! Sum and mean of many histograms, as PromQL's `sum`, `avg`, `sum_over_time` and `avg_over_time` take them.
 //!
 //! Rounding errors are kept beside the sum ([`FloatHistogram::kahan_add`]). Results are not compacted: aggregations do that,
-//! the functions over time do not.
+//! the functions over time do not. Where the histograms are in several places, each makes a sum or mean of its own, and
+//! those are merged; [`State`] is what travels.
 
 use super::add::{IncompatibleSchemas, Settled};
 use super::{CounterResetHint, FloatHistogram};
 
 /// Counts that are smaller cannot overflow by one addition, not even when a million buckets are joined.
 const FAR_FROM_OVERFLOW: f64 = 1e300;
+
+/// All there is to a running sum or mean.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The sum, or the mean itself when `is_mean`.
+    pub value: FloatHistogram,
+    /// What rounding has lost of it.
+    pub lost: Option<FloatHistogram>,
+    /// Terms of a mean.
+    pub count: f64,
+    pub is_mean: bool,
+    /// Whether a term said that there was a counter reset, or that there was none.
+    pub reset_seen: bool,
+    pub not_reset_seen: bool,
+}
 
 /// A running sum.
 #[derive(Clone, Debug)]
@@ -30,6 +46,20 @@ impl Sum {
         Ok(())
     }
 
+    /// Adds all that another sum has added. On an error nothing was added.
+    pub fn merge(&mut self, other: &Self) -> Result<(), IncompatibleSchemas> {
+        self.seen.merge(other.seen);
+        self.seen.settled(add_with_lost(&mut self.value, &mut self.lost, &other.value, other.lost.as_ref())?);
+        Ok(())
+    }
+
+    /// What travels to where the sum is merged.
+    pub fn into_state(self) -> State {
+        let Seen { reset, not_reset, .. } = self.seen;
+        let Self { value, lost, .. } = self;
+        State { value, lost, reset_seen: reset, not_reset_seen: not_reset, ..State::default() }
+    }
+
     /// What had to be settled so far. Hints collide when both kinds were among the histograms, in whatever order.
     pub fn settled(&self) -> Settled {
         self.seen.summary()
@@ -38,6 +68,12 @@ impl Sum {
     /// The sum with what rounding lost.
     pub fn finish(self) -> FloatHistogram {
         plus_lost(self.value, self.lost)
+    }
+}
+
+impl From<State> for Sum {
+    fn from(state: State) -> Self {
+        Self { seen: Seen::of(&state), value: state.value, lost: state.lost }
     }
 }
 
@@ -66,12 +102,49 @@ impl Mean {
             self.count = count;
             return Ok(());
         }
+        self.become_incremental();
+        self.move_mean(histogram, count)
+    }
+
+    fn become_incremental(&mut self) {
         if !self.is_incremental {
             self.is_incremental = true;
             self.value.div(self.count);
             self.lost.iter_mut().for_each(|lost| lost.div(self.count));
         }
-        self.move_mean(histogram, count)
+    }
+
+    /// Takes in all terms of another mean. On an error nothing was taken in.
+    pub fn merge(&mut self, mut other: Self) -> Result<(), IncompatibleSchemas> {
+        self.seen.merge(other.seen);
+        let count = self.count + other.count;
+        if !self.is_incremental && !other.is_incremental {
+            let (mut value, mut lost) = (self.value.clone(), self.lost.clone());
+            self.seen.settled(add_with_lost(&mut value, &mut lost, &other.value, other.lost.as_ref())?);
+            if !value.has_overflow() {
+                (self.value, self.lost, self.count) = (value, lost, count);
+                return Ok(());
+            }
+        }
+        if self.value.uses_custom_buckets() != other.value.uses_custom_buckets() {
+            return Err(IncompatibleSchemas);
+        }
+        for mean in [&mut *self, &mut other] {
+            mean.become_incremental();
+            let share = mean.count / count;
+            mean.value.mul(share);
+            mean.lost.iter_mut().for_each(|lost| lost.mul(share));
+        }
+        self.seen.settled(add_with_lost(&mut self.value, &mut self.lost, &other.value, other.lost.as_ref())?);
+        self.count = count;
+        Ok(())
+    }
+
+    /// What travels to where the mean is merged.
+    pub fn into_state(self) -> State {
+        let Seen { reset, not_reset, .. } = self.seen;
+        let Self { value, lost, count, is_incremental, .. } = self;
+        State { value, lost, count, is_mean: is_incremental, reset_seen: reset, not_reset_seen: not_reset }
     }
 
     /// Returns false, and leaves the sum alone, if it would overflow.
@@ -119,6 +192,28 @@ impl Mean {
     }
 }
 
+impl From<State> for Mean {
+    fn from(state: State) -> Self {
+        let seen = Seen::of(&state);
+        let State { value, lost, count, is_mean, .. } = state;
+        Self { value, lost, count, is_incremental: is_mean, seen }
+    }
+}
+
+/// Adds a sum with its rounding errors to another one.
+fn add_with_lost(
+    value: &mut FloatHistogram,
+    lost: &mut Option<FloatHistogram>,
+    more: &FloatHistogram,
+    more_lost: Option<&FloatHistogram>,
+) -> Result<Settled, IncompatibleSchemas> {
+    let settled = value.kahan_add(more, lost)?;
+    if let Some(more_lost) = more_lost {
+        value.kahan_add(more_lost, lost)?;
+    }
+    Ok(settled)
+}
+
 fn plus_lost(mut value: FloatHistogram, lost: Option<FloatHistogram>) -> FloatHistogram {
     if let Some(lost) = lost {
         value.add(&lost).expect("rounding errors have the layout of their sum");
@@ -141,6 +236,16 @@ impl Seen {
         seen
     }
 
+    fn of(state: &State) -> Self {
+        Self { reset: state.reset_seen, not_reset: state.not_reset_seen, bounds_reconciled: false }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.reset |= other.reset;
+        self.not_reset |= other.not_reset;
+        self.bounds_reconciled |= other.bounds_reconciled;
+    }
+
     fn hint(&mut self, histogram: &FloatHistogram) {
         self.reset |= histogram.counter_reset_hint == CounterResetHint::CounterReset;
         self.not_reset |= histogram.counter_reset_hint == CounterResetHint::NotCounterReset;
@@ -160,18 +265,44 @@ mod tests {
     use super::*;
     use crate::histogram::fixtures::{custom, exponential};
 
-    fn sum(terms: &[FloatHistogram]) -> (FloatHistogram, Settled) {
+    fn running_sum(terms: &[FloatHistogram]) -> Sum {
         let mut sum = Sum::new(terms[0].clone());
         terms[1..].iter().for_each(|term| sum.add(term).unwrap());
-        let settled = sum.settled();
-        (sum.finish(), settled)
+        sum
     }
 
-    fn mean(terms: &[FloatHistogram]) -> (FloatHistogram, Settled) {
+    fn running_mean(terms: &[FloatHistogram]) -> Mean {
         let mut mean = Mean::new(terms[0].clone());
         terms[1..].iter().for_each(|term| mean.add(term).unwrap());
-        let settled = mean.settled();
-        (mean.finish(), settled)
+        mean
+    }
+
+    /// The sum in one go, which is the same as that of two parts, wherever they are cut.
+    fn sum(terms: &[FloatHistogram]) -> (FloatHistogram, Settled) {
+        let sum = running_sum(terms);
+        let (settled, whole) = (sum.settled(), sum.finish());
+        for cut in 1..terms.len() {
+            let mut first = Sum::from(running_sum(&terms[..cut]).into_state());
+            first.merge(&running_sum(&terms[cut..])).unwrap();
+            assert_eq!(first.settled(), settled);
+            let merged = first.finish();
+            assert!(merged.almost_equals(&whole, 1e-12), "cut at {cut}: {merged}, not {whole}");
+        }
+        (whole, settled)
+    }
+
+    /// As [`sum`].
+    fn mean(terms: &[FloatHistogram]) -> (FloatHistogram, Settled) {
+        let mean = running_mean(terms);
+        let (settled, whole) = (mean.settled(), mean.finish());
+        for cut in 1..terms.len() {
+            let mut first = Mean::from(running_mean(&terms[..cut]).into_state());
+            first.merge(running_mean(&terms[cut..])).unwrap();
+            assert_eq!(first.settled(), settled);
+            let merged = first.finish();
+            assert!(merged.almost_equals(&whole, 1e-12), "cut at {cut}: {merged}, not {whole}");
+        }
+        (whole, settled)
     }
 
     #[test]
@@ -225,5 +356,8 @@ mod tests {
         let mut mean = Mean::new(exponential(0, &[(0, &[1e308])]));
         mean.add(&exponential(0, &[(0, &[1e308])])).unwrap();
         assert_eq!(mean.add(&custom(&[1.0], &[1.0])), Err(IncompatibleSchemas));
+        assert_eq!(mean.merge(Mean::new(custom(&[1.0], &[1.0]))), Err(IncompatibleSchemas));
+        let mut sum = Sum::new(custom(&[1.0], &[1.0]));
+        assert_eq!(sum.merge(&Sum::new(FloatHistogram::default())), Err(IncompatibleSchemas));
     }
 }

@@ -16,6 +16,7 @@ pub fn batch_schema(steps: usize) -> SchemaRef {
         Field::new("drop_name", DataType::Boolean, false),
         Field::new("present", DataType::FixedSizeBinary(words), false),
         Field::new("values", DataType::FixedSizeList(item_field(), list), false),
+        Field::new("hist", DataType::Binary, true),
     ]))
 }
 

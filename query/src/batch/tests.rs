@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::functions::RowOut;
-use pharos_model::LabelSet;
+use crate::value::Point;
+use pharos_model::{FloatHistogram, LabelSet};
 
 fn fill(steps: usize, set: &[(usize, f64)]) -> RowBatch {
     let mut builder = BatchBuilder::new(steps);
@@ -35,7 +38,13 @@ fn a_row_without_a_value_is_not_sent() {
 fn a_slice_of_a_batch_shows_its_own_rows() {
     let mut builder = BatchBuilder::new(3);
     for i in 0..4u8 {
-        builder.push(Row { labels: &[], drop_name: i == 2, present: &[1 << (i % 3)], values: &[f64::from(i); 3] });
+        builder.push(Row {
+            labels: &[],
+            drop_name: i == 2,
+            present: &[1 << (i % 3)],
+            values: &[f64::from(i); 3],
+            histograms: None,
+        });
     }
     let sliced = builder.finish().unwrap().into_record().slice(1, 2);
     let batch = RowBatch::new(sliced).unwrap();
@@ -45,11 +54,39 @@ fn a_slice_of_a_batch_shows_its_own_rows() {
 }
 
 #[test]
+fn histograms_travel_with_their_rows_and_weigh_by_their_size() {
+    let histogram = Arc::new(FloatHistogram { count: 4.0, ..FloatHistogram::default() });
+    let mut builder = BatchBuilder::new(70);
+    let mut push = |at: &[usize]| {
+        let pushed = builder.push_points(b"", false, |mut out| {
+            out.set(3, 1.5);
+            at.iter().for_each(|step| out.set(*step, Arc::clone(&histogram)));
+            Ok::<_, std::convert::Infallible>(())
+        });
+        pushed.unwrap();
+    };
+    push(&[]);
+    push(&[5, 69]);
+    push(&[]);
+    let first = builder.finish().unwrap();
+    builder.push(Row { present: &[1 << 5, 0], ..first.row(1) });
+    let filtered = builder.finish().unwrap();
+    let batch = RowBatch::new(first.into_record().slice(1, 2)).unwrap();
+    let (mixed, floats) = (batch.row(0), batch.row(1));
+    assert_eq!(mixed.float_steps().collect::<Vec<_>>(), [3]);
+    assert_eq!(mixed.histogram_steps().map(|(step, _)| step).collect::<Vec<_>>(), [5, 69]);
+    assert_eq!((mixed.point(3), mixed.point(5)), (Point::Float(1.5), Point::Histogram(Arc::clone(&histogram))));
+    assert!(!floats.has_histograms());
+    assert_eq!(batch.points(), 2 + 2 * histogram.size_in_samples() as u64);
+    assert_eq!(filtered.row(0).histogram_steps().map(|(step, _)| step).collect::<Vec<_>>(), [5]);
+}
+
+#[test]
 fn a_batch_is_full_at_its_size_in_bytes() {
     let mut builder = BatchBuilder::new(1000);
     let mut rows = 0;
     while !builder.is_full() {
-        builder.push(Row { labels: b"", drop_name: false, present: &[1; 16], values: &[0.0; 1000] });
+        builder.push(Row { labels: b"", drop_name: false, present: &[1; 16], values: &[0.0; 1000], histograms: None });
         rows += 1;
     }
     assert_eq!(rows, BATCH_BYTES.div_ceil(1016 * 8));

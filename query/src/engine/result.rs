@@ -3,19 +3,20 @@
 //!
 //! A batch of rows is given up as soon as its samples have been taken over, and those are paid for before.
 
+use std::sync::Arc;
+
 use datafusion::common::Result;
 use hashbrown::{HashMap, HashSet};
-use pharos_model::{LabelSet, Sample, TimestampMs};
+use pharos_model::{FloatHistogram, LabelSet, Sample, TimestampMs};
 
 use crate::batch::{Row, RowBatch, RowBuffer};
 use crate::error::QueryError;
 use crate::exec::SAME_LABELSET;
 use crate::exec::context::fail;
 use crate::functions::Grid;
-use crate::functions::grid::set_steps;
 use crate::plan::names::drop_metadata;
 use crate::plan::{Plan, Shape};
-use crate::value::{Series, Value, VectorElement};
+use crate::value::{HistogramSample, Series, Value, VectorElement};
 
 /// The answer of an instant query.
 pub(super) fn instant(plan: &Plan, mut rows: RowBuffer, at: TimestampMs) -> Result<Value> {
@@ -27,7 +28,7 @@ pub(super) fn instant(plan: &Plan, mut rows: RowBuffer, at: TimestampMs) -> Resu
     let mut elements: Vec<VectorElement> = Vec::new();
     while let Some(batch) = rows.pop() {
         memory.try_grow(answer_bytes(&batch))?;
-        let made = |row| VectorElement { labels: final_labels(row), sample: Sample { ts: at, value: row.values[0] } };
+        let made = |row: Row<'_>| VectorElement { labels: final_labels(row), ts: at, point: row.point(0) };
         elements.extend(batch.rows().map(made));
     }
     refuse_equal(elements.iter().map(|element| &element.labels))?;
@@ -56,35 +57,41 @@ pub(super) fn matrix(mut rows: RowBuffer, grid: &Grid) -> Result<Value> {
     while let Some(batch) = rows.pop() {
         memory.try_grow(answer_bytes(&batch))?;
         for row in batch.rows() {
-            let samples = set_steps(row.present).map(|step| Sample { ts: grid.at(step), value: row.values[step] });
+            let samples = row.float_steps().map(|step| Sample { ts: grid.at(step), value: row.values[step] });
+            let histograms = row
+                .histogram_steps()
+                .map(|(step, histogram)| HistogramSample { ts: grid.at(step), histogram: Arc::clone(histogram) });
             let labels = final_labels(row);
             match places.get(&labels) {
                 Some(&place) => {
                     series[place].samples.extend(samples);
+                    series[place].histograms.extend(histograms);
                     joined.insert(place);
                 }
                 None => {
-                    let mut own = Vec::with_capacity(points(row));
+                    let mut own = Vec::with_capacity(floats(row));
                     own.extend(samples);
                     places.insert(labels.clone(), series.len());
-                    series.push(Series { labels, samples: own });
+                    series.push(Series { labels, samples: own, histograms: histograms.collect() });
                 }
             }
         }
     }
     for place in joined {
-        put_in_order(&mut series[place].samples)?;
+        put_in_order(&mut series[place])?;
     }
     Ok(sorted(series))
 }
 
 /// Samples of several rows. Two at one time are an error.
-fn put_in_order(samples: &mut [Sample]) -> Result<()> {
+fn put_in_order(series: &mut Series) -> Result<()> {
+    let Series { samples, histograms, .. } = series;
     samples.sort_by_key(|sample| sample.ts);
-    if samples.windows(2).any(|pair| pair[0].ts == pair[1].ts) {
-        return Err(same_labelset());
-    }
-    Ok(())
+    histograms.sort_by_key(|sample| sample.ts);
+    let twice = samples.windows(2).any(|pair| pair[0].ts == pair[1].ts)
+        || histograms.windows(2).any(|pair| pair[0].ts == pair[1].ts)
+        || histograms.iter().any(|one| samples.binary_search_by_key(&one.ts, |sample| sample.ts).is_ok());
+    if twice { Err(same_labelset()) } else { Ok(()) }
 }
 
 /// A matrix in the order of its labels.
@@ -95,12 +102,16 @@ pub(super) fn sorted(mut series: Vec<Series>) -> Value {
 
 /// Bytes that the rows of a batch take in an answer.
 fn answer_bytes(batch: &RowBatch) -> usize {
-    let of_row = |row: Row<'_>| row.labels.len() + size_of::<Series>() + points(row) * size_of::<Sample>();
+    let of_histogram = |histogram: &FloatHistogram| size_of::<HistogramSample>() + histogram.size_bytes();
+    let of_row = |row: Row<'_>| {
+        let histograms: usize = row.histogram_steps().map(|(_, histogram)| of_histogram(histogram)).sum();
+        row.labels.len() + size_of::<Series>() + floats(row) * size_of::<Sample>() + histograms
+    };
     batch.rows().map(of_row).sum()
 }
 
-fn points(row: Row<'_>) -> usize {
-    row.present.iter().map(|word| word.count_ones() as usize).sum()
+fn floats(row: Row<'_>) -> usize {
+    (0..row.present.len()).map(|at| row.float_word(at).count_ones() as usize).sum()
 }
 
 fn final_labels(row: Row<'_>) -> LabelSet {

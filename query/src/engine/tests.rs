@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::source::{ReadError, SelectRequest, Selection, SeriesBatch};
 use crate::testing::MemorySource;
-use crate::value::Series;
+use crate::value::{Point, Series};
 
 /// `m{i="0"}`, `m{i="1"}`, ... with the value of their index each 10 s over 100 s.
 fn series(count: usize) -> MemorySource {
@@ -67,6 +67,7 @@ fn each_type_of_expression_has_its_value() {
         [Series {
             labels: LabelSet::empty(),
             samples: (0..=10).map(|k| Sample { ts: k * 10_000, value: 7.0 }).collect(),
+            histograms: Vec::new(),
         }]
     );
 }
@@ -85,25 +86,26 @@ fn call_of(function: &pharos_promql::Function) -> String {
 }
 
 #[test]
-fn every_function_has_an_answer_or_says_why_it_has_none() {
+fn every_function_has_an_answer() {
     let engine = engine(series(2), EngineOptions { parser: ParserOptions::ALL, ..EngineOptions::default() });
     for function in pharos_promql::Function::all() {
         let text = call_of(function);
         for outcome in [instant(&engine, &text), range(&engine, &text)] {
-            match outcome {
-                Ok(_) => {}
-                Err(QueryError::HistogramsNotYet) => assert!(text.starts_with("histogram_"), "{text}"),
-                Err(error) => panic!("{text}: {error}"),
-            }
+            outcome.unwrap_or_else(|error| panic!("{text}: {error}"));
         }
     }
 }
 
 #[test]
-fn series_have_no_start_timestamps() {
-    let engine = engine(series(1), EngineOptions::default());
-    assert_eq!(instant(&engine, "start_timestamp(m)").unwrap().value, Value::Vector(Vec::new()));
-    assert!(matches!(instant(&engine, "start_timestamp(histogram_sum(m))"), Err(QueryError::HistogramsNotYet)));
+fn start_timestamps_are_those_of_selectors_and_only_when_asked_for() {
+    let found = |use_start_timestamps, text: &str| {
+        let engine = engine(series(1), EngineOptions { use_start_timestamps, ..EngineOptions::default() });
+        let Value::Vector(found) = instant(&engine, text).unwrap().value else { panic!("a vector") };
+        found.len()
+    };
+    assert_eq!(found(true, "start_timestamp(m)"), 1);
+    assert_eq!(found(false, "start_timestamp(m)"), 0);
+    assert_eq!(found(true, "start_timestamp(m * 1)"), 0);
 }
 
 #[test]
@@ -239,7 +241,7 @@ fn matchers_that_fix_a_target_read_its_partition_alone() {
     for text in ["sum(m{job=\"j\", instance=\"7\"})", "sum(m{job=\"j\"} == 7)"] {
         batches.store(0, Ordering::SeqCst);
         let Value::Vector(found) = instant(&engine, text).unwrap().value else { panic!("{text}") };
-        assert_eq!(found[0].sample.value, 7.0, "{text}");
+        assert_eq!(found[0].point, Point::Float(7.0), "{text}");
         let fixed = text.contains("instance");
         // The batches of each partition, and the end of each.
         assert_eq!(batches.load(Ordering::SeqCst) == 2, fixed, "{text}");
@@ -445,12 +447,12 @@ fn the_lookback_of_a_query_replaces_that_of_the_engine() {
 fn the_step_of_subqueries_can_be_changed_while_running() {
     let engine = engine(series(1), EngineOptions::default());
     let points = || match instant(&engine, "count_over_time(m[100s:])").unwrap().value {
-        Value::Vector(elements) => elements[0].sample.value,
+        Value::Vector(elements) => elements[0].point.clone(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(points(), 1.0);
+    assert_eq!(points(), Point::Float(1.0));
     engine.set_subquery_step(Duration::from_secs(10));
-    assert_eq!(points(), 10.0);
+    assert_eq!(points(), Point::Float(10.0));
 }
 
 #[test]
@@ -474,7 +476,7 @@ fn the_deepest_expression_fits_the_stack_of_a_query_thread() {
         .unwrap();
     let query = async move { engine.instant(&TenantId::anonymous(), &text, 100_000, QueryOptions::default()).await };
     let outcome = runtime.block_on(runtime.spawn(query)).unwrap().unwrap();
-    assert!(matches!(outcome.value, Value::Vector(elements) if elements[0].sample.value == 0.0));
+    assert!(matches!(outcome.value, Value::Vector(elements) if elements[0].point == Point::Float(0.0)));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //!
 //! States are dense, [group][lane][step]. A partial aggregation sends each group's states as one row whose steps are its
 //! lanes one after the other ([`state_steps`]), of which the first `n` bits of `present` count; so states travel in the
-//! same shape as all else.
+//! same shape as all else. Native histograms are beside them ([`histograms`]).
+
+mod histograms;
 
 use std::ops::Range;
 
@@ -12,12 +14,14 @@ use futures::TryStreamExt;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use self::histograms::{Histograms, Rule};
 use super::accumulate::{Accumulator, Avg, Count, Group, Max, Min, Spread, Sum};
 use super::context::QueryContext;
 use super::input::{Output, RowStream, once};
 use super::node::{Call, Stage};
+use super::range::metric_name;
 use crate::batch::{Row, RowBatch};
-use crate::functions::RowOut;
+use crate::functions::{Notes, PointsOut};
 use crate::plan::{AggregateKind, Grouping, Op};
 
 /// Steps of a row that holds the states of `steps` steps.
@@ -37,23 +41,24 @@ pub(super) fn state_steps(op: &Op, steps: usize) -> usize {
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let Op::Aggregate { kind, .. } = *call.op else { unreachable!("planned as an aggregation") };
+    let rule = Rule::of(kind);
     Ok(match kind {
-        AggregateKind::Sum => run_with::<Sum>(call),
-        AggregateKind::Avg => run_with::<Avg>(call),
-        AggregateKind::Count => run_with::<Count>(call),
-        AggregateKind::Min => run_with::<Min>(call),
-        AggregateKind::Max => run_with::<Max>(call),
-        AggregateKind::Group => run_with::<Group>(call),
-        AggregateKind::Stddev => run_with::<Spread<true>>(call),
-        AggregateKind::Stdvar => run_with::<Spread<false>>(call),
+        AggregateKind::Sum => run_with::<Sum>(call, rule),
+        AggregateKind::Avg => run_with::<Avg>(call, rule),
+        AggregateKind::Count => run_with::<Count>(call, rule),
+        AggregateKind::Min => run_with::<Min>(call, rule),
+        AggregateKind::Max => run_with::<Max>(call, rule),
+        AggregateKind::Group => run_with::<Group>(call, rule),
+        AggregateKind::Stddev => run_with::<Spread<true>>(call, rule),
+        AggregateKind::Stdvar => run_with::<Spread<false>>(call, rule),
     })
 }
 
-fn run_with<A: Accumulator>(call: Call) -> RowStream {
+fn run_with<A: Accumulator>(call: Call, rule: Rule) -> RowStream {
     once(async move {
         let Op::Aggregate { grouping, .. } = &*call.op else { unreachable!("planned as an aggregation") };
         let mut input = call.rows(0)?;
-        let mut groups = Groups::<A>::new(call.grid.n);
+        let mut groups = Groups::<A>::new(call.grid.n, rule);
         let reservation = QueryContext::reserve(&call.task, "aggregate");
         while let Some(batch) = input.try_next().await? {
             for row in batch.rows() {
@@ -64,10 +69,12 @@ fn run_with<A: Accumulator>(call: Call) -> RowStream {
             }
             reservation.try_resize(groups.bytes())?;
         }
-        match call.stage {
-            Stage::Partial => groups.into_states(),
-            Stage::Whole | Stage::Final => groups.into_rows(),
-        }
+        let (sent, notes) = match call.stage {
+            Stage::Partial => groups.into_states()?,
+            Stage::Whole | Stage::Final => groups.into_rows()?,
+        };
+        call.add_notes(notes);
+        Ok(sent)
     })
 }
 
@@ -82,12 +89,16 @@ struct Groups<A> {
     drop_name: Vec<bool>,
     present: Vec<u64>,
     lanes: Vec<f64>,
+    rule: Rule,
+    histograms: Histograms,
     key: Vec<u8>,
+    /// Steps of the row under way whose value goes into the lanes.
+    folded: Vec<u64>,
     accumulator: std::marker::PhantomData<A>,
 }
 
 impl<A: Accumulator> Groups<A> {
-    fn new(steps: usize) -> Self {
+    fn new(steps: usize, rule: Rule) -> Self {
         Self {
             steps,
             words: steps.div_ceil(64),
@@ -98,7 +109,10 @@ impl<A: Accumulator> Groups<A> {
             drop_name: Vec::new(),
             present: Vec::new(),
             lanes: Vec::new(),
+            rule,
+            histograms: Histograms::new(rule, steps),
             key: Vec::new(),
+            folded: Vec::new(),
             accumulator: std::marker::PhantomData,
         }
     }
@@ -109,10 +123,18 @@ impl<A: Accumulator> Groups<A> {
         grouping.key_of(row.labels, &mut key);
         let at = self.slot(&key, row.drop_name);
         self.key = key;
+        let mut folded = row.present;
+        if self.rule != Rule::Counted && row.has_histograms() {
+            self.histograms.name_group(at, metric_name(row.labels));
+            self.histograms.add(at, row);
+            self.folded.clear();
+            self.folded.extend((0..self.words).map(|word| row.float_word(word)));
+            folded = &self.folded;
+        }
         let steps = self.steps;
         let lanes = &mut self.lanes[at * A::LANES * steps..(at + 1) * A::LANES * steps];
         let present = &mut self.present[at * self.words..(at + 1) * self.words];
-        each_run(present, row.present, |run, first| {
+        each_run(present, folded, |run, first| {
             if first {
                 run.for_each(|step| A::start(lanes, steps, step, row.values[step]));
             } else {
@@ -123,11 +145,19 @@ impl<A: Accumulator> Groups<A> {
 
     /// Folds in the states of another partition's group.
     fn merge(&mut self, row: Row<'_>) {
-        let at = self.slot(row.labels, row.drop_name);
+        let (key, metric_name) = split_state_key(row.labels);
+        let at = self.slot(key, row.drop_name);
         let steps = self.steps;
+        self.folded.clear();
+        self.folded.extend_from_slice(&row.present[..self.words]);
+        if Histograms::are_in(row, steps) {
+            self.histograms.name_group(at, metric_name);
+            self.histograms.merge(at, row);
+            Histograms::leave_floats(row, steps, &mut self.folded);
+        }
         let lanes = &mut self.lanes[at * A::LANES * steps..(at + 1) * A::LANES * steps];
         let present = &mut self.present[at * self.words..(at + 1) * self.words];
-        each_run(present, &row.present[..self.words], |run, first| {
+        each_run(present, &self.folded, |run, first| {
             if first {
                 let of_lane = |lane: usize| lane * steps + run.start..lane * steps + run.end;
                 (0..A::LANES).map(of_lane).for_each(|run| lanes[run.clone()].copy_from_slice(&row.values[run]));
@@ -163,35 +193,57 @@ impl<A: Accumulator> Groups<A> {
     }
 
     fn bytes(&self) -> usize {
-        (self.present.capacity() + self.lanes.capacity()) * 8 + self.key_bytes + self.keys.len() * 32
+        let floats = (self.present.capacity() + self.lanes.capacity()) * 8;
+        floats + self.histograms.bytes() + self.key_bytes + self.keys.len() * 32
     }
 
-    fn into_rows(mut self) -> Result<Vec<RowBatch>> {
+    fn into_rows(mut self) -> Result<(Vec<RowBatch>, Notes)> {
         let (steps, words) = (self.steps, self.words);
         let mut output = Output::new(steps);
         for (at, key) in self.keys.iter().enumerate() {
             let lanes = &mut self.lanes[at * A::LANES * steps..(at + 1) * A::LANES * steps];
             let present = &self.present[at * words..(at + 1) * words];
             crate::functions::grid::set_steps(present).for_each(|step| lanes[step] = A::finish(lanes, steps, step));
-            let drop_name = self.drop_name[at];
-            output.builder()?.push(Row { labels: key, drop_name, present, values: &lanes[..steps] });
-        }
-        output.finish()
-    }
-
-    fn into_states(self) -> Result<Vec<RowBatch>> {
-        let width = A::LANES * self.steps;
-        let mut output = Output::new(width);
-        for (at, key) in self.keys.iter().enumerate() {
-            let written = output.builder()?.push_with(key, self.drop_name[at], |out: RowOut<'_>| {
-                out.present[..self.words].copy_from_slice(&self.present[at * self.words..(at + 1) * self.words]);
-                out.values.copy_from_slice(&self.lanes[at * width..(at + 1) * width]);
+            let histograms = &mut self.histograms;
+            let written = output.builder()?.push_points(key, self.drop_name[at], |mut out: PointsOut<'_>| {
+                out.present.copy_from_slice(present);
+                out.values.copy_from_slice(&lanes[..steps]);
+                histograms.finish(at, &mut out);
                 Ok::<_, std::convert::Infallible>(())
             });
             let Ok(()) = written;
         }
-        output.finish()
+        Ok((output.finish()?, self.histograms.notes))
     }
+
+    fn into_states(mut self) -> Result<(Vec<RowBatch>, Notes)> {
+        let width = A::LANES * self.steps;
+        let mut output = Output::new(width);
+        for (at, key) in self.keys.iter().enumerate() {
+            let labels = state_key(key, self.histograms.name_of(at));
+            let histograms = &mut self.histograms;
+            let written = output.builder()?.push_points(&labels, self.drop_name[at], |mut out: PointsOut<'_>| {
+                out.present[..self.words].copy_from_slice(&self.present[at * self.words..(at + 1) * self.words]);
+                out.values.copy_from_slice(&self.lanes[at * width..(at + 1) * width]);
+                histograms.write(at, &mut out);
+                Ok::<_, std::convert::Infallible>(())
+            });
+            let Ok(()) = written;
+        }
+        Ok((output.finish()?, self.histograms.notes))
+    }
+}
+
+/// The labels of a row of states: the key of its group, and a metric of it for what there is to say.
+fn state_key(key: &[u8], metric_name: &str) -> Vec<u8> {
+    let length = u32::try_from(key.len()).expect("a label set is far smaller");
+    [&length.to_le_bytes(), key, metric_name.as_bytes()].concat()
+}
+
+fn split_state_key(labels: &[u8]) -> (&[u8], &str) {
+    let (length, rest) = labels.split_first_chunk().expect("written by `state_key`");
+    let (key, metric_name) = rest.split_at(u32::from_le_bytes(*length) as usize);
+    (key, std::str::from_utf8(metric_name).expect("written by `state_key`"))
 }
 
 /// Calls `visit` for each run of steps that a row has, saying whether they are the group's first values there, and marks

@@ -34,7 +34,7 @@ const INT64_MIN: f64 = -9_223_372_036_854_775_808.0;
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     Ok(once(async move {
-        let Op::AggregateK { kind, grouping, k } = &*call.op else { unreachable!("planned as a pick of rows") };
+        let Op::AggregateK { kind, grouping, k, whole } = &*call.op else { unreachable!("planned as a pick of rows") };
         let k = call.param(*k).await?;
         let usable = match kind {
             KKind::LimitRatio => check_ratio(&k, &call),
@@ -44,6 +44,12 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         if !usable.map_err(fail)? {
             return Ok(Vec::new());
         }
+        if let Some(name) = ignores_histograms(*kind)
+            && input.rows.rows().any(|row| row.has_histograms())
+        {
+            let note = annotations::ignored_in_aggregation(name);
+            call.query.annotations.add(Annotation { note, span: *whole });
+        }
         match kind {
             KKind::LimitRatio => by_ratio(&input.rows, &k, &call),
             _ => {
@@ -52,6 +58,15 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             }
         }
     }))
+}
+
+/// The name of an aggregation that orders rows by their values, which histograms cannot be.
+fn ignores_histograms(kind: KKind) -> Option<&'static str> {
+    match kind {
+        KKind::Topk => Some("topk"),
+        KKind::Bottomk => Some("bottomk"),
+        KKind::Limitk | KKind::LimitRatio => None,
+    }
 }
 
 /// Whether any step asks for a row.
@@ -257,7 +272,9 @@ impl<'a> Picker<'a> {
                 query.check_deadline()?;
             }
             let row = self.rows.get(*id);
-            for (step, count) in steps.clone().zip(&counts).filter(|(step, _)| is_set(row.present, *step)) {
+            let ordered = ignores_histograms(self.kind).is_some();
+            let is_candidate = |step: usize| is_set(row.present, step) && !(ordered && row.is_histogram(step));
+            for (step, count) in steps.clone().zip(&counts).filter(|(step, _)| is_candidate(*step)) {
                 let candidate = Candidate { kind: self.kind, value: row.values[step], labels: row.labels, row: at };
                 offer(&mut heaps[self.groups[at] * steps.len() + step - steps.start], candidate, *count);
             }

@@ -43,6 +43,8 @@ pub struct QueryContext {
     pub annotations: Annotations,
     pub limits: Limits,
     pub type_and_unit_labels: bool,
+    /// Whether functions of counters look at start timestamps.
+    pub use_start_timestamps: bool,
     clock: Arc<dyn Clock>,
     canceled: AtomicBool,
     held: AtomicU64,
@@ -60,6 +62,7 @@ impl QueryContext {
             annotations: Annotations::default(),
             limits,
             type_and_unit_labels: false,
+            use_start_timestamps: false,
             clock,
             canceled: AtomicBool::new(false),
             held: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 use datafusion::common::Result;
 use futures::TryStreamExt;
 use hashbrown::HashMap;
+use pharos_model::LabelSetBuilder;
 use pharos_model::number::format_f;
 use pharos_model::sample::NORMAL_NAN_BITS;
 
@@ -10,7 +11,6 @@ use super::context::QueryContext;
 use super::input::{Output, RowStream, once};
 use super::node::Call;
 use crate::batch::Row;
-use crate::functions::grid::set_steps;
 use crate::plan::{Grouping, Op};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
@@ -27,8 +27,8 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         }
         let mut output = Output::new(call.grid.n);
         for (labels, count) in &counts.rows {
-            let row = Row { labels, drop_name: false, present: &count.present, values: &count.values };
-            output.builder()?.push(row);
+            let (present, values) = (&count.present, &count.values);
+            output.builder()?.push(Row { labels, drop_name: false, present, values, histograms: None });
         }
         output.finish()
     }))
@@ -56,23 +56,35 @@ impl<'a> Counts<'a> {
         let labels = pharos_model::LabelSet::from_canonical_trusted(row.labels).to_builder();
         // A series mostly keeps its value, so the labels are made once for each run of equal values.
         let mut last: Option<u64> = None;
-        for step in set_steps(row.present) {
+        for step in row.float_steps() {
             let value = row.values[step];
             let bits = if value.is_nan() { NORMAL_NAN_BITS } else { value.to_bits() };
             if last != Some(bits) {
-                let mut labels = labels.clone();
-                labels.set(self.label, &format_f(value));
-                self.grouping.key_of(labels.build().as_bytes(), &mut self.key);
+                self.set_key(labels.clone(), &format_f(value));
                 last = Some(bits);
             }
-            let steps = self.steps;
-            let count = self
-                .rows
-                .entry_ref(self.key.as_slice())
-                .or_insert_with(|| Count { present: vec![0; steps.div_ceil(64)], values: vec![0.0; steps] });
-            count.present[step / 64] |= 1 << (step % 64);
-            count.values[step] += 1.0;
+            self.count(step);
         }
+        for (step, histogram) in row.histogram_steps() {
+            self.set_key(labels.clone(), &histogram.to_string());
+            self.count(step);
+        }
+    }
+
+    fn set_key(&mut self, mut labels: LabelSetBuilder, value: &str) {
+        labels.set(self.label, value);
+        self.grouping.key_of(labels.build().as_bytes(), &mut self.key);
+    }
+
+    /// Counts a series in the group whose key was set last.
+    fn count(&mut self, step: usize) {
+        let steps = self.steps;
+        let count = self
+            .rows
+            .entry_ref(self.key.as_slice())
+            .or_insert_with(|| Count { present: vec![0; steps.div_ceil(64)], values: vec![0.0; steps] });
+        count.present[step / 64] |= 1 << (step % 64);
+        count.values[step] += 1.0;
     }
 
     fn bytes(&self) -> usize {

@@ -1,10 +1,11 @@
-//! Functions of classic histograms: rows that differ in their `le` label only are the buckets of one histogram.
+//! Functions of histograms. Rows of floats that differ in their `le` label only are the buckets of one classic histogram;
+//! native ones have a row each. At a step with both under one label set, neither is evaluated.
 
 use datafusion::common::Result;
 use hashbrown::HashMap;
 use pharos_model::labels::METRIC_NAME;
 use pharos_model::number::format_openmetrics;
-use pharos_model::{LabelSet, TimestampMs};
+use pharos_model::{FloatHistogram, LabelSet, TimestampMs};
 
 use super::context::QueryContext;
 use super::input::{Gathered, RowStream, once, scalar_values};
@@ -54,11 +55,19 @@ struct Evaluation<'a> {
     output: RowMerger,
 }
 
-/// The buckets of one histogram.
+/// What has the labels of one histogram.
 #[derive(Default)]
 struct Group {
     drop_name: bool,
     buckets: Vec<(f64, RowId)>,
+    /// Rows with native histograms.
+    native: Vec<RowId>,
+}
+
+/// A histogram at one step.
+enum Found<'a> {
+    Classic(&'a mut Vec<Bucket>),
+    Native(&'a FloatHistogram),
 }
 
 /// What there is to say about one histogram.
@@ -104,6 +113,14 @@ impl Evaluation<'_> {
         let mut key = Vec::new();
         for id in self.rows.ids() {
             let row = self.rows.get(id);
+            if row.has_histograms() {
+                let group = groups.entry_ref(row.labels).or_default();
+                group.drop_name |= row.drop_name;
+                group.native.push(id);
+            }
+            if row.float_steps().next().is_none() {
+                continue;
+            }
             match buckets::upper_bound(row.labels) {
                 Ok(bound) => {
                     buckets::group_key(row.labels, &mut key);
@@ -156,9 +173,9 @@ impl Evaluation<'_> {
                 self.send(key, group.drop_name, &answer)
             }
             HistogramCall::Fraction => {
-                let answer = self.answer(key, group, |evaluation, step, found, _| {
+                let answer = self.answer(key, group, |evaluation, step, found, notes| {
                     let (lower, upper) = (evaluation.params[0].at(step), evaluation.params[1].at(step));
-                    Some(buckets::fraction(lower, upper, found))
+                    Some(evaluation.fraction((lower, upper), found, notes))
                 })?;
                 self.send(key, group.drop_name, &answer)
             }
@@ -170,7 +187,7 @@ impl Evaluation<'_> {
         &mut self,
         key: &[u8],
         group: &Group,
-        eval: impl Fn(&Self, usize, &mut Vec<Bucket>, &mut HistogramNotes<'_>) -> Option<f64>,
+        eval: impl Fn(&Self, usize, Found<'_>, &mut HistogramNotes<'_>) -> Option<f64>,
     ) -> Result<Answer> {
         let mut notes = HistogramNotes { key, list: std::mem::take(&mut self.notes) };
         let steps = self.call.grid.n;
@@ -178,17 +195,20 @@ impl Evaluation<'_> {
         let mut found = Vec::with_capacity(group.buckets.len());
         for step in 0..steps {
             self.call.query.check_deadline()?;
-            found.clear();
-            for (upper_bound, id) in &group.buckets {
-                let row = self.rows.get(*id);
-                if is_set(row.present, step) {
-                    found.push(Bucket { upper_bound: *upper_bound, count: row.values[step] });
+            self.buckets_at(step, group, &mut found);
+            let native = group.native.iter().map(|id| self.rows.get(*id)).filter(|row| is_set(row.present, step));
+            let native = native.filter_map(|row| row.histograms?.get(step)).next();
+            let at_step = match (found.is_empty(), native) {
+                (true, None) => continue,
+                (true, Some(native)) => Found::Native(native),
+                (false, None) => Found::Classic(&mut found),
+                (false, Some(_)) => {
+                    let name = self.shown_name(key);
+                    notes.list.add(annotations::mixed_classic_and_native(&name, self.vector_argument()));
+                    continue;
                 }
-            }
-            if found.is_empty() {
-                continue;
-            }
-            if let Some(value) = eval(self, step, &mut found, &mut notes) {
+            };
+            if let Some(value) = eval(self, step, at_step, &mut notes) {
                 answer.present[step / 64] |= 1 << (step % 64);
                 answer.values[step] = value;
             }
@@ -197,7 +217,33 @@ impl Evaluation<'_> {
         Ok(answer)
     }
 
-    fn quantile(&self, phi: f64, step: usize, found: &mut Vec<Bucket>, notes: &mut HistogramNotes<'_>) -> f64 {
+    fn buckets_at(&self, step: usize, group: &Group, found: &mut Vec<Bucket>) {
+        found.clear();
+        for (upper_bound, id) in &group.buckets {
+            let row = self.rows.get(*id);
+            if row.float_word(step / 64) >> (step % 64) & 1 == 1 {
+                found.push(Bucket { upper_bound: *upper_bound, count: row.values[step] });
+            }
+        }
+    }
+
+    fn fraction(&self, (lower, upper): (f64, f64), found: Found<'_>, notes: &mut HistogramNotes<'_>) -> f64 {
+        let native = match found {
+            Found::Classic(found) => return buckets::fraction(lower, upper, found),
+            Found::Native(native) => native,
+        };
+        let fraction = native.fraction(lower, upper);
+        if fraction.has_nan {
+            notes.list.add(annotations::nan_in_fraction(&self.shown_name(notes.key), self.vector_argument()));
+        }
+        fraction.value
+    }
+
+    fn quantile(&self, phi: f64, step: usize, found: Found<'_>, notes: &mut HistogramNotes<'_>) -> f64 {
+        let found = match found {
+            Found::Classic(found) => found,
+            Found::Native(native) => return self.native_quantile(phi, native, notes),
+        };
         let (value, raised) = buckets::quantile(phi, found);
         if let Some(raised) = raised {
             let ts: TimestampMs = self.call.grid.at(step);
@@ -208,12 +254,22 @@ impl Evaluation<'_> {
         value
     }
 
+    fn native_quantile(&self, phi: f64, native: &FloatHistogram, notes: &mut HistogramNotes<'_>) -> f64 {
+        let quantile = native.quantile(phi);
+        if let Some(effect) = quantile.nan_effect {
+            let name = self.shown_name(notes.key);
+            notes.list.add(annotations::nan_in_quantile(&name, effect, self.vector_argument()));
+        }
+        quantile.value
+    }
+
     fn send(&mut self, labels: &[u8], drop_name: bool, answer: &Answer) -> Result<()> {
         if answer.present.iter().all(|word| *word == 0) {
             return Ok(());
         }
         let mut buffer = Vec::new();
         let (labels, drop_name) = self.names.apply(labels, drop_name, &mut buffer);
-        self.output.add(Row { labels, drop_name, present: &answer.present, values: &answer.values })
+        let (present, values) = (&answer.present, &answer.values);
+        self.output.add(Row { labels, drop_name, present, values, histograms: None })
     }
 }

@@ -25,6 +25,9 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         let Op::Info(info) = &*call.op else { unreachable!("planned as info") };
         let base = Gathered::from_input(&call, 0).await?;
         let infos = Gathered::from_input(&call, 1).await?;
+        if infos.rows.rows().any(|row| row.has_histograms()) {
+            return Err(fail(QueryError::Execution("info sample should be float".into())));
+        }
         let index = Index::new(&infos, call.grid.n, &call.query)?;
         let mut output = RowMerger::new(call.grid.n);
         let reservation = QueryContext::reserve(&call.task, "info");

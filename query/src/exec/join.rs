@@ -6,6 +6,7 @@
 
 mod elements;
 mod labels;
+mod points;
 mod sides;
 
 use datafusion::common::Result;
@@ -14,6 +15,7 @@ use pharos_promql::ast::{BinaryOp, Cardinality};
 
 use self::elements::{Operand, Operands};
 use self::labels::ResultLabels;
+use self::points::Points;
 use self::sides::{Group, Sides};
 use super::context::{QueryContext, fail};
 use super::input::{Gathered, RowStream, once};
@@ -21,8 +23,10 @@ use super::merge::RowMerger;
 use super::node::Call;
 use crate::batch::{Row, RowId};
 use crate::error::QueryError;
+use crate::functions::annotations;
 use crate::plan::arithmetic::is_trim;
 use crate::plan::{Matching, Op};
+use crate::value::Point;
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     Ok(once(async move {
@@ -40,16 +44,14 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             labels: ResultLabels::new(*op, matching, *names),
             output: RowMerger::new(call.grid.n),
             values: vec![0.0; call.grid.n],
-            trimmed_floats: false,
+            points: Points::new(*op, *return_bool),
         };
         let reservation = QueryContext::reserve(&call.task, "match");
         for group in sides.groups() {
             join.group(group)?;
             reservation.try_resize(join.output.bytes())?;
         }
-        if join.trimmed_floats {
-            call.query.annotations.info(super::map::incompatible_floats(*op), call.span);
-        }
+        call.add_notes(join.points.notes);
         join.output.finish(&call.query)
     }))
 }
@@ -66,7 +68,7 @@ struct Join<'a> {
     output: RowMerger,
     /// Of the row under way.
     values: Vec<f64>,
-    trimmed_floats: bool,
+    points: Points,
 }
 
 impl Join<'_> {
@@ -109,21 +111,26 @@ impl Join<'_> {
         }
         let (labels, drop_name) = self.labels.of(many.row(), one.row());
         taken.take(labels, &bits)?;
-        if is_trim(self.op) {
-            self.trimmed_floats = true;
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        if left.has_histograms() || right.has_histograms() {
+            self.points.compute([left, right], &mut bits, &mut self.values);
+        } else if is_trim(self.op) {
+            self.points.notes.add(annotations::incompatible_types("float", self.op.as_str(), "float"));
+            return Ok(());
+        } else {
+            self.points.histograms.clear();
+            let operands = Operands { left: left.operand(), right: right.operand() };
+            if self.op.is_comparison() && !self.return_bool {
+                operands.filter(self.op, &mut bits, &mut self.values);
+            } else {
+                operands.compute(self.op, &mut self.values);
+            }
+        }
+        if bits.iter().all(|word| *word == 0) {
             return Ok(());
         }
-        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
-        let operands = Operands { left: left.operand(), right: right.operand() };
-        if self.op.is_comparison() && !self.return_bool {
-            operands.filter(self.op, &mut bits, &mut self.values);
-            if bits.iter().all(|word| *word == 0) {
-                return Ok(());
-            }
-        } else {
-            operands.compute(self.op, &mut self.values);
-        }
-        self.output.add(Row { labels, drop_name, present: &bits, values: &self.values })
+        let (values, histograms) = (&self.values, Some(&self.points.histograms));
+        self.output.add(Row { labels, drop_name, present: &bits, values, histograms })
     }
 }
 
@@ -147,6 +154,17 @@ impl<'a> Side<'a> {
             Self::Row(row) => Operand::Values(row.values),
             Self::Fill(value) => Operand::Fill(value),
         }
+    }
+
+    fn point(self, step: usize) -> Point {
+        match self {
+            Self::Row(row) => row.point(step),
+            Self::Fill(value) => Point::Float(value),
+        }
+    }
+
+    fn has_histograms(self) -> bool {
+        matches!(self, Self::Row(row) if row.has_histograms())
     }
 }
 

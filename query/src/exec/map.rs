@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
+use pharos_model::FloatHistogram;
 use pharos_promql::ast::BinaryOp;
 
 use super::input::{Output, RowStream, batches};
 use super::node::Call;
 use crate::functions::date::Civil;
 use crate::functions::grid::set_steps;
+use crate::functions::histogram::{Outcome, binary};
 use crate::functions::math::MathKernel;
-use crate::functions::{Grid, RowOut, ScalarArg};
+use crate::functions::{Grid, HistogramStat, Notes, PointsOut, RowOut, ScalarArg, annotations};
 use crate::plan::arithmetic::{compare, is_trim, scalar_op};
 use crate::plan::{DatePart, MapFunction, NameRule, Op};
+use crate::value::Point;
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let rows = call.rows(0)?;
@@ -25,7 +28,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             names: *names,
             grid: call.grid,
             labels: Vec::new(),
-            trimmed_floats: None,
+            notes: Notes::default(),
         };
         Ok::<_, DataFusionError>(rows.map(move |batch| mapper.map(&batch?, &call).map(batches)).try_flatten())
     };
@@ -37,8 +40,8 @@ struct Mapper {
     names: NameRule,
     grid: Grid,
     labels: Vec<u8>,
-    /// The operator that met floats though it works on histograms only.
-    trimmed_floats: Option<BinaryOp>,
+    /// What an operator had to say.
+    notes: Notes,
 }
 
 /// What happens to the values of a row.
@@ -47,6 +50,7 @@ enum Kernel {
     Math(MathKernel),
     Date(DatePart),
     EvaluationTime,
+    HistogramStat(HistogramStat),
     WithScalar { op: BinaryOp, scalar_left: bool, return_bool: bool, scalar: ScalarArg },
 }
 
@@ -59,6 +63,7 @@ impl Kernel {
             }
             MapFunction::Date(part) => Self::Date(*part),
             MapFunction::EvaluationTime => Self::EvaluationTime,
+            MapFunction::HistogramStat(stat) => Self::HistogramStat(*stat),
             MapFunction::WithScalar { op, scalar_left, return_bool } => Self::WithScalar {
                 op: *op,
                 scalar_left: *scalar_left,
@@ -74,38 +79,67 @@ impl Mapper {
         let mut output = Output::new(self.grid.n);
         for row in batch.rows() {
             let (labels, marked) = self.names.apply(row.labels, row.drop_name, &mut self.labels);
-            let (kernel, grid, trimmed) = (&self.kernel, &self.grid, &mut self.trimmed_floats);
-            let written = output.builder()?.push_with(labels, marked, |out: RowOut<'_>| {
-                out.present.copy_from_slice(row.present);
+            let (kernel, grid, notes) = (&self.kernel, &self.grid, &mut self.notes);
+            let written = output.builder()?.push_points(labels, marked, |mut out: PointsOut<'_>| {
+                out.present.iter_mut().enumerate().for_each(|(at, word)| *word = row.float_word(at));
                 out.values.copy_from_slice(row.values);
-                apply(kernel, grid, out, trimmed);
+                apply(kernel, grid, out.floats(), notes);
+                for (step, histogram) in row.histogram_steps() {
+                    if let Some(point) = apply_to_histogram(kernel, grid, step, histogram, notes) {
+                        out.set(step, point);
+                    }
+                }
                 Ok::<_, std::convert::Infallible>(())
             });
             let Ok(()) = written;
         }
-        if let Some(op) = self.trimmed_floats.take() {
-            call.query.annotations.info(incompatible_floats(op), call.span);
-        }
+        call.add_notes(std::mem::take(&mut self.notes));
         output.finish()
     }
 }
 
-/// What is said of an operator for histograms between two floats.
-pub(super) fn incompatible_floats(op: BinaryOp) -> String {
-    let op = op.as_str();
-    format!("PromQL info: incompatible sample types encountered for binary operator \"{op}\": float {op} float")
+/// What becomes of a histogram.
+fn apply_to_histogram(
+    kernel: &Kernel,
+    grid: &Grid,
+    step: usize,
+    histogram: &Arc<FloatHistogram>,
+    notes: &mut Notes,
+) -> Option<Point> {
+    match kernel {
+        Kernel::Negate => {
+            let mut negated = (**histogram).clone();
+            negated.mul(-1.0);
+            Some(negated.into())
+        }
+        Kernel::EvaluationTime => Some(Point::Float(grid.at(step) as f64 / 1000.0)),
+        Kernel::HistogramStat(stat) => Some(Point::Float(stat.of(histogram))),
+        Kernel::WithScalar { op, scalar_left, scalar, .. } => {
+            let (own, scalar) = (Point::Histogram(Arc::clone(histogram)), Point::Float(scalar.at(step)));
+            let (left, right) = if *scalar_left { (scalar, own) } else { (own, scalar) };
+            match binary::apply(*op, &left, &right, notes) {
+                Outcome::Value(point) => Some(point),
+                Outcome::Nothing => None,
+                Outcome::Holds(_) => unreachable!("histograms are not compared with floats"),
+            }
+        }
+        Kernel::Math(_) | Kernel::Date(_) => None,
+    }
 }
 
-/// Changes a row in place.
-fn apply(kernel: &Kernel, grid: &Grid, row: RowOut<'_>, trimmed_floats: &mut Option<BinaryOp>) {
+/// Changes the floats of a row in place.
+fn apply(kernel: &Kernel, grid: &Grid, row: RowOut<'_>, notes: &mut Notes) {
     let RowOut { present, values } = row;
     match kernel {
         Kernel::Negate => values.iter_mut().for_each(|value| *value = -*value),
         Kernel::Math(math) => math.apply(present, values),
         Kernel::Date(part) => set_steps(present).for_each(|step| values[step] = date_part(*part, values[step])),
         Kernel::EvaluationTime => set_steps(present).for_each(|step| values[step] = grid.at(step) as f64 / 1000.0),
+        Kernel::HistogramStat(_) => present.fill(0),
         Kernel::WithScalar { op, .. } if is_trim(*op) => {
-            *trimmed_floats = Some(*op);
+            if present.iter().any(|word| *word != 0) {
+                notes.add(annotations::incompatible_types("float", op.as_str(), "float"));
+            }
             present.fill(0);
         }
         Kernel::WithScalar { op, scalar_left, return_bool, scalar } => {

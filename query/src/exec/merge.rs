@@ -1,15 +1,18 @@
 //! Rows of one label set become one row.
 
+use std::sync::Arc;
+
 use datafusion::common::Result;
 use futures::TryStreamExt;
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 
 use super::context::{QueryContext, fail};
 use super::input::{Output, RowStream, once};
 use super::node::Call;
 use crate::batch::{Row, RowBatch};
 use crate::error::QueryError;
+use crate::functions::HistogramSteps;
 use crate::plan::Op;
 
 /// What Prometheus says when names are gone and two series look the same.
@@ -50,6 +53,9 @@ pub(super) struct RowMerger {
     drop_name: Vec<bool>,
     present: Vec<u64>,
     values: Vec<f64>,
+    /// Of the rows that have any.
+    histograms: HashMap<usize, HistogramSteps>,
+    histogram_bytes: usize,
 }
 
 impl RowMerger {
@@ -64,6 +70,8 @@ impl RowMerger {
             drop_name: Vec::new(),
             present: Vec::new(),
             values: Vec::new(),
+            histograms: HashMap::new(),
+            histogram_bytes: 0,
         }
     }
 
@@ -85,6 +93,10 @@ impl RowMerger {
             crate::functions::grid::set_steps(row.present).for_each(|step| values[step] = row.values[step]);
         }
         present.iter_mut().zip(row.present).for_each(|(own, more)| *own |= more);
+        for (step, histogram) in row.histogram_steps() {
+            self.histogram_bytes += histogram.size_bytes();
+            self.histograms.entry(at).or_default().set(step, Arc::clone(histogram));
+        }
         Ok(())
     }
 
@@ -110,7 +122,8 @@ impl RowMerger {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        (self.present.len() + self.values.len()) * 8 + self.label_bytes + self.labels.len() * 32
+        let floats = (self.present.len() + self.values.len()) * 8;
+        floats + self.histogram_bytes + self.label_bytes + self.labels.len() * 32
     }
 
     pub(super) fn finish(self, query: &QueryContext) -> Result<Vec<RowBatch>> {
@@ -122,6 +135,7 @@ impl RowMerger {
                 drop_name: self.drop_name[at],
                 present: &self.present[at * self.words..(at + 1) * self.words],
                 values: &self.values[at * self.steps..(at + 1) * self.steps],
+                histograms: self.histograms.get(&at),
             });
         }
         output.finish()

@@ -21,8 +21,9 @@ use super::{
     absent, aggregate, aggregate_k, count_values, histogram, info, join, map, merge, quantile, range, relabel, scalar,
     scan, set, sort,
 };
+use crate::annotation::Annotation;
 use crate::batch::batch_schema;
-use crate::functions::Grid;
+use crate::functions::{Grid, Notes};
 use crate::plan::Op;
 
 /// Which part of an operator a node is.
@@ -196,6 +197,15 @@ impl Call {
         let plan = &self.inputs[input];
         let partition = if input == 0 { self.partition } else { 0 };
         super::input::rows(plan, partition, &self.task, &self.query)
+    }
+
+    /// Says what an operator has to say about itself.
+    pub(super) fn add_notes(&self, notes: Notes) {
+        self.add_notes_at(notes, self.span);
+    }
+
+    pub(super) fn add_notes_at(&self, notes: Notes, span: Span) {
+        notes.into_vec().into_iter().for_each(|note| self.query.annotations.add(Annotation { note, span }));
     }
 
     pub(super) fn input_plan(&self, input: usize) -> &Arc<dyn ExecutionPlan> {

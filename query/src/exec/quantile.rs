@@ -8,15 +8,14 @@ use super::context::QueryContext;
 use super::input::{Gathered, Output, RowStream, once, scalar_values};
 use super::node::Call;
 use crate::annotation::Annotation;
-use crate::batch::RowId;
-use crate::functions::grid::is_set;
+use crate::batch::{Row, RowId};
 use crate::functions::quantile::quantile;
 use crate::functions::{RowOut, ScalarArg, annotations};
 use crate::plan::Op;
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     Ok(once(async move {
-        let Op::Quantile { grouping, phi } = &*call.op else { unreachable!("planned as a quantile") };
+        let Op::Quantile { grouping, phi, vector } = &*call.op else { unreachable!("planned as a quantile") };
         let phi = call.param(*phi).await?;
         warn_outside(&phi, &call);
         let input = Gathered::from_input(&call, 0).await?;
@@ -29,6 +28,10 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             *drop_name |= row.drop_name;
             members.push(id);
         }
+        if input.rows.rows().any(|row| row.has_histograms()) {
+            let note = annotations::ignored_in_aggregation("quantile");
+            call.query.annotations.add(Annotation { note, span: *vector });
+        }
         let reservation = QueryContext::reserve(&call.task, "quantile");
         reservation.try_grow(groups.len() * call.grid.n * 8)?;
         let mut output = Output::new(call.grid.n);
@@ -37,7 +40,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             output.builder()?.push_with(key, *drop_name, |mut out: RowOut<'_>| {
                 for step in 0..call.grid.n {
                     call.query.check_deadline()?;
-                    let present = members.iter().map(|id| input.rows.get(*id)).filter(|row| is_set(row.present, step));
+                    let present = members.iter().map(|id| input.rows.get(*id)).filter(|row| is_float(*row, step));
                     values.clear();
                     values.extend(present.map(|row| row.values[step]));
                     if !values.is_empty() {
@@ -49,6 +52,10 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         }
         output.finish()
     }))
+}
+
+fn is_float(row: Row<'_>, step: usize) -> bool {
+    row.float_word(step / 64) >> (step % 64) & 1 == 1
 }
 
 fn warn_outside(phi: &ScalarArg, call: &Call) {

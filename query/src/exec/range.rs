@@ -1,11 +1,12 @@
 //! Range functions: over the samples of a series inside a scan, and over the rows of a subquery.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
 use pharos_model::labels::{METRIC_NAME, iter_canonical};
-use pharos_model::{LabelSet, TimeRange, TimestampMs};
+use pharos_model::{CounterResetHint, FloatHistogram, LabelSet, TimeRange, TimestampMs};
 use pharos_promql::Span;
 
 use super::context::{QueryContext, fail};
@@ -15,11 +16,12 @@ use crate::annotation::Annotation;
 use crate::batch::{Row, RowBatch};
 use crate::error::QueryError;
 use crate::functions::annotations::TYPE_LABEL;
-use crate::functions::grid::set_steps;
 use crate::functions::{
-    Grid, Notes, RangeFunction, RangeKernel, RangeWindow, RowOut, Samples, ScalarArg, Selection, annotations,
+    Grid, Notes, PointsOut, RangeFunction, RangeKernel, RangeWindow, ScalarArg, Selection, SeriesSamples, Surroundings,
+    annotations,
 };
 use crate::plan::{NameRule, Op, RangeCall};
+use crate::source::SampleColumns;
 
 /// A kernel, and what surrounds it for each series.
 #[derive(Debug)]
@@ -44,21 +46,33 @@ impl RangeEval {
     /// Evaluates one series; `labels` are those it had before the function. Samples hold no staleness markers.
     pub(super) fn eval(
         &mut self,
-        samples: Samples<'_>,
+        samples: SeriesSamples<'_>,
         labels: &[u8],
-        out: RowOut<'_>,
+        out: PointsOut<'_>,
         query: &QueryContext,
     ) -> Result<(), QueryError> {
         let mut notes = Notes::default();
-        let RowOut { present, values } = out;
-        self.kernel.eval(samples, RowOut { present: &mut *present, values }, &mut notes)?;
-        if self.function.wants_counter() && present.iter().any(|word| *word != 0) {
+        let PointsOut { present, values, histograms } = out;
+        let points = PointsOut { present: &mut *present, values, histograms: &mut *histograms };
+        let go_on =
+            || query.check_deadline().map_err(|e| QueryError::from_datafusion(&e, query.limits.memory_bytes_max));
+        let around = Surroundings { metric_name: metric_name(labels), go_on: &go_on };
+        self.kernel.eval_series(samples, around, points, &mut notes)?;
+        let has_floats = (0..present.len()).any(|at| present[at] & !histograms.word(at) != 0);
+        if self.function.wants_counter() && has_floats {
             self.check_counter(labels, query);
         }
         if !notes.is_empty() {
             query.annotations.add_notes(notes, &self.arg_spans);
         }
-        self.count(samples.ts, query);
+        if self.kernel.window().selection == Selection::Plain && !query.counts_per_step() {
+            query.count_read(self.kernel.samples_read());
+        } else {
+            self.count(samples.floats.ts, |range| range.len() as u64, query);
+        }
+        if !samples.histograms.is_empty() {
+            self.count(samples.histograms.ts, |range| samples.histograms.slice(range).weight(), query);
+        }
         Ok(())
     }
 
@@ -79,12 +93,9 @@ impl RangeEval {
         }
     }
 
-    /// Each step has read the samples in its window.
-    fn count(&self, ts: &[TimestampMs], query: &QueryContext) {
+    /// Each step has read the samples in its window, which weigh what `weight` says.
+    fn count(&self, ts: &[TimestampMs], weight: impl Fn(Range<usize>) -> u64, query: &QueryContext) {
         let (grid, window) = (self.kernel.grid(), self.kernel.window());
-        if window.selection == Selection::Plain && !query.counts_per_step() {
-            return query.count_read(self.kernel.samples_read());
-        }
         let (mut first, mut end, mut total) = (0, 0, 0u64);
         let mut read_at = |step: usize| {
             let window_end = window.at_ms.unwrap_or(grid.at(step)).saturating_sub(window.offset_ms);
@@ -94,7 +105,7 @@ impl RangeEval {
             while first < end && ts[first] <= window_end.saturating_sub(window.range_ms) {
                 first += 1;
             }
-            (end - first) as u64
+            weight(first..end)
         };
         if query.counts_per_step() {
             let reads: Vec<(usize, u64)> = (0..grid.n).map(|step| (step, read_at(step))).collect();
@@ -128,8 +139,7 @@ pub(super) fn over_subquery(call: Call) -> Result<RowStream> {
             range: RangeEval::new(range_call, kernel_window, call.grid, params),
             inner,
             names: *names,
-            ts: Vec::new(),
-            values: Vec::new(),
+            samples: SampleColumns::default(),
             labels: Vec::new(),
         };
         let steps = call.grid.n;
@@ -145,8 +155,8 @@ struct RowsEval {
     range: RangeEval,
     inner: Grid,
     names: NameRule,
-    ts: Vec<TimestampMs>,
-    values: Vec<f64>,
+    /// Of the row under way.
+    samples: SampleColumns,
     labels: Vec<u8>,
 }
 
@@ -156,11 +166,10 @@ impl RowsEval {
         for row in batch.rows() {
             self.gather(row);
             let (labels, marked) = self.names.apply(row.labels, row.drop_name, &mut self.labels);
-            let samples = Samples { ts: &self.ts, values: &self.values };
-            let range = &mut self.range;
+            let (samples, range) = (SeriesSamples::from(&self.samples), &mut self.range);
             let evaluated = output
                 .builder()?
-                .push_with(labels, marked, |out: RowOut<'_>| range.eval(samples, row.labels, out, query));
+                .push_points(labels, marked, |out: PointsOut<'_>| range.eval(samples, row.labels, out, query));
             evaluated.map_err(fail)?;
         }
         output.finish()
@@ -168,11 +177,30 @@ impl RowsEval {
 
     /// The steps of an inner row as samples.
     fn gather(&mut self, row: Row<'_>) {
-        self.ts.clear();
-        self.values.clear();
-        for step in set_steps(row.present) {
-            self.ts.push(self.inner.at(step));
-            self.values.push(row.values[step]);
+        self.samples.clear();
+        for step in row.float_steps() {
+            self.samples.ts.push(self.inner.at(step));
+            self.samples.values.push(row.values[step]);
+        }
+        for (step, histogram) in row.histogram_steps() {
+            self.samples.histogram_ts.push(self.inner.at(step));
+            self.samples.histograms.push(without_hint(histogram));
         }
     }
+}
+
+/// The hint of a counter is about the sample before it in storage, which need not be the step before.
+fn without_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
+    match histogram.counter_reset_hint {
+        CounterResetHint::Unknown | CounterResetHint::Gauge => Arc::clone(histogram),
+        CounterResetHint::CounterReset | CounterResetHint::NotCounterReset => {
+            let counter_reset_hint = CounterResetHint::Unknown;
+            Arc::new(FloatHistogram { counter_reset_hint, ..(**histogram).clone() })
+        }
+    }
+}
+
+/// The metric name for what there is to say, empty when there is none.
+pub(super) fn metric_name(labels: &[u8]) -> &str {
+    iter_canonical(labels).find(|label| label.name == METRIC_NAME).map_or("", |label| label.value)
 }

@@ -7,10 +7,10 @@ use pharos_model::{LabelSet, Sample, TimestampMs};
 
 use super::context::QueryContext;
 use crate::error::QueryError;
-use crate::functions::{Grid, RangeWindow, Samples, Selection};
+use crate::functions::{Grid, HistogramSamples, RangeWindow, Samples, Selection};
 use crate::plan::{RawRange, Selector};
 use crate::source::{SampleColumns, SelectRequest, partitions_of};
-use crate::value::Series;
+use crate::value::{HistogramSample, Series};
 
 /// The samples of each series in the window that ends at the time the selector looks at. In no particular order.
 pub async fn read_raw(
@@ -43,14 +43,20 @@ pub async fn read_raw(
             read.try_resize(selection.memory_bytes() + batch.memory_bytes()).map_err(|e| own(&e, query))?;
             for i in 0..batch.len() {
                 let raw = batch.samples(i, &mut columns)?;
-                let samples = in_window(raw, &window, selector.shift.reference(at));
-                if samples.is_empty() {
+                let end = selector.shift.reference(at);
+                let histograms = histograms_in_window(raw.histograms, &window, end)?;
+                let samples = in_window(raw.floats, &window, end);
+                if samples.is_empty() && histograms.is_empty() {
                     continue;
                 }
-                query.count_read(samples.len() as u64);
-                query.hold_samples(samples.len() as u64).map_err(|e| own(&e, query))?;
-                answer.try_grow(size_of_val(samples.as_slice())).map_err(|e| own(&e, query))?;
-                found.push(Series { labels: LabelSet::from_canonical_trusted(batch.label_bytes(i)), samples });
+                let weights = histograms.iter().map(|sample| sample.histogram.size_in_samples() as u64);
+                let held = samples.len() as u64 + weights.sum::<u64>();
+                query.count_read(held);
+                query.hold_samples(held).map_err(|e| own(&e, query))?;
+                let histogram_bytes: usize = histograms.iter().map(|sample| sample.histogram.size_bytes()).sum();
+                answer.try_grow(size_of_val(samples.as_slice()) + histogram_bytes).map_err(|e| own(&e, query))?;
+                let labels = LabelSet::from_canonical_trusted(batch.label_bytes(i));
+                found.push(Series { labels, samples, histograms });
             }
         }
     }
@@ -75,6 +81,29 @@ fn in_window(raw: Samples<'_>, window: &RangeWindow, end: TimestampMs) -> Vec<Sa
     }
     let (ts, values): (Vec<i64>, Vec<f64>) = all.iter().map(|sample| (sample.ts, sample.value)).unzip();
     extended(Samples { ts: &ts, values: &values }, window.selection == Selection::Smoothed, start, end)
+}
+
+/// Histograms after the window's start and up to its end. There is nothing between two of them, so none for the bounds.
+fn histograms_in_window(
+    raw: HistogramSamples<'_>,
+    window: &RangeWindow,
+    end: TimestampMs,
+) -> Result<Vec<HistogramSample>, QueryError> {
+    let read = window.read_range(&Grid::instant(end + window.offset_ms));
+    let live = (0..raw.ts.len()).filter(|at| !raw.is_stale(*at));
+    let modifier = match window.selection {
+        Selection::Plain => {
+            let inside = live.filter(|at| end - window.range_ms < raw.ts[*at] && raw.ts[*at] <= end);
+            let sample = |at: usize| HistogramSample { ts: raw.ts[at], histogram: Arc::clone(&raw.list[at]) };
+            return Ok(inside.map(sample).collect());
+        }
+        Selection::Anchored => "anchored",
+        Selection::Smoothed => "smoothed",
+    };
+    if live.into_iter().any(|at| read.contains(raw.ts[at])) {
+        return Err(QueryError::Execution(format!("{modifier} modifier is not supported with histograms")));
+    }
+    Ok(Vec::new())
 }
 
 /// Samples strictly inside the window, with one on its start and one on its end. Nothing when all samples are at or

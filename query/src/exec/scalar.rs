@@ -8,8 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::input::{RowStream, batches, once};
 use super::node::Call;
 use crate::batch::{BatchBuilder, RowBatch};
-use crate::functions::grid::set_steps;
-use crate::functions::{Grid, RowOut};
+use crate::functions::{Grid, PointsOut, RowOut};
 use crate::plan::ScalarFunction;
 use crate::plan::passes::apply_scalar;
 
@@ -43,7 +42,7 @@ pub(super) fn binary(call: Call, function: ScalarFunction) -> Result<RowStream> 
     Ok(once(made))
 }
 
-/// `scalar(v)`: the value of the only element, NaN when there is none or more than one.
+/// `scalar(v)`: the value of the only float, NaN when there is none or more than one.
 pub(super) fn scalar_of(call: Call) -> Result<RowStream> {
     let made = async move {
         let mut input = call.rows(0)?;
@@ -51,7 +50,7 @@ pub(super) fn scalar_of(call: Call) -> Result<RowStream> {
         let mut seen = vec![0u64; call.grid.words()];
         while let Some(batch) = input.try_next().await? {
             for element in batch.rows() {
-                for step in set_steps(element.present) {
+                for step in element.float_steps() {
                     let again = crate::functions::grid::is_set(&seen, step);
                     values[step] = if again { f64::NAN } else { element.values[step] };
                     seen[step / 64] |= 1 << (step % 64);
@@ -78,8 +77,9 @@ fn copies(source: RowBatch, steps: usize) -> impl Iterator<Item = Result<RowBatc
     std::iter::from_fn(move || {
         while next < source.len() && !builder.is_full() {
             let row = source.row(next);
-            let Ok(()) = builder.push_with(row.labels, row.drop_name, |mut out: RowOut<'_>| {
-                (0..steps).for_each(|step| out.set(step, row.values[0]));
+            let point = row.point(0);
+            let Ok(()) = builder.push_points(row.labels, row.drop_name, |mut out: PointsOut<'_>| {
+                (0..steps).for_each(|step| out.set(step, point.clone()));
                 Ok::<_, Infallible>(())
             });
             next += 1;
@@ -96,8 +96,10 @@ mod tests {
     #[test]
     fn copies_come_in_batches_of_the_usual_size() {
         let mut builder = BatchBuilder::new(1);
-        (0..100)
-            .for_each(|i| builder.push(Row { labels: &[], drop_name: i == 9, present: &[1], values: &[f64::from(i)] }));
+        (0..100).for_each(|i| {
+            let (present, values) = (&[1], &[f64::from(i)]);
+            builder.push(Row { labels: &[], drop_name: i == 9, present, values, histograms: None });
+        });
         let steps = 10_000;
         let made: Vec<RowBatch> = copies(builder.finish().unwrap(), steps).map(|batch| batch.unwrap()).collect();
         let rows_max = BATCH_BYTES / (steps * 8) + 1;

@@ -10,16 +10,16 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use pharos_model::TimeRange;
-use pharos_model::sample::is_stale;
+use pharos_model::{FloatHistogram, TimeRange};
 
 use super::context::{QueryContext, fail};
 use super::input::RowStream;
-use super::instant::{self, InstantRead};
+use super::instant::{self, InstantRead, InstantSeries, References};
 use super::node::Call;
-use super::range::RangeEval;
+use super::range::{RangeEval, metric_name};
 use crate::batch::{BatchBuilder, RowBatch};
-use crate::functions::{Grid, RangeWindow, RowOut, Samples};
+use crate::functions::histogram::stats::reduce_to_totals;
+use crate::functions::{Grid, HistogramSamples, Notes, PointsOut, RangeWindow};
 use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
 use crate::source::{SampleColumns, SelectRequest, Selection, SeriesBatch, partitions_of};
 
@@ -45,11 +45,15 @@ struct Scanner {
     pending: Option<(Box<dyn SeriesBatch>, usize)>,
     evaluator: Evaluator,
     names: NameRule,
+    /// Whether the buckets of native histograms are left out.
+    totals_only: bool,
     builder: BatchBuilder,
     /// Where the source decodes a series.
     decoded: SampleColumns,
     /// A series without its staleness markers.
     live: SampleColumns,
+    /// Its native histograms without their buckets.
+    totals: Vec<Arc<FloatHistogram>>,
     labels: Vec<u8>,
 }
 
@@ -96,9 +100,11 @@ impl Scanner {
             pending: None,
             evaluator,
             names: scan.names,
+            totals_only: scan.totals_only,
             builder: BatchBuilder::new(call.grid.n),
             decoded: SampleColumns::default(),
             live: SampleColumns::default(),
+            totals: Vec::new(),
             labels: Vec::new(),
             call,
         })
@@ -144,20 +150,30 @@ impl Scanner {
 
     fn evaluate_one(&mut self, series: &dyn SeriesBatch, i: usize) -> Result<()> {
         let labels = series.label_bytes(i);
-        let samples = series.samples(i, &mut self.decoded).map_err(fail)?;
+        let mut samples = series.samples(i, &mut self.decoded).map_err(fail)?;
         let (query, grid) = (&self.call.query, &self.call.grid);
-        let held = samples.ts.len() as u64;
+        let held = samples.weight();
         query.hold_samples(held)?;
+        if !query.use_start_timestamps {
+            samples = samples.without_starts();
+        }
+        if self.totals_only && !samples.histograms.is_empty() {
+            reduce_to_totals(samples.histograms.list, &mut self.totals);
+            samples.histograms = HistogramSamples { list: &self.totals, ..samples.histograms };
+        }
         let (sent, marked) = self.names.apply(labels, false, &mut self.labels);
         let evaluated = match &mut self.evaluator {
-            Evaluator::Instant { read, shift } => self.builder.push_with(sent, marked, |mut out: RowOut<'_>| {
-                instant::eval(*read, samples, grid, shift, &mut out);
+            Evaluator::Instant { read, shift } => self.builder.push_points(sent, marked, |mut out: PointsOut<'_>| {
+                let mut notes = Notes::default();
+                let series = InstantSeries { samples, metric_name: metric_name(labels) };
+                instant::eval(*read, series, References { grid, shift }, &mut out, &mut notes);
+                self.call.add_notes(notes);
                 count_instant(query, grid, &out);
                 Ok(())
             }),
             Evaluator::Range(range) => {
-                let live = without_stale(samples, &mut self.live);
-                self.builder.push_with(sent, marked, |out: RowOut<'_>| range.eval(live, labels, out, query))
+                let live = instant::without_stale(samples, &mut self.live);
+                self.builder.push_points(sent, marked, |out: PointsOut<'_>| range.eval(live, labels, out, query))
             }
         };
         query.release_samples(held);
@@ -186,6 +202,8 @@ impl Evaluator {
         let read = match &scan.read {
             Read::Instant { lookback_ms } => InstantRead::Newest { lookback_ms: *lookback_ms },
             Read::SampleTime { lookback_ms } => InstantRead::NewestTime { lookback_ms: *lookback_ms },
+            Read::FloatTime { lookback_ms } => InstantRead::FloatTime { lookback_ms: *lookback_ms },
+            Read::StartTime { lookback_ms } => InstantRead::NewestStart { lookback_ms: *lookback_ms },
             Read::Smoothed { lookback_ms } => InstantRead::Smoothed { lookback_ms: *lookback_ms },
             Read::Range { range_ms, selection, lookback_ms, call: range_call } => {
                 let window = RangeWindow {
@@ -216,24 +234,13 @@ impl Evaluator {
     }
 }
 
-/// Each step that found a sample has read one.
-fn count_instant(query: &QueryContext, grid: &Grid, out: &RowOut<'_>) {
-    query.count_read(out.present.iter().map(|word| u64::from(word.count_ones())).sum());
+/// Each step that found a sample has read one, or a histogram.
+fn count_instant(query: &QueryContext, grid: &Grid, out: &PointsOut<'_>) {
+    let floats: u64 = out.present.iter().map(|word| u64::from(word.count_ones())).sum();
+    let weight = |histogram: &FloatHistogram| histogram.size_in_samples() as u64;
+    query.count_read(floats + out.histograms.iter().map(|(_, histogram)| weight(histogram) - 1).sum::<u64>());
     if query.counts_per_step() {
-        query.count_read_at(grid, crate::functions::grid::set_steps(out.present).map(|step| (step, 1)));
+        let weight_at = |step| out.histograms.get(step).map_or(1, |histogram| weight(histogram));
+        query.count_read_at(grid, crate::functions::grid::set_steps(out.present).map(|step| (step, weight_at(step))));
     }
-}
-
-/// Range functions do not see staleness markers. Copies to `live` only if there are any.
-fn without_stale<'a>(samples: Samples<'a>, live: &'a mut SampleColumns) -> Samples<'a> {
-    // Not `any`, which would look at one value after the other.
-    if !samples.values.iter().fold(false, |found, value| found | is_stale(*value)) {
-        return samples;
-    }
-    live.clear();
-    for (ts, value) in samples.ts.iter().zip(samples.values).filter(|(_, value)| !is_stale(**value)) {
-        live.ts.push(*ts);
-        live.values.push(*value);
-    }
-    Samples { ts: &live.ts, values: &live.values }
 }

@@ -19,9 +19,13 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             .map(|id| (LabelSet::from_canonical_trusted(input.rows.get(id).labels), input.rows.get(id).values[0], id))
             .collect();
         match by {
-            SortBy::Value { descending } => order.sort_by(|(a_labels, a, _), (b_labels, b, _)| {
-                by_value(*a, *b, *descending).then_with(|| a_labels.cmp(b_labels))
-            }),
+            SortBy::Value { descending } => {
+                // Histograms have no order.
+                order.retain(|(_, _, id)| !input.rows.get(*id).has_histograms());
+                order.sort_by(|(a_labels, a, _), (b_labels, b, _)| {
+                    by_value(*a, *b, *descending).then_with(|| a_labels.cmp(b_labels))
+                });
+            }
             SortBy::Labels { names, descending } => order.sort_by(|(a, ..), (b, ..)| {
                 let ordering = by_labels(a, b, names);
                 if *descending { ordering.reverse() } else { ordering }

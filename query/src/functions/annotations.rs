@@ -1,6 +1,7 @@
 //! The texts of warnings and infos, as upstream words them. Without position: the operator adds it.
 
 use pharos_model::LabelSet;
+use pharos_model::histogram::quantile::NanEffect;
 use pharos_model::labels::{BUCKET_LABEL, METRIC_NAME, quote};
 use pharos_model::number::format_g;
 
@@ -46,6 +47,112 @@ pub fn forced_monotonicity(metric_name: &str, details: Monotonicity, argument: u
     let text = "input to histogram_quantile needed to be fixed for monotonicity (see \
                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
     Note { monotonicity: Some(details), ..info(argument, text.to_owned() + &for_metric(metric_name)) }
+}
+
+/// Histograms combined: the word in texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Addition,
+    Subtraction,
+    Aggregation,
+}
+
+impl Operation {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Addition => "addition",
+            Self::Subtraction => "subtraction",
+            Self::Aggregation => "aggregation",
+        }
+    }
+}
+
+const MIXED_KINDS: &str = "encountered a mix of histograms and floats for";
+
+/// Floats and histograms in one window of a function that needs one kind.
+pub fn mixed_kinds(metric_name: &str) -> Note {
+    warning(0, format!("{MIXED_KINDS} metric name {}", quote(metric_name)))
+}
+
+/// Floats and histograms in one group of an aggregation.
+pub fn mixed_kinds_in_aggregation() -> Note {
+    warning(0, format!("{MIXED_KINDS} aggregation"))
+}
+
+/// Exponential and custom buckets in one window or group.
+pub fn mixed_schemas(metric_name: &str) -> Note {
+    let text = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
+    warning(0, format!("{text} {}", quote(metric_name)))
+}
+
+/// Buckets of a classic histogram and a native one with the same labels at one step.
+pub fn mixed_classic_and_native(metric_name: &str, argument: u8) -> Note {
+    let text = "vector contains a mix of classic and native histograms";
+    warning(argument, text.to_owned() + &for_metric(metric_name))
+}
+
+/// Gauge histograms where counters are expected.
+pub fn not_a_counter(metric_name: &str) -> Note {
+    warning(0, format!("this native histogram metric is not a counter: {}", quote(metric_name)))
+}
+
+/// Counter histograms where gauges are expected.
+pub fn not_a_gauge(metric_name: &str) -> Note {
+    warning(0, format!("this native histogram metric is not a gauge: {}", quote(metric_name)))
+}
+
+/// Histograms in the window of a function of floats.
+pub fn ignored_in_mixed_window(metric_name: &str) -> Note {
+    let text = "ignored histograms in a range containing both floats and histograms for metric name";
+    info(0, format!("{text} {}", quote(metric_name)))
+}
+
+/// Histograms in an aggregation of floats.
+pub fn ignored_in_aggregation(aggregation: &str) -> Note {
+    info(0, format!("ignored histogram in {aggregation} aggregation"))
+}
+
+/// Of two histograms, one says that there was a counter reset and the other that there was none.
+pub fn hints_collided(operation: Operation) -> Note {
+    warning(0, format!("conflicting counter resets during histogram {}", operation.as_str()))
+}
+
+/// Custom bounds that differ, brought to those that all have.
+pub fn bounds_reconciled(operation: Operation) -> Note {
+    info(0, format!("mismatched custom buckets were reconciled during {}", operation.as_str()))
+}
+
+/// An operator without an answer for what is on its sides, each `float` or `histogram`.
+pub fn incompatible_types(left: &str, operator: &str, right: &str) -> Note {
+    let text = "incompatible sample types encountered for binary operator";
+    info(0, format!("{text} {}: {left} {operator} {right}", quote(operator)))
+}
+
+/// An operator between exponential and custom buckets.
+pub fn incompatible_buckets(operator: &str) -> Note {
+    warning(0, format!("incompatible bucket layout encountered for binary operator {operator}"))
+}
+
+/// Observations of NaN in a native histogram whose quantile is asked for.
+pub fn nan_in_quantile(metric_name: &str, effect: NanEffect, argument: u8) -> Note {
+    let effect = match effect {
+        NanEffect::ResultIsNan => "result is NaN",
+        NanEffect::SkewedHigher => "result is skewed higher",
+    };
+    let text = format!("input to histogram_quantile has NaN observations, {effect}");
+    info(argument, text + &for_metric(metric_name))
+}
+
+/// Observations of NaN in a native histogram whose fraction is asked for.
+pub fn nan_in_fraction(metric_name: &str, argument: u8) -> Note {
+    let text = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+    info(argument, text.to_owned() + &for_metric(metric_name))
+}
+
+/// A sample whose start timestamp is before the sample that precedes it.
+pub fn overlapping_start(metric_name: &str) -> Note {
+    let text = "sample has start time that overlaps with previous sample timestamp for metric";
+    warning(0, format!("{text} {}", quote(metric_name)))
 }
 
 /// What `rate` and `increase` say of a series that gave values and does not look like a counter: by its `__type__`

@@ -39,7 +39,7 @@ impl Grid {
 }
 
 /// Float samples of one series: ascending by time, one for each timestamp, no staleness markers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Samples<'a> {
     pub ts: &'a [TimestampMs],
     pub values: &'a [f64],
@@ -79,14 +79,17 @@ pub fn is_set(present: &[u64], i: usize) -> bool {
 
 /// Steps whose bit is set, ascending.
 pub fn set_steps(present: &[u64]) -> impl Iterator<Item = usize> {
-    present.iter().enumerate().flat_map(|(word_at, &word)| {
-        let mut rest = word;
-        std::iter::from_fn(move || {
-            (rest != 0).then(|| {
-                let bit = rest.trailing_zeros() as usize;
-                rest &= rest - 1;
-                word_at * 64 + bit
-            })
+    present.iter().enumerate().flat_map(|(word_at, &word)| set_bits(word).map(move |bit| word_at * 64 + bit))
+}
+
+/// Bits that are set in one word, ascending.
+pub fn set_bits(word: u64) -> impl Iterator<Item = usize> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        (rest != 0).then(|| {
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            bit
         })
     })
 }

@@ -13,7 +13,8 @@
 //! - What the user should know goes to [`Notes`] as a text that has the metric name but no position; the operator
 //!   adds the position of the argument that the note names. Notes of one call are already free of duplicates.
 //! - Values only. Dropping or keeping the metric name is the operator's business: [`RangeFunction::keeps_name`].
-//! - Native histograms are not handled here yet: kernels see float samples only.
+//! - Most kernels see float samples only. What native histograms add is in [`histogram`], and a series that may hold both
+//!   goes through [`RangeKernel::eval_series`].
 //!
 //! Upstream's numerics are kept to the bit wherever the order of operations is the same (Neumaier sums, the
 //! switch to incremental means, Welford's variance, extrapolation), so results differ from upstream's by nothing but
@@ -23,6 +24,7 @@ pub mod error;
 pub mod grid;
 pub mod notes;
 
+pub mod histogram;
 pub mod range;
 
 pub mod date;
@@ -38,7 +40,8 @@ pub mod annotations;
 pub use buckets::Bucket;
 pub use error::FunctionError;
 pub use grid::{Grid, Row, RowOut, Samples, ScalarArg};
+pub use histogram::{HistogramSamples, HistogramStat, HistogramSteps, PointsOut, SeriesSamples};
 pub use labels::LabelKernel;
 pub use math::MathKernel;
 pub use notes::{Note, Notes, Severity};
-pub use range::{RangeFunction, RangeKernel, RangeWindow, Selection};
+pub use range::{RangeFunction, RangeKernel, RangeWindow, Selection, Surroundings};

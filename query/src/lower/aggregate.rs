@@ -18,7 +18,8 @@ impl Lowering<'_> {
             inputs.push(self.plan(param)?);
         }
         let kind = |kind| Op::Aggregate { kind, grouping: grouping.clone() };
-        let picks = |kind| Op::AggregateK { kind, grouping: grouping.clone(), k: Param::Input(1) };
+        let picks = |kind| Op::AggregateK { kind, grouping: grouping.clone(), k: Param::Input(1), whole: span };
+        let vector = aggregate.expr.without_parens().span;
         let op = match aggregate.op {
             AggregateOp::Sum => kind(AggregateKind::Sum),
             AggregateOp::Avg => kind(AggregateKind::Avg),
@@ -32,11 +33,11 @@ impl Lowering<'_> {
             AggregateOp::Bottomk => picks(KKind::Bottomk),
             AggregateOp::Limitk => picks(KKind::Limitk),
             AggregateOp::LimitRatio => picks(KKind::LimitRatio),
-            AggregateOp::Quantile => Op::Quantile { grouping, phi: Param::Input(1) },
+            AggregateOp::Quantile => Op::Quantile { grouping, phi: Param::Input(1), vector },
             AggregateOp::CountValues => unreachable!("handled above"),
         };
-        // Warnings about the parameter point at it, not at the aggregation.
-        let at = aggregate.param.as_ref().map_or(span, |param| param.without_parens().span);
+        // Warnings point at the parameter if there is one, and otherwise at the vector.
+        let at = aggregate.param.as_ref().map_or(vector, |param| param.without_parens().span);
         Ok(Plan::vector(op, inputs, at))
     }
 

@@ -3,14 +3,17 @@
 use pharos_promql::Span;
 use pharos_promql::ast::{Binary, BinaryOp, Cardinality, VectorMatching};
 
-use super::Lowering;
+use super::{Buckets, Lowering};
 use crate::error::QueryError;
-use crate::plan::arithmetic::changes_meaning;
+use crate::plan::arithmetic::{changes_meaning, is_trim};
 use crate::plan::{Float, Grouping, MapFunction, Matching, NameRule, Op, Plan, ScalarFunction, SetOp, Shape};
 
 impl Lowering<'_> {
     pub(super) fn binary(&mut self, binary: &Binary, span: Span) -> Result<Plan, QueryError> {
-        let (left, right) = (self.plan(&binary.lhs)?, self.plan(&binary.rhs)?);
+        let buckets = if is_trim(binary.op) { Buckets::Needed } else { self.buckets };
+        let (left, right) =
+            self.with_buckets(buckets, |lowering| (lowering.plan(&binary.lhs), lowering.plan(&binary.rhs)));
+        let (left, right) = (left?, right?);
         let changed = changes_meaning(binary.op) || binary.return_bool;
         let names = if changed { self.changed() } else { NameRule::Keep };
         let with_scalar =

@@ -2,16 +2,15 @@
 
 use pharos_model::MatchOp;
 use pharos_model::labels::{LabelSet, METRIC_NAME};
-use pharos_promql::ast::{Call, ExprKind};
+use pharos_promql::ast::{Call, ExprKind, VectorSelector};
 use pharos_promql::{Expr, FunctionId, Span};
 
-use super::{Lowering, merged};
+use super::{Buckets, Lowering, merged};
 use crate::annotation::Annotation;
 use crate::error::QueryError;
-use crate::functions::{FunctionError, RangeFunction, Selection, Severity};
+use crate::functions::{FunctionError, HistogramStat, RangeFunction, Selection, Severity};
 use crate::plan::{
-    DatePart, HistogramCall, MapFunction, NameRule, Op, Param, Plan, RangeCall, Read, Relabel, ScalarFunction, Scan,
-    SortBy,
+    DatePart, HistogramCall, MapFunction, NameRule, Op, Param, Plan, RangeCall, Read, Relabel, ScalarFunction, SortBy,
 };
 
 impl Lowering<'_> {
@@ -35,11 +34,7 @@ impl Lowering<'_> {
             F::Scalar => Plan::scalar(Op::ScalarOf, self.plans(args)?, span),
             F::Vector => Plan::vector(Op::VectorOf, self.plans(args)?, span),
             F::Timestamp => self.timestamp(&args[0], span)?,
-            F::StartTimestamp => {
-                // Series carry no start timestamps, so none has an answer; what is wrong with the argument still counts.
-                self.plan(&args[0])?;
-                Plan::vector(Op::Empty, Vec::new(), span)
-            }
+            F::StartTimestamp => self.start_timestamp(&args[0], span)?,
             F::Absent => {
                 let labels = absent_labels(&args[0]);
                 Plan::vector(Op::Absent { labels }, self.plans(args)?, span)
@@ -55,17 +50,21 @@ impl Lowering<'_> {
             F::LabelReplace | F::LabelJoin => self.relabel(call, span)?,
             F::Info => self.info(call, span)?,
             F::HistogramQuantile | F::HistogramQuantiles | F::HistogramFraction => self.histogram(call, span)?,
-            F::HistogramAvg | F::HistogramCount | F::HistogramSum | F::HistogramStddev | F::HistogramStdvar => {
-                return Err(QueryError::HistogramsNotYet);
-            }
-            id => match date_part(id) {
-                Some(part) => self.date(part, args, span)?,
-                None => {
+            id => match (date_part(id), histogram_stat(id)) {
+                (Some(part), _) => self.date(part, args, span)?,
+                (_, Some(stat)) => self.histogram_stat(stat, &args[0], span)?,
+                _ => {
                     let inputs = self.plans(args)?;
                     self.map(MapFunction::Math(id), inputs, self.changed(), span)
                 }
             },
         })
+    }
+
+    fn histogram_stat(&mut self, stat: HistogramStat, arg: &Expr, span: Span) -> Result<Plan, QueryError> {
+        let buckets = if stat.needs_totals_only() { Buckets::Unused } else { self.buckets };
+        let input = self.with_buckets(buckets, |lowering| lowering.plan(arg))?;
+        Ok(self.map(MapFunction::HistogramStat(stat), vec![input], self.changed(), span))
     }
 
     fn plans(&mut self, args: &[Expr]) -> Result<Vec<Plan>, QueryError> {
@@ -96,7 +95,7 @@ impl Lowering<'_> {
                     lookback_ms: range.lookback_ms,
                     call,
                 };
-                let scan = Scan { selector: self.selector(&selector.selector)?, read, names };
+                let scan = self.scan(self.selector(&selector.selector)?, read, names);
                 let unique = self.selects_one_name(&scan.selector);
                 (Plan::vector(Op::Scan(scan), scalars, span), unique)
             }
@@ -112,15 +111,32 @@ impl Lowering<'_> {
         Ok(if names == NameRule::Drop && !source_unique { merged(plan, true) } else { plan })
     }
 
+    /// The start timestamp of the sample for a bare selector; no other expression has one.
+    fn start_timestamp(&mut self, arg: &Expr, span: Span) -> Result<Plan, QueryError> {
+        match &arg.without_parens().kind {
+            ExprKind::Vector(selector) if !selector.smoothed && self.settings.use_start_timestamps => {
+                self.sample_time(selector, Read::StartTime { lookback_ms: self.settings.lookback_ms }, span)
+            }
+            _ => {
+                // What is wrong with the argument still counts.
+                self.plan(arg)?;
+                Ok(Plan::vector(Op::Empty, Vec::new(), span))
+            }
+        }
+    }
+
+    fn sample_time(&mut self, selector: &VectorSelector, read: Read, span: Span) -> Result<Plan, QueryError> {
+        let scan = self.scan(self.selector(selector)?, read, self.changed());
+        let dropped_from_many = scan.names == NameRule::Drop && !self.selects_one_name(&scan.selector);
+        let plan = Plan::vector(Op::Scan(scan), Vec::new(), span);
+        Ok(if dropped_from_many { merged(plan, false) } else { plan })
+    }
+
     /// The time of the sample for a bare selector, the evaluation time for all else.
     fn timestamp(&mut self, arg: &Expr, span: Span) -> Result<Plan, QueryError> {
         match &arg.without_parens().kind {
             ExprKind::Vector(selector) if !selector.smoothed => {
-                let read = Read::SampleTime { lookback_ms: self.settings.lookback_ms };
-                let scan = Scan { selector: self.selector(selector)?, read, names: self.changed() };
-                let dropped_from_many = scan.names == NameRule::Drop && !self.selects_one_name(&scan.selector);
-                let plan = Plan::vector(Op::Scan(scan), Vec::new(), span);
-                Ok(if dropped_from_many { merged(plan, false) } else { plan })
+                self.sample_time(selector, Read::SampleTime { lookback_ms: self.settings.lookback_ms }, span)
             }
             _ => {
                 let input = self.plan(arg)?;
@@ -184,7 +200,8 @@ impl Lowering<'_> {
             _ => (0, HistogramCall::Quantiles { label: text_of(&call.args[1]) }),
         };
         let is_scalar = |arg: &&Expr| arg.value_type() == pharos_promql::ValueType::Scalar;
-        let mut inputs = vec![self.plan(&call.args[vector_at])?];
+        let vector = &call.args[vector_at];
+        let mut inputs = vec![self.with_buckets(Buckets::Needed, |lowering| lowering.plan(vector))?];
         for arg in call.args.iter().filter(is_scalar) {
             inputs.push(self.plan(arg)?);
         }
@@ -297,6 +314,18 @@ fn date_part(id: FunctionId) -> Option<DatePart> {
         F::Minute => D::Minute,
         F::Month => D::Month,
         F::Year => D::Year,
+        _ => return None,
+    })
+}
+
+fn histogram_stat(id: FunctionId) -> Option<HistogramStat> {
+    use {FunctionId as F, HistogramStat as H};
+    Some(match id {
+        F::HistogramCount => H::Count,
+        F::HistogramSum => H::Sum,
+        F::HistogramAvg => H::Avg,
+        F::HistogramStddev => H::Stddev,
+        F::HistogramStdvar => H::Stdvar,
         _ => return None,
     })
 }

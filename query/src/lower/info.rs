@@ -7,7 +7,7 @@ use pharos_promql::{Expr, Span};
 
 use super::Lowering;
 use crate::error::QueryError;
-use crate::plan::{InfoCall, NameRule, Op, Plan, Read, Scan, Selector, TimeShift};
+use crate::plan::{InfoCall, NameRule, Op, Plan, Read, Selector, TimeShift};
 
 /// The info metric that is meant when none is named.
 const TARGET_INFO: &str = "target_info";
@@ -33,8 +33,8 @@ impl Lowering<'_> {
             matchers.extend_from_slice(&names);
         }
         let shift = self.shift_of_first_selector(&call.args[0], &[])?.unwrap_or_default();
-        let read = Read::SampleTime { lookback_ms: self.settings.lookback_ms };
-        let scan = Op::Scan(Scan { selector: Selector { matchers, shift }, read, names: NameRule::Keep });
+        let read = Read::FloatTime { lookback_ms: self.settings.lookback_ms };
+        let scan = Op::Scan(self.scan(Selector { matchers, shift }, read, NameRule::Keep));
         let infos = Plan::vector(scan, Vec::new(), span);
         Ok(Plan::vector(Op::Info(InfoCall { names, labels }), vec![base, infos], span))
     }

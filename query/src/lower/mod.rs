@@ -32,6 +32,8 @@ pub struct Settings {
     pub delayed_names: bool,
     /// Series carry `__type__` and `__unit__`.
     pub type_and_unit_labels: bool,
+    /// Start timestamps are looked at.
+    pub use_start_timestamps: bool,
 }
 
 /// A plan, and what is to be said about it whatever the data.
@@ -46,7 +48,7 @@ pub struct Lowered {
 /// Errors: [`QueryError::Parse`] for types and durations that the parser cannot judge, [`QueryError::Execution`] for what
 /// Prometheus refuses when it evaluates.
 pub fn lower(expr: &Expr, settings: &Settings) -> Result<Lowered, QueryError> {
-    let mut lowering = Lowering { settings, annotations: Vec::new() };
+    let mut lowering = Lowering { settings, annotations: Vec::new(), buckets: Buckets::NotCounted };
     let query = lowering.query(expr)?;
     Ok(Lowered { query, annotations: lowering.annotations })
 }
@@ -54,6 +56,18 @@ pub fn lower(expr: &Expr, settings: &Settings) -> Result<Lowered, QueryError> {
 struct Lowering<'a> {
     settings: &'a Settings,
     annotations: Vec<Annotation>,
+    buckets: Buckets,
+}
+
+/// What the functions around an expression make of the buckets of native histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Buckets {
+    /// No function around it says anything about them.
+    NotCounted,
+    /// `histogram_count` and its like look at the totals only.
+    Unused,
+    /// Some operator needs them, wherever it is.
+    Needed,
 }
 
 impl Lowering<'_> {
@@ -105,6 +119,17 @@ impl Lowering<'_> {
             Shape::Vector => self.changed(),
         };
         self.map(MapFunction::Negate, vec![input], names, expr.span)
+    }
+
+    /// Lowers what is inside of something that uses buckets, or does not.
+    fn with_buckets<T>(&mut self, buckets: Buckets, lower: impl FnOnce(&mut Self) -> T) -> T {
+        let outside = self.buckets;
+        if outside != Buckets::Needed {
+            self.buckets = buckets;
+        }
+        let lowered = lower(self);
+        self.buckets = outside;
+        lowered
     }
 
     /// What happens to the name of a series that now means something else.

@@ -4,8 +4,8 @@ use pharos_promql::Span;
 use pharos_promql::ast::{AtModifier, MatrixSelector, Subquery, VectorSelector};
 use pharos_promql::duration::DurationValue;
 
-use super::Lowering;
 use super::duration::{offset_ms, positive_ms};
+use super::{Buckets, Lowering};
 use crate::error::QueryError;
 use crate::functions::Selection;
 use crate::plan::{NameRule, Op, Plan, Query, RawRange, Read, Scan, Selector, SubqueryWindow, TimeShift};
@@ -14,8 +14,12 @@ impl Lowering<'_> {
     pub(super) fn instant_selector(&self, selector: &VectorSelector, span: Span) -> Result<Plan, QueryError> {
         let lookback_ms = self.settings.lookback_ms;
         let read = if selector.smoothed { Read::Smoothed { lookback_ms } } else { Read::Instant { lookback_ms } };
-        let scan = Scan { selector: self.selector(selector)?, read, names: NameRule::Keep };
+        let scan = self.scan(self.selector(selector)?, read, NameRule::Keep);
         Ok(Plan::vector(Op::Scan(scan), Vec::new(), span))
+    }
+
+    pub(super) fn scan(&self, selector: Selector, read: Read, names: NameRule) -> Scan {
+        Scan { selector, read, names, totals_only: self.buckets == Buckets::Unused }
     }
 
     pub(super) fn selector(&self, selector: &VectorSelector) -> Result<Selector, QueryError> {
@@ -57,6 +61,7 @@ impl Lowering<'_> {
             step_ms,
             shift: self.shift(&subquery.offset, subquery.at)?,
         };
-        Ok((window, self.plan(&subquery.expr)?))
+        // Counter resets between the steps of a subquery show in the buckets.
+        Ok((window, self.with_buckets(Buckets::Needed, |lowering| lowering.plan(&subquery.expr))?))
     }
 }

@@ -11,6 +11,7 @@ const INSTANT: Settings = Settings {
     subquery_step_ms: 60_000,
     delayed_names: false,
     type_and_unit_labels: false,
+    use_start_timestamps: true,
 };
 const RANGE: Settings = Settings { end_ms: 160_000, step_ms: Some(10_000), ..INSTANT };
 

@@ -8,7 +8,7 @@ use pharos_promql::ast::{BinaryOp, Cardinality};
 
 use super::names::NameRule;
 use super::time::{SubqueryWindow, TimeShift};
-use crate::functions::{FunctionError, LabelKernel, RangeFunction, Selection};
+use crate::functions::{FunctionError, HistogramStat, LabelKernel, RangeFunction, Selection};
 
 /// A float that is compared and hashed by its bits.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +42,10 @@ pub enum Op {
     VectorOf,
     /// Input: a vector.
     Aggregate { kind: AggregateKind, grouping: Grouping },
-    /// Inputs: a vector, and the scalar that `k` may name. Picks rows.
-    AggregateK { kind: KKind, grouping: Grouping, k: Param },
-    /// Inputs: a vector, and the scalar that `phi` may name.
-    Quantile { grouping: Grouping, phi: Param },
+    /// Inputs: a vector, and the scalar that `k` may name. Picks rows. `whole` is where the aggregation is in the query.
+    AggregateK { kind: KKind, grouping: Grouping, k: Param, whole: pharos_promql::Span },
+    /// Inputs: a vector, and the scalar that `phi` may name. `vector` is where that is in the query.
+    Quantile { grouping: Grouping, phi: Param, vector: pharos_promql::Span },
     /// Input: a vector. One row for each value of a group.
     CountValues { grouping: Grouping, label: String },
     /// Inputs: left, right.
@@ -76,6 +76,8 @@ pub struct Scan {
     pub selector: Selector,
     pub read: Read,
     pub names: NameRule,
+    /// Whether only count and sum of native histograms are looked at, so that their buckets need not be kept.
+    pub totals_only: bool,
 }
 
 /// What a scan makes of a series' samples.
@@ -85,6 +87,10 @@ pub enum Read {
     Instant { lookback_ms: i64 },
     /// Its time in seconds.
     SampleTime { lookback_ms: i64 },
+    /// As `SampleTime`, but a native histogram stays one, for `info` to refuse it.
+    FloatTime { lookback_ms: i64 },
+    /// When its counter began, in seconds.
+    StartTime { lookback_ms: i64 },
     /// Interpolated between the samples around the time.
     Smoothed { lookback_ms: i64 },
     /// A range function fused into the scan.
@@ -117,6 +123,8 @@ pub enum MapFunction {
     Date(DatePart),
     /// `timestamp()` of anything but a selector: the evaluation time.
     EvaluationTime,
+    /// A number that native histograms have; floats have none.
+    HistogramStat(HistogramStat),
     /// A binary operator with a scalar on one side.
     WithScalar {
         op: BinaryOp,

@@ -1,11 +1,13 @@
 //! Whether a result is the expected one.
 
+use std::sync::Arc;
+
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Sample, TimestampMs};
+use pharos_model::{FloatHistogram, LabelSet, TimestampMs};
 use pharos_promql::script::{Annotations, Eval, EvalTime, Expected, ExpectedSeries};
 use pharos_promql::series::SequenceValue;
 
-use crate::value::{Series, Value, VectorElement};
+use crate::value::{Point, Series, Value, VectorElement};
 
 /// Relative difference of floats that count as equal.
 const EPSILON: f64 = 1e-6;
@@ -70,7 +72,7 @@ fn kind_of(value: &Value) -> &'static str {
 /// Compares an instant vector.
 pub(super) fn vector(expected: &[ExpectedSeries], elements: &[VectorElement], ordered: bool) -> Result<(), Difference> {
     for (place, element) in (1..).zip(elements) {
-        let got = || format!("{} {}", element.labels, element.sample.value);
+        let got = || format!("{} {}", element.labels, show_point(&element.point));
         let Some(series) = expected.iter().rfind(|series| series.labels == element.labels) else {
             return Err(Difference::new("no such series", got()));
         };
@@ -80,9 +82,10 @@ pub(super) fn vector(expected: &[ExpectedSeries], elements: &[VectorElement], or
                 format!("it at place {place}"),
             ));
         }
-        let value = float(series.values.first()).unwrap_or(0.0);
-        if !almost_equal(value, element.sample.value) {
-            return Err(Difference::new(format!("{} {value}", series.labels), got()));
+        // Without a value it is 0, as upstream's runner has it.
+        let value = series.values.first().unwrap_or(&SequenceValue::Float(0.0));
+        if !is_expected(value, &element.point) {
+            return Err(Difference::new(format!("{} {}", series.labels, show_expected(value)), got()));
         }
     }
     all_found(expected, |labels| elements.iter().any(|element| element.labels == *labels))
@@ -93,38 +96,76 @@ fn matrix(expected: &[ExpectedSeries], got: &[Series], start_ms: TimestampMs, st
         return Err(Difference::new("series sorted by labels", "another order"));
     }
     for series in got {
-        let Some(own) = expected.iter().rfind(|expected| expected.labels == series.labels) else {
-            return Err(Difference::new("no such series", show(&series.labels, &series.samples)));
+        let points = points_of(series);
+        let show_got = || {
+            let points: Vec<String> = points.iter().map(|(ts, point)| format!("{}@{ts}", show_point(point))).collect();
+            format!("{} {}", series.labels, points.join(" "))
         };
-        let samples: Vec<Sample> = (0i64..)
+        let Some(own) = expected.iter().rfind(|expected| expected.labels == series.labels) else {
+            return Err(Difference::new("no such series", show_got()));
+        };
+        let wanted: Vec<(TimestampMs, &SequenceValue)> = (0i64..)
             .zip(&own.values)
-            .filter_map(|(i, value)| Some(Sample { ts: start_ms + i * step_ms, value: float(Some(value))? }))
+            .filter(|(_, value)| !matches!(value, SequenceValue::Omitted))
+            .map(|(i, value)| (start_ms + i * step_ms, value))
             .collect();
-        let same = samples.len() == series.samples.len()
-            && samples.iter().zip(&series.samples).all(|(a, b)| a.ts == b.ts && almost_equal(a.value, b.value));
+        let same = wanted.len() == points.len()
+            && wanted.iter().zip(&points).all(|((at, value), (ts, point))| at == ts && is_expected(value, point));
         if !same {
-            return Err(Difference::new(show(&own.labels, &samples), show(&series.labels, &series.samples)));
+            let wanted: Vec<String> =
+                wanted.iter().map(|(ts, value)| format!("{}@{ts}", show_expected(value))).collect();
+            return Err(Difference::new(format!("{} {}", own.labels, wanted.join(" ")), show_got()));
         }
     }
     all_found(expected, |labels| got.iter().any(|series| series.labels == *labels))
+}
+
+/// The samples of both kinds by time.
+fn points_of(series: &Series) -> Vec<(TimestampMs, Point)> {
+    let floats = series.samples.iter().map(|sample| (sample.ts, Point::Float(sample.value)));
+    let histograms =
+        series.histograms.iter().map(|sample| (sample.ts, Point::Histogram(Arc::clone(&sample.histogram))));
+    let mut points: Vec<_> = floats.chain(histograms).collect();
+    points.sort_by_key(|(ts, _)| *ts);
+    points
+}
+
+/// Floats within [`EPSILON`]; histograms too, and with the same hint if one was written down.
+fn is_expected(expected: &SequenceValue, got: &Point) -> bool {
+    match (expected, got) {
+        (SequenceValue::Float(expected), Point::Float(got)) => almost_equal(*expected, *got),
+        (SequenceValue::Histogram { histogram, hint_given }, Point::Histogram(got)) => {
+            let same_hint = histogram.counter_reset_hint == got.counter_reset_hint;
+            histogram.almost_equals(got, EPSILON) && (same_hint || !hint_given)
+        }
+        _ => false,
+    }
+}
+
+fn show_expected(value: &SequenceValue) -> String {
+    match value {
+        SequenceValue::Omitted => "_".into(),
+        SequenceValue::Float(value) => value.to_string(),
+        SequenceValue::Histogram { histogram, hint_given: false } => histogram.to_string(),
+        SequenceValue::Histogram { histogram, .. } => show_with_hint(histogram),
+    }
+}
+
+fn show_point(point: &Point) -> String {
+    match point {
+        Point::Float(value) => value.to_string(),
+        Point::Histogram(histogram) => show_with_hint(histogram),
+    }
+}
+
+fn show_with_hint(histogram: &FloatHistogram) -> String {
+    format!("{histogram}/{:?}", histogram.counter_reset_hint)
 }
 
 fn all_found(expected: &[ExpectedSeries], found: impl Fn(&LabelSet) -> bool) -> Result<(), Difference> {
     match expected.iter().find(|series| !found(&series.labels)) {
         Some(missing) => Err(Difference::new(format!("{} {:?}", missing.labels, missing.values), "nothing")),
         None => Ok(()),
-    }
-}
-
-fn show(labels: &LabelSet, samples: &[Sample]) -> String {
-    let samples: Vec<String> = samples.iter().map(|sample| format!("{}@{}", sample.value, sample.ts)).collect();
-    format!("{labels} {}", samples.join(" "))
-}
-
-fn float(value: Option<&SequenceValue>) -> Option<f64> {
-    match value {
-        Some(SequenceValue::Float(value)) => Some(*value),
-        _ => None,
     }
 }
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::clock::SystemClock;
+use pharos_model::histogram::classic::ClassicError;
 use pharos_model::{Sample, TenantId, TimestampMs};
 use pharos_promql::script::{Eval, EvalTime, Load};
 
 use super::compare::{self, Difference};
-use super::histograms::Histograms;
 use super::{Failure, variants};
 use crate::engine::{Engine, EngineOptions, Expression, QueryOptions, QueryRange, Times};
 use crate::error::QueryError;
 use crate::testing::MemorySource;
-use crate::value::{QueryOutcome, Value, VectorElement};
+use crate::value::{Point, QueryOutcome, Series, Value, VectorElement};
 
 /// Partitions that the series of a script are spread over.
 const PARTITIONS: usize = 3;
@@ -23,7 +23,6 @@ const AROUND_MS: i64 = 60_000;
 /// An engine over the samples that the script has loaded so far.
 pub(super) struct Runner {
     source: MemorySource,
-    histograms: Histograms,
     engine: Engine,
 }
 
@@ -31,21 +30,15 @@ impl Runner {
     pub(super) fn new(options: EngineOptions) -> Result<Self, QueryError> {
         let source = MemorySource::new(PARTITIONS);
         let engine = Engine::new(Arc::new(source.clone()), options, Arc::new(SystemClock::default()))?;
-        Ok(Self { source, histograms: Histograms::default(), engine })
+        Ok(Self { source, engine })
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&self) {
         self.source.clear();
-        self.histograms.clear();
     }
 
-    pub(super) fn load(&mut self, load: &Load) {
-        super::load::load(load, &self.source);
-        self.histograms.add(load);
-    }
-
-    pub(super) fn meets_histograms(&self, eval: &Eval) -> bool {
-        self.histograms.met_by(eval)
+    pub(super) fn load(&self, load: &Load) -> Result<(), ClassicError> {
+        super::load::load(load, &self.source)
     }
 
     pub(super) async fn eval(&self, eval: &Eval) -> Result<(), Failure> {
@@ -98,7 +91,9 @@ impl Runner {
         }
         let elements = middle(&ranged.value, at);
         match (value, elements.first()) {
-            (Value::Scalar(_), Some(element)) => compare::value(eval, &Value::Scalar(element.sample)).map_err(in_range),
+            (Value::Scalar(_), Some(VectorElement { ts, point: Point::Float(value), .. })) => {
+                compare::value(eval, &Value::Scalar(Sample { ts: *ts, value: *value })).map_err(in_range)
+            }
             _ => compare::value(eval, &Value::Vector(elements)).map_err(in_range),
         }
     }
@@ -127,9 +122,15 @@ fn check(eval: &Eval, outcome: Result<QueryOutcome, QueryError>) -> Result<Optio
 /// The elements of a matrix at one time.
 fn middle(value: &Value, at: TimestampMs) -> Vec<VectorElement> {
     let Value::Matrix(series) = value else { return Vec::new() };
-    let at_time = |samples: &[Sample]| samples.iter().find(|sample| sample.ts == at).copied();
-    let elements = series
-        .iter()
-        .filter_map(|series| Some(VectorElement { labels: series.labels.clone(), sample: at_time(&series.samples)? }));
-    elements.collect()
+    let float =
+        |series: &Series| series.samples.iter().find(|sample| sample.ts == at).map(|sample| sample.value.into());
+    let histogram = |series: &Series| {
+        let found = series.histograms.iter().find(|sample| sample.ts == at)?;
+        Some(Point::Histogram(Arc::clone(&found.histogram)))
+    };
+    let element = |series: &Series| {
+        let point = float(series).or_else(|| histogram(series))?;
+        Some(VectorElement { labels: series.labels.clone(), ts: at, point })
+    };
+    series.iter().filter_map(element).collect()
 }

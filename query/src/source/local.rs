@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use pharos_model::partition;
 use pharos_storage::select::{self, PartitionReader};
 
-use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSource};
+use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSamples, SeriesSource};
 
 /// Reads every partition that it was given.
 #[derive(Clone, Debug)]
@@ -75,8 +75,8 @@ impl SeriesBatch for select::SeriesBatch {
         self.memory_bytes()
     }
 
-    fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
+    fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<SeriesSamples<'a>, ReadError> {
         let (ts, values) = self.samples(i, scratch)?;
-        Ok(Samples { ts, values })
+        Ok(SeriesSamples::floats(Samples { ts, values }))
     }
 }

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use pharos_model::matcher::all_match;
-use pharos_model::{LabelSet, Sample, TenantId, partition};
+use pharos_model::{FloatHistogram, LabelSet, Sample, TenantId, TimestampMs, partition};
 
-use crate::source::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSource};
+use super::hint::as_stored;
+use crate::source::{ReadError, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples, SeriesSource};
+use crate::value::Point;
 
 /// Series that [`Selection::next_batch`] returns at a time.
 const SERIES_PER_BATCH: usize = 64;
@@ -22,6 +24,16 @@ pub struct MemorySource {
     partitions: Arc<Vec<RwLock<Partition>>>,
 }
 
+/// A sample to append.
+#[derive(Clone, Debug)]
+pub struct MemorySample {
+    pub ts: TimestampMs,
+    /// When its counter began, 0 if that is not known.
+    pub start_ts: TimestampMs,
+    /// A histogram gets the counter reset hint that it would come back with from storage.
+    pub point: Point,
+}
+
 impl MemorySource {
     /// # Panics
     /// Without a partition.
@@ -30,20 +42,21 @@ impl MemorySource {
         Self { partitions: Arc::new((0..partitions).map(|_| RwLock::default()).collect()) }
     }
 
-    /// Adds samples to a series. A sample replaces one of the same time.
+    /// Adds floats to a series. A sample replaces one of the same time.
     pub fn append(&self, labels: &LabelSet, samples: impl IntoIterator<Item = Sample>) {
+        let points =
+            samples.into_iter().map(|Sample { ts, value }| MemorySample { ts, start_ts: 0, point: value.into() });
+        self.append_points(labels, points);
+    }
+
+    /// Adds samples of both kinds to a series. A sample replaces one of its time and kind.
+    pub fn append_points(&self, labels: &LabelSet, samples: impl IntoIterator<Item = MemorySample>) {
         let count = u16::try_from(self.partitions.len()).unwrap_or(u16::MAX);
         let at = partition::of_series(&TenantId::anonymous(), labels, count);
         let mut series = self.partitions[usize::from(at.0)].write();
         let columns = Arc::make_mut(series.entry(labels.clone()).or_default());
         for sample in samples {
-            match columns.ts.binary_search(&sample.ts) {
-                Ok(i) => columns.values[i] = sample.value,
-                Err(i) => {
-                    columns.ts.insert(i, sample.ts);
-                    columns.values.insert(i, sample.value);
-                }
-            }
+            insert(columns, sample);
         }
     }
 
@@ -51,6 +64,46 @@ impl MemorySource {
     pub fn clear(&self) {
         self.partitions.iter().for_each(|partition| partition.write().clear());
     }
+}
+
+fn insert(columns: &mut SampleColumns, sample: MemorySample) {
+    let MemorySample { ts, start_ts, point } = sample;
+    match point {
+        Point::Float(value) => {
+            let at = columns.ts.binary_search(&ts);
+            insert_at(&mut columns.values, at, value);
+            insert_start(&mut columns.start_ts, columns.ts.len(), at, start_ts);
+            insert_at(&mut columns.ts, at, ts);
+        }
+        Point::Histogram(histogram) => {
+            let at = columns.histogram_ts.binary_search(&ts);
+            let (Ok(place) | Err(place)) = at;
+            let float_before = columns.ts.iter().rev().find(|float| **float < ts);
+            let previous = place.checked_sub(1).filter(|at| float_before < Some(&columns.histogram_ts[*at]));
+            let hint = as_stored(&histogram, previous.map(|at| &*columns.histograms[at]));
+            let stored = FloatHistogram { counter_reset_hint: hint, ..(*histogram).clone() };
+            insert_at(&mut columns.histograms, at, Arc::new(stored));
+            insert_start(&mut columns.histogram_start_ts, columns.histogram_ts.len(), at, start_ts);
+            insert_at(&mut columns.histogram_ts, at, ts);
+        }
+    }
+}
+
+/// Inserts at, or replaces what is at, the place that a search has found.
+fn insert_at<T>(column: &mut Vec<T>, place: Result<usize, usize>, value: T) {
+    match place {
+        Ok(at) => column[at] = value,
+        Err(at) => column.insert(at, value),
+    }
+}
+
+/// The column stays empty until a start timestamp is known.
+fn insert_start(column: &mut Vec<i64>, samples: usize, place: Result<usize, usize>, start_ts: i64) {
+    if column.is_empty() && start_ts == 0 {
+        return;
+    }
+    column.resize(samples, 0);
+    insert_at(column, place, start_ts);
 }
 
 impl fmt::Debug for MemorySource {
@@ -140,10 +193,13 @@ impl SeriesBatch for MemoryBatch {
         shared_bytes(&self.series)
     }
 
-    fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<Samples<'a>, ReadError> {
-        let columns = &self.series[i].1;
-        let first = columns.ts.partition_point(|ts| *ts < self.request.range.start_ms);
-        let end = columns.ts.partition_point(|ts| *ts <= self.request.range.end_ms).max(first);
-        Ok(Samples { ts: &columns.ts[first..end], values: &columns.values[first..end] })
+    fn samples<'a>(&'a self, i: usize, _scratch: &'a mut SampleColumns) -> Result<SeriesSamples<'a>, ReadError> {
+        let columns = &*self.series[i].1;
+        let in_range = |ts: &[i64]| {
+            let first = ts.partition_point(|ts| *ts < self.request.range.start_ms);
+            first..ts.partition_point(|ts| *ts <= self.request.range.end_ms).max(first)
+        };
+        let (floats, histograms) = (in_range(&columns.ts), in_range(&columns.histogram_ts));
+        Ok(SeriesSamples::from(columns).slice(floats, histograms))
     }
 }

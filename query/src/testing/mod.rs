@@ -1,5 +1,6 @@
 //! A store in memory, for scripts and tests.
 
+mod hint;
 mod memory;
 
-pub use memory::MemorySource;
+pub use memory::{MemorySample, MemorySource};

@@ -177,7 +177,7 @@ fn many_pages() -> Rows {
         } else {
             (0..n).map(value).collect()
         };
-        rows.insert(set, SampleColumns { ts, values });
+        rows.insert(set, SampleColumns { ts, values, ..Default::default() });
     }
     rows
 }
@@ -208,7 +208,7 @@ async fn rows_beyond_the_first_row_group_are_found() {
     let row = |i: u32| {
         (
             labels(&[("i", &format!("{i:05}"))]),
-            SampleColumns { ts: vec![i64::from(i)], values: vec![f64::from(i) / 4.0] },
+            SampleColumns { ts: vec![i64::from(i)], values: vec![f64::from(i) / 4.0], ..Default::default() },
         )
     };
     let rows: Rows = (0..66_000).map(row).collect();
@@ -267,14 +267,14 @@ async fn an_index_that_is_damaged_or_of_another_file_is_made_anew() {
 
 #[test]
 fn rows_that_break_the_rules_are_refused() {
-    let samples = |ts: &[i64]| SampleColumns { ts: ts.to_vec(), values: vec![0.0; ts.len()] };
+    let samples = |ts: &[i64]| SampleColumns { ts: ts.to_vec(), values: vec![0.0; ts.len()], ..Default::default() };
     let (a, b) = (labels(&[("x", "a")]), labels(&[("x", "b")]));
     let mut writer = Writer::new(Vec::new(), Default::default()).unwrap();
     writer.append(&b, &samples(&[1, 2])).unwrap();
     assert!(matches!(writer.append(&a, &samples(&[1])), Err(WriteError::Unsorted { .. })));
     assert!(matches!(writer.append(&b, &samples(&[1])), Err(WriteError::Unsorted { .. })));
     let c = labels(&[("x", "c")]);
-    for bad in [samples(&[]), samples(&[2, 1]), samples(&[1, 1]), SampleColumns { ts: vec![1], values: vec![] }] {
+    for bad in [samples(&[]), samples(&[2, 1]), samples(&[1, 1]), SampleColumns { ts: vec![1], ..Default::default() }] {
         assert!(matches!(writer.append(&c, &bad), Err(WriteError::Samples { .. })));
     }
     let far = samples(&[1 + super::FILE_SPAN_MS_MAX + 1]);
@@ -325,7 +325,9 @@ async fn the_kept_file_of_version_one_is_read() {
 /// The rows of the kept file. To make one for a new version: write these, and keep the old file and its test.
 fn kept_rows() -> Rows {
     let ts = || (0..5).map(|i| 1_700_000_000_000 + i * 15_000).collect();
-    let row = |pairs: &[(&str, &str)], values: Vec<f64>| (labels(pairs), SampleColumns { ts: ts(), values });
+    let row = |pairs: &[(&str, &str)], values: Vec<f64>| {
+        (labels(pairs), SampleColumns { ts: ts(), values, ..Default::default() })
+    };
     Rows::from([
         row(&[("__name__", "decimal"), ("job", "a"), ("instance", "h:1")], vec![0.25, 1.0, 1.5, 100.75, -3.5]),
         row(&[("__name__", "double"), ("job", "a")], vec![1.0 / 3.0, 2.0 / 7.0, 1e300, f64::MIN_POSITIVE, -0.0]),

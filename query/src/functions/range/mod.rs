@@ -5,11 +5,14 @@
 
 mod counts;
 mod extended;
+mod extrapolation;
 mod extremes;
 mod last_two;
+mod mixed;
 mod rate;
 mod regression;
 mod smoothing;
+pub(super) mod starts;
 mod windows;
 
 use std::collections::VecDeque;
@@ -17,7 +20,9 @@ use std::collections::VecDeque;
 use pharos_model::{TimeRange, TimestampMs};
 
 use self::extended::Ends;
+pub(super) use self::extrapolation::Extrapolation;
 use self::extremes::Extreme;
+pub use self::mixed::Surroundings;
 use self::smoothing::Factors;
 use self::windows::{Window, Windows};
 use crate::functions::annotations;
@@ -120,6 +125,11 @@ impl RangeFunction {
         matches!(self, Self::Rate | Self::Increase)
     }
 
+    /// Whether a start timestamp may be a reset for the function.
+    pub fn knows_starts(self) -> bool {
+        matches!(self, Self::Rate | Self::Increase | Self::Irate | Self::Resets)
+    }
+
     /// How many scalar parameters the function has.
     pub fn parameters(self) -> usize {
         match self {
@@ -181,7 +191,7 @@ impl RangeKernel {
         &self.window
     }
 
-    /// How many samples the steps of the last series saw, a sample counted for each step that sees it.
+    /// How many floats the steps of the last series saw, each counted for every step that sees it.
     pub fn samples_read(&self) -> u64 {
         self.samples_read
     }

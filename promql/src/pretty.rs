@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Write};
 
 use crate::ast::{Aggregate, Binary, Call, Expr, ExprKind, Subquery, Unary};
-use crate::printer::{Head, Operator, Suffix};
+use crate::printer::{Head, Left, Operator, Suffix};
 
 /// Longest text that is left in one line, without its indentation, in bytes.
 const LINE_BYTES_MAX: usize = 100;
@@ -76,7 +76,10 @@ impl Layout {
     }
 
     fn binary(&mut self, binary: &Binary, level: usize) {
-        self.expr(&binary.lhs, level + 1);
+        match binary.lhs.kind {
+            ExprKind::Number(_) => self.plain(Left(binary), level + 1),
+            _ => self.expr(&binary.lhs, level + 1),
+        }
         self.out.push('\n');
         self.plain(Operator(binary), level);
         self.out.push('\n');

@@ -12,6 +12,7 @@ use crate::ast::{
 };
 use crate::duration::{DurationExpr, DurationExprKind, DurationOp, DurationValue};
 use crate::literal;
+use crate::operators::BinaryOp;
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -36,7 +37,7 @@ impl Display for Expr {
                 }
                 write!(f, "{})", aggregate.expr)
             }
-            ExprKind::Binary(binary) => write!(f, "{} {} {}", binary.lhs, Operator(binary), binary.rhs),
+            ExprKind::Binary(binary) => write!(f, "{} {} {}", Left(binary), Operator(binary), binary.rhs),
             ExprKind::Unary(unary) => write!(f, "{}{}", unary.op.as_str(), unary.expr),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
         }
@@ -113,6 +114,20 @@ impl Display for Head<'_> {
             f.write_char(' ')?;
         }
         Ok(())
+    }
+}
+
+/// The left side of a binary operator. Infinity prints as `+Inf`, but as the base of a power its sign would be read as one of the
+/// whole power.
+pub(crate) struct Left<'a>(pub(crate) &'a Binary);
+
+impl Display for Left<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(Binary { op, lhs, .. }) = self;
+        match &lhs.kind {
+            ExprKind::Number(number) if *op == BinaryOp::Pow && number.value == f64::INFINITY => f.write_str("Inf"),
+            _ => lhs.fmt(f),
+        }
     }
 }
 

@@ -54,6 +54,7 @@ fn literals_keep_their_value() {
     check_same(&["1", "+Inf", "-Inf", "NaN", "0.5", "123.4567", "5m", "-5m", "1h30m", "\"a\"", "\"\\xff\"", "\"ä\""]);
     check(&[
         ("Inf", "+Inf"),
+        ("2 * Inf ^ 3", "2 * Inf ^ 3"),
         ("inf", "+Inf"),
         ("nan", "NaN"),
         ("-NaN", "NaN"),

@@ -4,11 +4,13 @@
 # make t CRATE=storage   one crate's tests
 # make fix     formats and applies what the linter can mend
 # make fuzz    every fuzz target for a minute
+# make differential   random PromQL against a plain evaluator and Prometheus, for a minute
 # make bench   micro-benchmarks;  make versus  side by side with installed peers
 
 CARGO ?= cargo
 LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
+DIFFERENTIAL_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The Python that tests talk to: an environment of its own, because Debian's takes no packages from elsewhere.
 PYTHON ?= $(abspath $(TARGET))/peers-venv/bin/python
@@ -17,7 +19,7 @@ export PYTHON
 export PATH := $(PATH):$(dir $(PYTHON))
 # `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
-.PHONY: run test verify t fix peers bench versus fuzz
+.PHONY: run test verify t fix peers bench versus fuzz differential
 
 run:
 	$(CARGO) build --release --workspace --bin pharos
@@ -51,3 +53,6 @@ versus:
 
 fuzz:
 	fuzz/run.sh $(FUZZ_SECONDS)
+
+differential:
+	PHAROS_DIFFERENTIAL_SECS=$(DIFFERENTIAL_SECONDS) $(CARGO) test --workspace --test differential

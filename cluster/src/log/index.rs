@@ -102,7 +102,7 @@ impl GroupLog {
     pub(super) fn last(&self) -> Option<LogId> {
         let state = self.state.lock();
         let last = state.slots.len().checked_sub(1).and_then(|back| state.id_of(state.first_index + back as u64));
-        last.max(state.hard.purged)
+        last.or(state.hard.purged)
     }
 
     /// Bytes of records that wait for a checkpoint.

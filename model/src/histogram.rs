@@ -5,7 +5,7 @@
 //!
 //! Beside that: arithmetic in [`add`], `scale`, [`resolution`] and `trim`, sums of many in [`aggregate`], counter resets in
 //! `reset` and `hint`, what functions ask for in [`quantile`], [`fraction`] and `moments`, other forms of histograms
-//! in [`integer`] and [`classic`].
+//! in [`integer`] and [`classic`], the form that is stored in [`packed`] and [`wire`].
 
 pub mod add;
 pub mod aggregate;
@@ -22,6 +22,9 @@ pub mod quantile;
 
 pub mod classic;
 pub mod integer;
+
+pub mod packed;
+pub mod wire;
 
 mod compact;
 mod equality;

@@ -23,7 +23,7 @@ use pharos_model::{TenantId, TimeRange, TimestampMs};
 use crate::chunk::blocks::BlockPool;
 use crate::chunk::codec::OpenChunk;
 use crate::chunk::files::ChunkFiles;
-use crate::chunk::segment::{ChunkHeader, ChunkPtr};
+use crate::chunk::segment::{ChunkHeader, ChunkKind, ChunkPtr};
 use crate::index::{Index, Slot};
 use crate::record::SeriesRef;
 
@@ -152,6 +152,7 @@ impl Head {
             max_ts: series.chunk.newest_ts(),
             count: series.chunk.count(),
             late: false,
+            kind: ChunkKind::Float,
         };
         series.last_chunk = files.append(self.place, &header, &stream);
         series.chunk.clear(&mut self.pool);

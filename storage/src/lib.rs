@@ -27,4 +27,6 @@ pub mod select;
 mod wire;
 
 #[cfg(test)]
+mod test_histograms;
+#[cfg(test)]
 mod test_node;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pharos_model::TimestampMs;
 
-use super::segment::{CHUNK_HEADER_BYTES, ChunkDamage, ChunkHeader, ChunkPtr, Segment};
+use super::segment::{CHUNK_HEADER_BYTES, ChunkDamage, ChunkHeader, ChunkPtr, SEGMENT_HEADER_BYTES, Segment};
 use crate::fs::FileSystem;
 
 /// What a segment has of one tenant.
@@ -118,7 +118,7 @@ impl ChunkFiles {
         let bytes = CHUNK_HEADER_BYTES + stream.len();
         let last = match self.segments.0.last() {
             Some(last) if last.has_room_for(bytes) => last,
-            _ => self.rotate(),
+            _ => self.rotate(bytes),
         };
         let at = last.append(header, stream);
         self.tail_bytes += bytes;
@@ -133,10 +133,12 @@ impl ChunkFiles {
         at
     }
 
-    fn rotate(&mut self) -> &Arc<Segment> {
+    /// Opens the next segment, with room for a chunk of `chunk_bytes` whatever the limit.
+    fn rotate(&mut self, chunk_bytes: usize) -> &Arc<Segment> {
         let id = self.next_id;
         self.next_id += 1;
-        let segment = Segment::create(id, segment_path(&self.dir, id), self.segment_bytes_max);
+        let capacity = self.segment_bytes_max.max(SEGMENT_HEADER_BYTES + chunk_bytes);
+        let segment = Segment::create(id, segment_path(&self.dir, id), capacity);
         self.coverage.push(Vec::new());
         let segments = Arc::make_mut(&mut self.segments.0);
         segments.push(Arc::new(segment));

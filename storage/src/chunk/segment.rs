@@ -14,14 +14,16 @@ use parking_lot::Mutex;
 use pharos_model::TimestampMs;
 
 use super::codec::{CHUNK_BYTES_MAX, CHUNK_SAMPLES_MAX};
+use super::histogram::HISTOGRAM_CHUNK_BYTES_MAX;
 use crate::fs::{File, FileSystem, Map};
 use crate::record::SeriesRef;
 use crate::wire::Reader;
 
 pub(crate) const CHUNK_HEADER_BYTES: usize = 28;
-const SEGMENT_HEADER_BYTES: usize = 16;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 16;
 const SEGMENT_MAGIC: &[u8; 8] = b"PHCHUNK1";
 const FLAG_LATE: u8 = 1;
+const FLAG_HISTOGRAM: u8 = 2;
 
 /// Where a full chunk is: segment number and byte offset.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,23 @@ pub(crate) struct ChunkHeader {
     pub(crate) count: u8,
     /// Whether it holds late samples, which lie among those of other chunks.
     pub(crate) late: bool,
+    pub(crate) kind: ChunkKind,
+}
+
+/// What the samples of a chunk are, and so which stream it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChunkKind {
+    Float,
+    Histogram,
+}
+
+impl ChunkKind {
+    fn stream_bytes_max(self) -> usize {
+        match self {
+            Self::Float => CHUNK_BYTES_MAX,
+            Self::Histogram => HISTOGRAM_CHUNK_BYTES_MAX,
+        }
+    }
 }
 
 /// Why the bytes at a place are not the chunk that should be there.
@@ -188,7 +207,7 @@ impl Segment {
         tail.extend_from_slice(&[0; 4]);
         tail.extend_from_slice(&(stream.len() as u16).to_le_bytes());
         tail.push(header.count);
-        tail.push(if header.late { FLAG_LATE } else { 0 });
+        tail.push(flags(header));
         tail.extend_from_slice(&header.series.0.to_le_bytes());
         tail.extend_from_slice(&header.prev.to_bits().to_le_bytes());
         tail.extend_from_slice(&header.max_ts.to_le_bytes());
@@ -281,6 +300,12 @@ fn is_segment_header(bytes: &[u8], id: u32) -> bool {
         && crc32fast::hash(head) == u32::from_le_bytes(*crc)
 }
 
+fn flags(header: &ChunkHeader) -> u8 {
+    let late = if header.late { FLAG_LATE } else { 0 };
+    let histogram = if header.kind == ChunkKind::Histogram { FLAG_HISTOGRAM } else { 0 };
+    late | histogram
+}
+
 /// Checks the chunk at the start of `bytes` and copies its stream out.
 fn parse_chunk(bytes: &[u8], stream: &mut Vec<u8>) -> Result<ChunkHeader, &'static str> {
     let mut reader = Reader::new(bytes);
@@ -294,11 +319,12 @@ fn parse_chunk(bytes: &[u8], stream: &mut Vec<u8>) -> Result<ChunkHeader, &'stat
         let prev = ChunkPtr::from_bits(reader.u64("chunk before")?);
         let max_ts = reader.i64("newest time")?;
         let body = reader.bytes(len, "stream")?;
-        let header = ChunkHeader { series, prev, max_ts, count, late: flags & FLAG_LATE != 0 };
+        let kind = if flags & FLAG_HISTOGRAM != 0 { ChunkKind::Histogram } else { ChunkKind::Float };
+        let header = ChunkHeader { series, prev, max_ts, count, late: flags & FLAG_LATE != 0, kind };
         Ok::<_, crate::wire::Malformed>((crc, checked, body, header))
     };
     let (crc, checked, body, header) = parse().map_err(|_| "cut off")?;
-    if body.len() > CHUNK_BYTES_MAX || header.count > CHUNK_SAMPLES_MAX || header.count == 0 {
+    if body.len() > header.kind.stream_bytes_max() || header.count > CHUNK_SAMPLES_MAX || header.count == 0 {
         return Err("impossible header");
     }
     if crc32fast::hash(&checked[..CHUNK_HEADER_BYTES - 4 + body.len()]) != crc {

@@ -5,7 +5,7 @@ use pharos_model::TimestampMs;
 use super::Head;
 use crate::chunk::codec::OpenChunk;
 use crate::chunk::files::ChunkFiles;
-use crate::chunk::segment::ChunkHeader;
+use crate::chunk::segment::{ChunkHeader, ChunkKind};
 use crate::index::Slot;
 
 /// Late samples of a series that wait for their chunk.
@@ -49,6 +49,7 @@ impl Head {
             max_ts: chunk.newest_ts(),
             count: chunk.count(),
             late: true,
+            kind: ChunkKind::Float,
         };
         series.last_chunk = files.append(self.place, &header, &stream);
         chunk.clear(&mut self.pool);

@@ -7,6 +7,7 @@
 mod answer;
 mod append;
 mod control;
+mod histograms;
 
 pub use answer::{AppendAnswer, Place, Refusal, Refused, decode_delete_answer};
 pub use append::{AppendLimits, AppendRecord, AppendRecordBuilder, FreshSeries, RECORD_BODY_BYTES_MAX, SeriesExemplar};
@@ -44,6 +45,7 @@ const KIND_APPEND: u8 = 1;
 const KIND_SEAL_FLOOR: u8 = 2;
 const KIND_DROP_COVERED: u8 = 3;
 const KIND_DELETE_SERIES: u8 = 4;
+const KIND_APPEND_MIXED: u8 = 5;
 
 /// One decoded command.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ impl Command {
         let kind = reader.u8("command kind")?;
         let tenant = decode_tenant(&mut reader)?;
         match kind {
-            KIND_APPEND => AppendRecord::decode_body(tenant, &mut reader).map(Self::Append),
+            KIND_APPEND | KIND_APPEND_MIXED => AppendRecord::decode_body(kind, tenant, &mut reader).map(Self::Append),
             KIND_SEAL_FLOOR => Ok(Self::SealFloor { tenant, until_ms: reader.signed("seal floor")? }),
             KIND_DROP_COVERED => Ok(Self::DropCovered { tenant, until_ms: reader.signed("drop floor")? }),
             KIND_DELETE_SERIES => DeleteCommand::decode_body(tenant, &mut reader).map(Self::DeleteSeries),

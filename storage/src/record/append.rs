@@ -1,9 +1,11 @@
 //! The append record: what one scrape or request brings to one partition, in columns.
 
 use bytes::Bytes;
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{Exemplar, LabelSet, TenantId, TimestampMs};
 
-use super::{KIND_APPEND, RecordError, SeriesRef, begin};
+use super::histograms::{self, HistogramColumn};
+use super::{KIND_APPEND, KIND_APPEND_MIXED, RecordError, SeriesRef, begin};
 use crate::wire::{Malformed, Reader, put_prefixed, put_signed, put_varint, unzigzag, zigzag};
 
 /// Largest body, decompressed, that is accepted. A builder says [`AppendRecordBuilder::is_full`] far below.
@@ -54,6 +56,9 @@ pub struct AppendRecord {
     pub known_value_bits: Vec<u64>,
     pub fresh: Vec<FreshSeries>,
     pub exemplars: Vec<SeriesExemplar>,
+    /// The samples that are histograms, ascending by position: that of a known sample, or of a fresh one behind all known
+    /// ones. The value in the column means nothing.
+    pub histograms: Vec<(u32, PackedHistogram)>,
 }
 
 /// Collects samples for one tenant and partition and encodes them as one record.
@@ -73,6 +78,8 @@ pub struct AppendRecordBuilder {
     exemplars: usize,
     exemplar_bytes: Vec<u8>,
     last_exemplar: Option<LabelSet>,
+    known_histograms: HistogramColumn,
+    fresh_histograms: HistogramColumn,
 }
 
 impl AppendRecordBuilder {
@@ -92,6 +99,8 @@ impl AppendRecordBuilder {
             exemplars: 0,
             exemplar_bytes: Vec::new(),
             last_exemplar: None,
+            known_histograms: HistogramColumn::default(),
+            fresh_histograms: HistogramColumn::default(),
         }
     }
 
@@ -112,6 +121,18 @@ impl AppendRecordBuilder {
         put_series(&mut self.fresh_labels, &mut self.last_fresh, labels);
         self.fresh_ts.push(ts);
         self.fresh_values.push(value.to_bits());
+    }
+
+    /// As [`Self::push_known`], with a histogram.
+    pub fn push_known_histogram(&mut self, series: SeriesRef, ts: TimestampMs, histogram: &PackedHistogram) {
+        self.known_histograms.push(self.known, histogram);
+        self.push_known(series, ts, 0.0);
+    }
+
+    /// As [`Self::push_fresh`], with a histogram.
+    pub fn push_fresh_histogram(&mut self, labels: &LabelSet, ts: TimestampMs, histogram: &PackedHistogram) {
+        self.fresh_histograms.push(self.fresh_len(), histogram);
+        self.push_fresh(labels, ts, 0.0);
     }
 
     pub fn push_exemplar(&mut self, series: &LabelSet, exemplar: &Exemplar) {
@@ -145,7 +166,9 @@ impl AppendRecordBuilder {
 
     fn body_bytes(&self) -> usize {
         let values = (self.known + self.fresh_ts.len()) * VALUE_BYTES;
-        self.refs.len() + self.known_ts.bytes.len() + values + self.fresh_labels.len() + self.exemplar_bytes.len()
+        let histograms = self.known_histograms.byte_len() + self.fresh_histograms.byte_len();
+        let floats = self.refs.len() + self.known_ts.bytes.len() + values;
+        floats + self.fresh_labels.len() + self.exemplar_bytes.len() + histograms
     }
 
     /// The encoded command.
@@ -160,17 +183,32 @@ impl AppendRecordBuilder {
         push_planes(&mut body, &self.known_values);
         body.extend_from_slice(&self.fresh_labels);
         body.extend_from_slice(&self.exemplar_bytes);
+        let histograms = self.put_histograms(&mut body);
 
-        let mut out = begin(KIND_APPEND, &self.tenant);
+        let kind = if histograms > 0 { KIND_APPEND_MIXED } else { KIND_APPEND };
+        let mut out = begin(kind, &self.tenant);
         put_signed(&mut out, self.limits.out_of_order_window_ms);
         put_signed(&mut out, self.limits.newest_allowed_ms);
         put_varint(&mut out, u64::from(self.limits.series_max));
         put_varint(&mut out, self.known as u64);
         put_varint(&mut out, self.fresh_ts.len() as u64);
         put_varint(&mut out, self.exemplars as u64);
+        if histograms > 0 {
+            put_varint(&mut out, histograms as u64);
+        }
         put_varint(&mut out, body.len() as u64);
         out.extend_from_slice(&lz4_flex::block::compress(&body));
         out.into()
+    }
+
+    /// Returns how many there are.
+    fn put_histograms(&self, body: &mut Vec<u8>) -> usize {
+        let mut next = 0;
+        self.known_histograms.put_positions(body, 0, &mut next);
+        self.fresh_histograms.put_positions(body, self.known, &mut next);
+        self.known_histograms.put_histograms(body);
+        self.fresh_histograms.put_histograms(body);
+        self.known_histograms.len() + self.fresh_histograms.len()
     }
 }
 
@@ -209,7 +247,7 @@ fn join_planes(planes: &[u8], count: usize) -> Vec<u64> {
 }
 
 impl AppendRecord {
-    pub(super) fn decode_body(tenant: TenantId, reader: &mut Reader<'_>) -> Result<Self, RecordError> {
+    pub(super) fn decode_body(kind: u8, tenant: TenantId, reader: &mut Reader<'_>) -> Result<Self, RecordError> {
         let limits = AppendLimits {
             out_of_order_window_ms: reader.signed("out-of-order window")?,
             newest_allowed_ms: reader.signed("newest allowed time")?,
@@ -218,10 +256,13 @@ impl AppendRecord {
         let known = reader.varint32("count of known samples")? as usize;
         let fresh = reader.varint32("count of fresh samples")? as usize;
         let exemplars = reader.varint32("count of exemplars")? as usize;
+        let histograms = if kind == KIND_APPEND_MIXED { reader.varint32("count of histograms")? as usize } else { 0 };
         let body_bytes = reader.varint("body length")?;
         let body = decompress(reader.rest(), body_bytes)?;
         // Each sample takes at least a byte of time and eight of value: the counts bound what is allocated below.
-        if (known as u64 + fresh as u64) * (1 + VALUE_BYTES as u64) > body_bytes || exemplars as u64 > body_bytes {
+        let samples = known as u64 + fresh as u64;
+        let others = exemplars as u64 + histograms as u64;
+        if samples * (1 + VALUE_BYTES as u64) > body_bytes || others > body_bytes {
             return Err(Malformed("sample counts").into());
         }
         let mut body = Reader::new(&body);
@@ -231,7 +272,7 @@ impl AppendRecord {
         let fresh_ts = known_ts.split_off(known);
         let fresh_values = known_value_bits.split_off(known);
         let mut last = None;
-        let fresh = std::iter::zip(fresh_ts, fresh_values)
+        let fresh: Vec<_> = std::iter::zip(fresh_ts, fresh_values)
             .map(|(ts, value_bits)| {
                 let labels = decode_series(&mut body, &mut last, "labels of a fresh series")?;
                 Ok(FreshSeries { labels, ts, value_bits })
@@ -240,10 +281,11 @@ impl AppendRecord {
         let mut last = None;
         let exemplars =
             (0..exemplars).map(|_| decode_exemplar(&mut body, &mut last)).collect::<Result<_, RecordError>>()?;
+        let histograms = histograms::decode(&mut body, histograms, known_ts.len() + fresh.len())?;
         if !body.is_empty() {
             return Err(Malformed("end of record").into());
         }
-        Ok(Self { tenant, limits, known_refs, known_ts, known_value_bits, fresh, exemplars })
+        Ok(Self { tenant, limits, known_refs, known_ts, known_value_bits, fresh, exemplars, histograms })
     }
 }
 

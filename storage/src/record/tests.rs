@@ -2,6 +2,7 @@ use pharos_model::{Exemplar, LabelSet, MatchOp, Matcher, TenantId, TimeRange};
 use proptest::prelude::*;
 
 use super::*;
+use crate::test_histograms::{self, counter, packed};
 
 const LIMITS: AppendLimits =
     AppendLimits { out_of_order_window_ms: 3_600_000, newest_allowed_ms: 1_700_000_600_000, series_max: 1_000 };
@@ -42,7 +43,9 @@ proptest! {
         for SeriesExemplar { series, exemplar } in &exemplars {
             builder.push_exemplar(series, exemplar);
         }
-        let record = decode_append(&builder.finish());
+        let bytes = builder.finish();
+        prop_assert_eq!(bytes[0], KIND_APPEND);
+        let record = decode_append(&bytes);
         prop_assert_eq!(&record.tenant, &tenant);
         prop_assert_eq!(record.limits, LIMITS);
         let back: Vec<_> = (0..record.known_refs.len())
@@ -53,6 +56,31 @@ proptest! {
         let sent: Vec<_> = fresh.iter().map(|&(i, ts, bits)| (labels(i), ts, bits)).collect();
         prop_assert_eq!(back, sent);
         prop_assert_eq!(record.exemplars, exemplars);
+    }
+
+    #[test]
+    fn histograms_round_trip_beside_floats(
+        known in prop::collection::vec(any::<bool>(), 0..30), fresh in prop::collection::vec(any::<bool>(), 0..30),
+        histograms in test_histograms::series(60..61),
+    ) {
+        let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
+        let mut sent = Vec::new();
+        for (at, is_histogram) in known.iter().chain(&fresh).enumerate() {
+            let (ts, histogram) = (histograms[at].0, packed(&histograms[at].1));
+            let series = SeriesRef(at as u32 * 3);
+            match (at < known.len(), is_histogram) {
+                (true, true) => builder.push_known_histogram(series, ts, &histogram),
+                (true, false) => builder.push_known(series, ts, 1.0),
+                (false, true) => builder.push_fresh_histogram(&labels(at), ts, &histogram),
+                (false, false) => builder.push_fresh(&labels(at), ts, 1.0),
+            }
+            sent.extend(is_histogram.then_some((at as u32, histogram)));
+        }
+        let bytes = builder.finish();
+        prop_assert_eq!(bytes[0], if sent.is_empty() { KIND_APPEND } else { KIND_APPEND_MIXED });
+        let record = decode_append(&bytes);
+        prop_assert_eq!(record.histograms, sent);
+        prop_assert_eq!((record.known_ts.len(), record.fresh.len()), (known.len(), fresh.len()));
     }
 
     #[test]
@@ -95,6 +123,7 @@ proptest! {
         for i in 0..50 {
             builder.push_known(SeriesRef(i), 1_000, f64::from(i));
             builder.push_fresh(&labels(i as usize), 1_000, f64::from(i));
+            builder.push_known_histogram(SeriesRef(100 + i), 1_000, &packed(&counter(i)));
         }
         let mut bytes = builder.finish().to_vec();
         let at = at.index(bytes.len());
@@ -108,6 +137,7 @@ fn every_cut_of_a_record_is_refused() {
     let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
     builder.push_known(SeriesRef(3), 1_000, 1.5);
     builder.push_fresh(&labels(1), 1_000, 2.5);
+    builder.push_fresh_histogram(&labels(2), 1_000, &packed(&counter(3)));
     let bytes = builder.finish();
     for cut in 0..bytes.len() {
         assert!(Command::decode(&bytes[..cut]).is_err(), "cut at {cut}");

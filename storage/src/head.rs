@@ -1,6 +1,6 @@
 //! One tenant's newest samples in one partition.
 //!
-//! [`append`] judges and stores samples, [`expiry`] seals, drops and deletes, [`selection`] reads, [`snapshot`] turns
+//! [`append`] judges and stores samples, `histograms` has what is special about those that are one, [`expiry`] seals, drops and deletes, [`selection`] reads, [`snapshot`] turns
 //! a head into bytes and back. The files that full chunks go to and the numbers of series belong to the partition,
 //! because its tenants share them.
 //! Invariant: a head changes only by commands, and as a function of itself and the command, so that all replicas stay
@@ -9,6 +9,7 @@
 mod append;
 pub mod exemplars;
 mod expiry;
+mod histograms;
 mod late;
 mod lookup;
 pub(crate) mod refs;
@@ -23,6 +24,7 @@ use pharos_model::{TenantId, TimeRange, TimestampMs};
 use crate::chunk::blocks::BlockPool;
 use crate::chunk::codec::OpenChunk;
 use crate::chunk::files::ChunkFiles;
+use crate::chunk::histogram::OpenHistogramChunk;
 use crate::chunk::segment::{ChunkHeader, ChunkKind, ChunkPtr};
 use crate::index::{Index, Slot};
 use crate::record::SeriesRef;
@@ -34,6 +36,7 @@ pub use selection::HeadSelection;
 pub(crate) use append::AppendCounts;
 
 use exemplars::ExemplarRing;
+use histograms::LateHistograms;
 use late::LateBuffer;
 use refs::RefTable;
 
@@ -68,6 +71,9 @@ pub(crate) struct Head {
     pool: BlockPool,
     /// Late samples that are in no chunk yet.
     late: HashMap<Slot, LateBuffer>,
+    /// The open chunks of series whose newest sample is a histogram.
+    histograms: HashMap<Slot, Box<OpenHistogramChunk>>,
+    late_histograms: HashMap<Slot, LateHistograms>,
     /// Deleted ranges, apart and ascending.
     tombstones: HashMap<SeriesRef, Vec<TimeRange>>,
     exemplars: ExemplarRing,
@@ -93,6 +99,8 @@ impl Head {
             series: Vec::new(),
             pool: BlockPool::default(),
             late: HashMap::new(),
+            histograms: HashMap::new(),
+            late_histograms: HashMap::new(),
             tombstones: HashMap::new(),
             exemplars: ExemplarRing::new(options.exemplars_max),
             min_ts: None,

@@ -4,6 +4,7 @@
 //! head in between is in the manifest by then. While both hold it, samples of one time are read once.
 
 mod batch;
+pub(crate) mod histograms;
 mod reader;
 mod selection;
 

@@ -70,6 +70,12 @@ impl OpenChunk {
         self.newest_bits
     }
 
+    /// Notes that the series has a newer sample, which is no float. The chunk is empty.
+    pub(crate) fn pass_newest(&mut self, ts: TimestampMs) {
+        debug_assert!(self.count == 0 && ts > self.newest_ts, "floats and histograms follow each other");
+        (self.newest_ts, self.newest_bits) = (ts, 0);
+    }
+
     /// Appends a sample that is newer than all before. `false` when it does not fit: the caller cuts the chunk and
     /// tries again, an empty chunk takes any sample.
     #[inline]

@@ -3,8 +3,10 @@
 //! The verdict is a function of the head and the record alone. Bounds come from the head as it was before the record,
 //! so that a batch of history is not refused because of its own newest samples.
 
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{LabelSet, TimestampMs};
 
+use super::lookup::Sought;
 use super::{CELL_MS, Head, Series, Shared};
 use crate::chunk::codec::OpenChunk;
 use crate::chunk::files::ChunkFiles;
@@ -45,6 +47,49 @@ struct Round<'a, 'b> {
     series_max: usize,
     counts: AppendCounts,
     shared: &'a mut Shared<'b>,
+}
+
+/// What is to be stored at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SampleValue<'a> {
+    Float(u64),
+    Histogram(&'a PackedHistogram),
+}
+
+impl SampleValue<'_> {
+    pub(super) fn is_float(self, bits: u64) -> bool {
+        matches!(self, Self::Float(own) if own == bits)
+    }
+
+    pub(super) fn is_histogram(self, other: &PackedHistogram) -> bool {
+        matches!(self, Self::Histogram(own) if own.has_data_of(other))
+    }
+}
+
+/// The values of a record, asked for in the order of its samples.
+struct Values<'a> {
+    histograms: std::slice::Iter<'a, (u32, PackedHistogram)>,
+    next: Option<&'a (u32, PackedHistogram)>,
+}
+
+impl<'a> Values<'a> {
+    fn of(record: &'a AppendRecord) -> Self {
+        let mut histograms = record.histograms.iter();
+        let next = histograms.next();
+        Self { histograms, next }
+    }
+
+    /// The value at a position, if it is a float of these bits.
+    #[inline]
+    fn at(&mut self, position: usize, bits: u64) -> SampleValue<'a> {
+        match self.next {
+            Some((at, histogram)) if *at as usize == position => {
+                self.next = self.histograms.next();
+                SampleValue::Histogram(histogram)
+            }
+            _ => SampleValue::Float(bits),
+        }
+    }
 }
 
 /// Where a sample belongs.
@@ -103,17 +148,19 @@ impl Head {
         let series_max = record.limits.series_max as usize;
         let mut round = Round { bounds, series_max, counts: AppendCounts::default(), shared };
         let mut answer = AppendAnswer::default();
+        let mut values = Values::of(record);
         for (at, &series) in record.known_refs.iter().enumerate() {
+            let value = values.at(at, record.known_value_bits[at]);
             let Some(slot) = round.shared.refs.resolve(self.place, series) else {
                 answer.stale.push(at as u32);
                 continue;
             };
-            let (ts, value_bits) = (record.known_ts[at], record.known_value_bits[at]);
-            let taken = self.take(slot, ts, value_bits, &mut round);
+            let taken = self.take(slot, record.known_ts[at], value, &mut round);
             note(taken, Place::Known(at as u32), &mut answer, &mut round.counts);
         }
         let mut last: Option<(&LabelSet, Slot)> = None;
         for (at, fresh) in record.fresh.iter().enumerate() {
+            let value = values.at(record.known_refs.len() + at, fresh.value_bits);
             // The samples of one series come together: its labels are looked up once.
             let known = last.filter(|(labels, _)| **labels == fresh.labels).map(|(_, slot)| Ok(slot));
             let found = known.unwrap_or_else(|| self.find_or_create(fresh.labels.as_bytes(), fresh.ts, &mut round));
@@ -121,7 +168,7 @@ impl Head {
                 Ok(slot) => {
                     last = Some((&fresh.labels, slot));
                     answer.fresh.push(Some(self.series[slot.0 as usize].series));
-                    self.take(slot, fresh.ts, fresh.value_bits, &mut round)
+                    self.take(slot, fresh.ts, value, &mut round)
                 }
                 Err(refusal) => {
                     answer.fresh.push(None);
@@ -171,25 +218,31 @@ impl Head {
         &mut self,
         slot: Slot,
         ts: TimestampMs,
-        value_bits: u64,
+        value: SampleValue<'_>,
         round: &mut Round<'_, '_>,
     ) -> Result<Taken, Refusal> {
         let chunk = &self.series[slot.0 as usize].chunk;
         let newest = Some(chunk.newest_ts()).filter(|&newest| newest != TimestampMs::MIN);
         match round.bounds.route(ts, newest)? {
             Route::InOrder => {
-                self.append_in_order(slot, ts, value_bits, round.shared.files);
+                self.append_in_order(slot, ts, value, round.shared.files);
                 self.widen(ts);
                 Ok(Taken::InOrder)
             }
-            Route::Newest if chunk.newest_bits() == value_bits => Ok(Taken::Duplicate),
+            Route::Newest if self.newest_is(slot, value) => Ok(Taken::Duplicate),
             Route::Newest => Err(Refusal::DuplicateTimestamp),
             Route::Late => {
-                match self.find_sample(slot, ts, round.shared.files.list(), &mut round.counts.damaged_chunks) {
-                    Some(found) if found == value_bits => Ok(Taken::Duplicate),
-                    Some(_) => Err(Refusal::DuplicateTimestamp),
+                let sought = Sought { ts, value };
+                match self.find_sample(slot, sought, round.shared.files.list(), &mut round.counts.damaged_chunks) {
+                    Some(true) => Ok(Taken::Duplicate),
+                    Some(false) => Err(Refusal::DuplicateTimestamp),
                     None => {
-                        self.append_late(slot, ts, value_bits, round.shared.files);
+                        match value {
+                            SampleValue::Float(bits) => self.append_late(slot, ts, bits, round.shared.files),
+                            SampleValue::Histogram(histogram) => {
+                                self.append_late_histogram(slot, ts, histogram, round.shared.files);
+                            }
+                        }
                         self.widen(ts);
                         Ok(Taken::Late)
                     }
@@ -199,8 +252,19 @@ impl Head {
     }
 
     #[inline]
-    fn append_in_order(&mut self, slot: Slot, ts: TimestampMs, value_bits: u64, files: &mut ChunkFiles) {
+    fn append_in_order(&mut self, slot: Slot, ts: TimestampMs, value: SampleValue<'_>, files: &mut ChunkFiles) {
+        match value {
+            SampleValue::Float(bits) => self.append_float(slot, ts, bits, files),
+            SampleValue::Histogram(histogram) => self.append_histogram(slot, ts, histogram, files),
+        }
+    }
+
+    #[inline]
+    fn append_float(&mut self, slot: Slot, ts: TimestampMs, value_bits: u64, files: &mut ChunkFiles) {
         let at = slot.0 as usize;
+        if self.series[at].chunk.count() == 0 && !self.histograms.is_empty() {
+            self.cut_histograms(slot, files);
+        }
         if !self.series[at].chunk.try_append(&mut self.pool, ts, value_bits) {
             self.cut(slot, files);
             let stored = self.series[at].chunk.try_append(&mut self.pool, ts, value_bits);

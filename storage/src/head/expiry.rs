@@ -32,6 +32,10 @@ impl Head {
             buffer.retain(|&(ts, _)| ts >= until_ms);
             !buffer.is_empty()
         });
+        self.late_histograms.retain(|_, buffer| {
+            buffer.retain(|(ts, _)| *ts >= until_ms);
+            !buffer.is_empty()
+        });
         self.tombstones.retain(|_, ranges| {
             ranges.retain(|range| range.end_ms >= until_ms);
             !ranges.is_empty()
@@ -48,6 +52,8 @@ impl Head {
         self.open_chunks -= usize::from(series.chunk.count() > 0);
         series.chunk.clear(&mut self.pool);
         self.late.remove(&slot);
+        self.open_chunks -= usize::from(self.histograms.remove(&slot).is_some());
+        self.late_histograms.remove(&slot);
         self.tombstones.remove(&series.series);
         shared.refs.release(series.series);
         self.index.remove(slot);

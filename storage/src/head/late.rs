@@ -1,4 +1,4 @@
-//! Late samples: older than the newest one of their series. They wait in a sorted buffer and go to chunks of their own.
+//! Late floats: older than the newest one of their series. They wait in a sorted buffer and go to chunks of their own.
 
 use pharos_model::TimestampMs;
 
@@ -15,7 +15,7 @@ pub(super) const LATE_SAMPLES_MAX: usize = 32;
 pub(super) type LateBuffer = Vec<(TimestampMs, u64)>;
 
 impl Head {
-    /// Takes a late sample whose time the series does not have.
+    /// Takes a late float whose time the series does not have.
     pub(super) fn append_late(&mut self, slot: Slot, ts: TimestampMs, value_bits: u64, files: &mut ChunkFiles) {
         let buffer = self.late.entry(slot).or_default();
         let at = buffer.partition_point(|&(other, _)| other < ts);

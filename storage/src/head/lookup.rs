@@ -3,9 +3,11 @@
 use pharos_model::TimestampMs;
 
 use super::Head;
+use super::append::SampleValue;
 use crate::chunk::codec::decode;
 use crate::chunk::files::SegmentList;
-use crate::chunk::segment::{ChunkDamage, ChunkHeader, ChunkPtr};
+use crate::chunk::histogram;
+use crate::chunk::segment::{ChunkDamage, ChunkHeader, ChunkKind, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
 
@@ -62,31 +64,41 @@ pub(super) fn first_ts(stream: &[u8]) -> Option<TimestampMs> {
 }
 
 impl Head {
-    /// The value of a series at a time before its newest sample. A chunk that cannot be read counts as damaged and as
+    /// Whether the newest sample of a series is `value`.
+    pub(super) fn newest_is(&self, slot: Slot, value: SampleValue<'_>) -> bool {
+        match self.histograms.get(&slot) {
+            Some(open) => value.is_histogram(open.newest()),
+            None => value.is_float(self.series[slot.0 as usize].chunk.newest_bits()),
+        }
+    }
+
+    /// Looks for a sample of a series before its newest one; says whether it is the one sought if there is one at its time. A chunk that cannot be read counts as damaged and as
     /// not having it: a committed record must be applied, and readers get the error.
     pub(super) fn find_sample(
         &self,
         slot: Slot,
-        ts: TimestampMs,
+        sought: Sought<'_>,
         segments: &SegmentList,
         damaged: &mut u64,
-    ) -> Option<u64> {
-        if let Some(buffer) = self.late.get(&slot)
-            && let Ok(at) = buffer.binary_search_by_key(&ts, |&(other, _)| other)
-        {
-            return Some(buffer[at].1);
+    ) -> Option<bool> {
+        if let Some(found) = self.find_waiting(slot, sought) {
+            return Some(found);
         }
         let series = &self.series[slot.0 as usize];
         let mut stream = Vec::new();
         series.chunk.copy_to(&self.pool, &mut stream);
-        if let Some(found) = find_in_stream(&stream, series.chunk.count(), ts, damaged) {
-            return Some(found);
+        let in_open = match self.histograms.get(&slot) {
+            Some(open) => sought.find_in(open.stream(), open.count(), ChunkKind::Histogram, damaged),
+            None => sought.find_in(&stream, series.chunk.count(), ChunkKind::Float, damaged),
+        };
+        if in_open.is_some() {
+            return in_open;
         }
-        let mut walk = ChunkWalk::new(segments, series.series, series.last_chunk, ts);
+        let mut walk = ChunkWalk::new(segments, series.series, series.last_chunk, sought.ts);
         while let Some(chunk) = walk.next(&mut stream) {
             match chunk {
                 Ok(header) => {
-                    if let Some(found) = find_in_stream(&stream, header.count, ts, damaged) {
+                    if let Some(found) = sought.find_in(&stream, header.count, header.kind, damaged) {
                         return Some(found);
                     }
                 }
@@ -95,18 +107,47 @@ impl Head {
         }
         None
     }
+
+    /// Looks among the late samples that are in no chunk yet.
+    fn find_waiting(&self, slot: Slot, Sought { ts, value }: Sought<'_>) -> Option<bool> {
+        if let Some(buffer) = self.late.get(&slot)
+            && let Ok(at) = buffer.binary_search_by_key(&ts, |&(other, _)| other)
+        {
+            return Some(value.is_float(buffer[at].1));
+        }
+        let buffer = self.late_histograms.get(&slot)?;
+        let at = buffer.binary_search_by_key(&ts, |(other, _)| *other).ok()?;
+        Some(value.is_histogram(&buffer[at].1))
+    }
 }
 
-fn find_in_stream(stream: &[u8], count: u8, ts: TimestampMs, damaged: &mut u64) -> Option<u64> {
-    if first_ts(stream).is_none_or(|first| first > ts) {
-        return None;
-    }
-    let mut found = None;
-    let result = decode(stream, count, |other, value_bits| {
-        if other == ts {
-            found = Some(value_bits);
+/// A sample that may be there already.
+#[derive(Clone, Copy)]
+pub(super) struct Sought<'a> {
+    pub(super) ts: TimestampMs,
+    pub(super) value: SampleValue<'a>,
+}
+
+impl Sought<'_> {
+    /// Whether the sample at its time is this one; `None` when there is none.
+    fn find_in(self, stream: &[u8], count: u8, kind: ChunkKind, damaged: &mut u64) -> Option<bool> {
+        if first_ts(stream).is_none_or(|first| first > self.ts) {
+            return None;
         }
-    });
-    *damaged += u64::from(result.is_err());
-    found
+        let mut found = None;
+        let result = match kind {
+            ChunkKind::Float => decode(stream, count, |ts, value_bits| {
+                if ts == self.ts {
+                    found = Some(self.value.is_float(value_bits));
+                }
+            }),
+            ChunkKind::Histogram => histogram::decode(stream, count, |ts, histogram| {
+                if ts == self.ts {
+                    found = Some(self.value.is_histogram(histogram));
+                }
+            }),
+        };
+        *damaged += u64::from(result.is_err());
+        found
+    }
 }

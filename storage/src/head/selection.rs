@@ -5,17 +5,25 @@
 //! without a lock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{LabelSet, TimeRange, TimestampMs};
 
+use super::histograms::LateHistograms;
 use super::lookup::{ChunkWalk, first_ts};
 use super::{Head, Series};
 use crate::chunk::codec::decode;
 use crate::chunk::files::SegmentList;
-use crate::chunk::segment::{ChunkDamage, ChunkPtr};
+use crate::chunk::histogram;
+use crate::chunk::segment::{ChunkDamage, ChunkKind, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
-use crate::select::{ReadError, SampleColumns, SelectRequest};
+use crate::select::{ReadError, SampleColumns, SelectRequest, histograms};
+use crate::wire::Malformed;
+
+/// What a waiting late histogram is reckoned to take.
+const LATE_HISTOGRAM_BYTES: usize = 512;
 
 /// Series of one head that were selected together: labels, open samples and where the full chunks are, taken at one
 /// moment. Owns all it needs: later appends, drops and checkpoints do not change what it reads. `Send + Sync`.
@@ -29,6 +37,7 @@ pub struct HeadSelection {
     labels: Vec<u8>,
     streams: Vec<u8>,
     late: Vec<(TimestampMs, u64)>,
+    late_histograms: HashMap<SeriesRef, LateHistograms>,
     tombstones: HashMap<SeriesRef, Vec<TimeRange>>,
 }
 
@@ -43,6 +52,7 @@ struct SelectedSeries {
     late_len: u16,
     stream_len: u16,
     open_count: u8,
+    open_kind: ChunkKind,
 }
 
 impl HeadSelection {
@@ -56,6 +66,7 @@ impl HeadSelection {
             labels: Vec::new(),
             streams: Vec::new(),
             late: Vec::new(),
+            late_histograms: HashMap::new(),
             tombstones: HashMap::new(),
         }
     }
@@ -98,6 +109,7 @@ impl HeadSelection {
             + self.labels.len()
             + self.streams.len()
             + self.late.len() * size_of::<(TimestampMs, u64)>()
+            + self.late_histograms.values().map(|late| late.len() * LATE_HISTOGRAM_BYTES).sum::<usize>()
     }
 
     /// Replaces `out` by the samples of series `i` within `range` and the range that was selected: ascending, one for
@@ -110,23 +122,50 @@ impl HeadSelection {
         if range.is_empty() {
             return Ok(());
         }
-        let mut out_of_order = self.read_full_chunks(series, range, out).map_err(|damage| self.damaged(i, damage))?;
+        let mut late = self.read_full_chunks(series, range, out).map_err(|damage| self.damaged(i, damage))?;
         let stream = &self.streams[series.stream_at..][..usize::from(series.stream_len)];
-        decode_into(stream, series.open_count, range, out)
+        decode_into(stream, series.open_count, series.open_kind, range, out)
             .map_err(|reason| self.damaged(i, ChunkDamage { at: ChunkPtr::NONE, reason }))?;
-        for &(ts, bits) in &self.late[series.late_at..][..usize::from(series.late_len)] {
-            if range.contains(ts) {
-                push(out, ts, bits);
-                out_of_order = true;
-            }
-        }
-        if out_of_order && out.len() > 1 {
+        late.floats |= self.read_late(series, range, out);
+        late.histograms |= self.read_late_histograms(series, range, out);
+        if late.floats && out.ts.len() > 1 {
             sort_columns(out);
+        }
+        if late.histograms && out.histogram_ts.len() > 1 {
+            histograms::sort(out);
+        }
+        // What comes before is read from files, which may have lost it.
+        if start_ms == self.complete_from_ms
+            && let Some(first) = out.histograms.first_mut()
+        {
+            histograms::forget_before(first);
         }
         if let Some(deleted) = self.tombstones.get(&series.series) {
             remove_deleted(out, deleted);
         }
         Ok(())
+    }
+
+    /// Adds late floats that are in no chunk. Whether there were any.
+    fn read_late(&self, series: &SelectedSeries, range: TimeRange, out: &mut SampleColumns) -> bool {
+        let before = out.ts.len();
+        for &(ts, bits) in &self.late[series.late_at..][..usize::from(series.late_len)] {
+            if range.contains(ts) {
+                push(out, ts, bits);
+            }
+        }
+        out.ts.len() > before
+    }
+
+    /// As [`Self::read_late`], of histograms.
+    fn read_late_histograms(&self, series: &SelectedSeries, range: TimeRange, out: &mut SampleColumns) -> bool {
+        let before = out.histogram_ts.len();
+        for (ts, histogram) in self.late_histograms.get(&series.series).into_iter().flatten() {
+            if range.contains(*ts) {
+                push_histogram(out, *ts, histogram);
+            }
+        }
+        out.histogram_ts.len() > before
     }
 
     /// Decodes the full chunks, oldest first. Whether any of them was late.
@@ -135,8 +174,8 @@ impl HeadSelection {
         series: &SelectedSeries,
         range: TimeRange,
         out: &mut SampleColumns,
-    ) -> Result<bool, ChunkDamage> {
-        let mut late = false;
+    ) -> Result<Late, ChunkDamage> {
+        let mut late = Late::default();
         let mut streams = Vec::new();
         let mut chunks = Vec::new();
         let mut stream = Vec::new();
@@ -144,14 +183,16 @@ impl HeadSelection {
         while let Some(header) = walk.next(&mut stream) {
             let header = header?;
             if let Some(first) = first_ts(&stream).filter(|first| *first <= range.end_ms) {
-                late |= header.late;
+                late.floats |= header.late && header.kind == ChunkKind::Float;
+                late.histograms |= header.late && header.kind == ChunkKind::Histogram;
                 let inside = range.start_ms <= first && header.max_ts <= range.end_ms;
-                chunks.push((streams.len(), stream.len(), header.count, if inside { TimeRange::ALL } else { range }));
+                let range = if inside { TimeRange::ALL } else { range };
+                chunks.push((streams.len()..streams.len() + stream.len(), header.count, header.kind, range));
                 streams.extend_from_slice(&stream);
             }
         }
-        for &(at, len, count, range) in chunks.iter().rev() {
-            decode_into(&streams[at..at + len], count, range, out)
+        for (place, count, kind, range) in chunks.into_iter().rev() {
+            decode_into(&streams[place], count, kind, range, out)
                 .map_err(|reason| ChunkDamage { at: series.last_chunk, reason })?;
         }
         Ok(late)
@@ -167,19 +208,49 @@ impl HeadSelection {
     }
 }
 
-fn decode_into(stream: &[u8], count: u8, range: TimeRange, out: &mut SampleColumns) -> Result<(), &'static str> {
+/// Whether samples of a kind are to be sorted, because some of them were late.
+#[derive(Clone, Copy, Default)]
+struct Late {
+    floats: bool,
+    histograms: bool,
+}
+
+fn decode_into(
+    stream: &[u8],
+    count: u8,
+    kind: ChunkKind,
+    range: TimeRange,
+    out: &mut SampleColumns,
+) -> Result<(), &'static str> {
+    let decoded = match kind {
+        ChunkKind::Float => decode_floats(stream, count, range, out),
+        ChunkKind::Histogram => histogram::decode(stream, count, |ts, histogram| {
+            if range.contains(ts) {
+                push_histogram(out, ts, histogram);
+            }
+        }),
+    };
+    decoded.map_err(|malformed| malformed.0)
+}
+
+fn decode_floats(stream: &[u8], count: u8, range: TimeRange, out: &mut SampleColumns) -> Result<(), Malformed> {
     out.ts.reserve(usize::from(count));
     out.values.reserve(usize::from(count));
     if range == TimeRange::ALL {
         // Most chunks lie inside of what is asked for: no test for each of their samples.
-        return decode(stream, count, |ts, bits| push(out, ts, bits)).map_err(|malformed| malformed.0);
+        return decode(stream, count, |ts, bits| push(out, ts, bits));
     }
     let add = |ts, bits| {
         if range.contains(ts) {
             push(out, ts, bits);
         }
     };
-    decode(stream, count, add).map_err(|malformed| malformed.0)
+    decode(stream, count, add)
+}
+
+fn push_histogram(out: &mut SampleColumns, ts: TimestampMs, histogram: &PackedHistogram) {
+    out.histogram_ts.push(ts);
+    out.histograms.push(Arc::new(histogram.to_float()));
 }
 
 #[inline]
@@ -198,11 +269,15 @@ fn sort_columns(out: &mut SampleColumns) {
 }
 
 fn remove_deleted(out: &mut SampleColumns, deleted: &[TimeRange]) {
-    let mut kept = 0;
-    for at in 0..out.len() {
-        let ts = out.ts[at];
+    let is_kept = |ts: TimestampMs| {
         let next = deleted.partition_point(|range| range.end_ms < ts);
-        if deleted.get(next).is_none_or(|range| !range.contains(ts)) {
+        deleted.get(next).is_none_or(|range| !range.contains(ts))
+    };
+    histograms::retain(out, is_kept);
+    let mut kept = 0;
+    for at in 0..out.ts.len() {
+        let ts = out.ts[at];
+        if is_kept(ts) {
             out.ts[kept] = ts;
             out.values[kept] = out.values[at];
             kept += 1;
@@ -241,7 +316,13 @@ impl Head {
         let labels_at = selection.labels.len();
         self.index.copy_labels(slot, &mut selection.labels);
         let late_at = selection.late.len();
-        selection.late.push((series.chunk.newest_ts(), series.chunk.newest_bits()));
+        match self.histograms.get(&slot) {
+            Some(open) => {
+                let newest = vec![(open.newest_ts(), open.newest().clone())];
+                selection.late_histograms.insert(series.series, newest);
+            }
+            None => selection.late.push((series.chunk.newest_ts(), series.chunk.newest_bits())),
+        }
         selection.series.push(SelectedSeries {
             series: series.series,
             last_chunk: ChunkPtr::NONE,
@@ -249,9 +330,10 @@ impl Head {
             stream_at: 0,
             late_at,
             labels_len: (selection.labels.len() - labels_at) as u32,
-            late_len: 1,
+            late_len: (selection.late.len() - late_at) as u16,
             stream_len: 0,
             open_count: 0,
+            open_kind: ChunkKind::Float,
         });
     }
 
@@ -259,10 +341,17 @@ impl Head {
         let labels_at = selection.labels.len();
         self.index.copy_labels(slot, &mut selection.labels);
         let stream_at = selection.streams.len();
-        series.chunk.copy_to(&self.pool, &mut selection.streams);
+        let open = self.histograms.get(&slot);
+        match open {
+            Some(chunk) => selection.streams.extend_from_slice(chunk.stream()),
+            None => series.chunk.copy_to(&self.pool, &mut selection.streams),
+        }
         let late_at = selection.late.len();
         if let Some(buffer) = self.late.get(&slot) {
             selection.late.extend_from_slice(buffer);
+        }
+        if let Some(late) = self.late_histograms.get(&slot) {
+            selection.late_histograms.insert(series.series, late.clone());
         }
         if let Some(deleted) = self.tombstones.get(&series.series) {
             selection.tombstones.insert(series.series, deleted.clone());
@@ -276,7 +365,8 @@ impl Head {
             labels_len: (selection.labels.len() - labels_at) as u32,
             late_len: (selection.late.len() - late_at) as u16,
             stream_len: (selection.streams.len() - stream_at) as u16,
-            open_count: series.chunk.count(),
+            open_count: open.map_or(series.chunk.count(), |chunk| chunk.count()),
+            open_kind: if open.is_some() { ChunkKind::Histogram } else { ChunkKind::Float },
         });
     }
 }

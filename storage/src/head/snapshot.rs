@@ -3,6 +3,8 @@
 //! Series are written in the order of their references and pairs in the order in which series use them, so that
 //! reading back fills every table front to back. Reading back is also how a head sheds the remains of removed series.
 
+mod histograms;
+
 use pharos_model::{Exemplar, LabelSet, TenantId, TimeRange, TimestampMs};
 
 use super::{Head, HeadOptions, Series};
@@ -38,6 +40,7 @@ impl Head {
         self.encode_late(out);
         self.encode_tombstones(out);
         self.encode_exemplars(out);
+        self.encode_histograms(out);
     }
 
     /// Writes the pieces of the pairs that the series use. Returns the number of each pair in the snapshot.
@@ -142,6 +145,7 @@ impl Head {
         head.decode_late(reader, refs)?;
         head.decode_tombstones(reader, refs)?;
         head.decode_exemplars(reader, refs)?;
+        head.decode_histograms(reader, refs)?;
         head.index.optimize();
         Ok(head)
     }

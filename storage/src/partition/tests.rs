@@ -7,12 +7,14 @@ mod reading;
 use std::path::Path;
 use std::sync::Arc;
 
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{LabelSet, Matcher, TenantId, TimeRange};
 use prometheus::Registry;
 
 use super::*;
 use crate::fs::OsFileSystem;
 use crate::record::{AppendAnswer, AppendLimits, AppendRecordBuilder, Refusal, SeriesRef};
+use crate::test_histograms::{counter, packed};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -65,6 +67,31 @@ fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest {
     SelectRequest { tenant: tenant(), matchers, range, newest_only: false }
 }
 
+/// Stands for a histogram among the bits of floats.
+const HISTOGRAM_TAG: u64 = 0x7ff7_4849 << 32;
+
+/// The bits that stand for a histogram with so many observations in a bucket.
+fn histogram_bits(in_bucket: u32) -> u64 {
+    HISTOGRAM_TAG | u64::from(in_bucket)
+}
+
+fn histogram_of(bits: u64) -> Option<PackedHistogram> {
+    (bits >> 32 == HISTOGRAM_TAG >> 32).then(|| packed(&counter(bits as u32)))
+}
+
+/// Floats and histograms of one series, as bits.
+fn bits_of(samples: &SampleColumns) -> Vec<(i64, u64)> {
+    let floats = samples.ts.iter().copied().zip(samples.values.iter().map(|value| value.to_bits()));
+    let histograms = samples.histogram_ts.iter().zip(&samples.histograms).map(|(ts, histogram)| {
+        let in_bucket = histogram.positive_buckets[0] as u32;
+        assert!(histogram.has_same_data(&counter(in_bucket)), "{histogram}");
+        (*ts, histogram_bits(in_bucket))
+    });
+    let mut bits: Vec<_> = floats.chain(histograms).collect();
+    bits.sort_unstable();
+    bits
+}
+
 /// All samples of every series, by labels, as bits.
 fn dump(partition: &Partition) -> Vec<(LabelSet, Vec<(i64, u64)>)> {
     let mut selection = partition.select(&request(Vec::new(), TimeRange::ALL));
@@ -73,8 +100,7 @@ fn dump(partition: &Partition) -> Vec<(LabelSet, Vec<(i64, u64)>)> {
     (0..selection.len())
         .map(|i| {
             selection.read(i, TimeRange::ALL, &mut samples).unwrap();
-            let bits = samples.ts.iter().copied().zip(samples.values.iter().map(|v| v.to_bits())).collect();
-            (selection.labels(i), bits)
+            (selection.labels(i), bits_of(&samples))
         })
         .collect()
 }

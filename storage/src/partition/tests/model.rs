@@ -21,12 +21,14 @@ enum Op {
         series: usize,
         from: i64,
         count: i64,
+        kind: Kind,
     },
     /// Late samples at odd times, enough for a chunk of their own.
     LateRun {
         series: usize,
         from: i64,
         count: i64,
+        kind: Kind,
     },
     Seal(i64),
     Drop(i64),
@@ -41,6 +43,30 @@ enum Op {
     Move,
 }
 
+/// What the samples of a run are.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Floats,
+    Histograms,
+    /// By turns, some of each.
+    Mixed,
+}
+
+impl Kind {
+    fn bits(self, i: i64) -> u64 {
+        let is_histogram = match self {
+            Self::Floats => false,
+            Self::Histograms => true,
+            Self::Mixed => i / 30 % 2 == 1,
+        };
+        if is_histogram { histogram_bits(i as u32) } else { (i as f64 * 0.7).to_bits() }
+    }
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop_oneof![2 => Just(Kind::Floats), 1 => Just(Kind::Histograms), 1 => Just(Kind::Mixed)]
+}
+
 fn times() -> impl Strategy<Value = i64> {
     prop_oneof![4 => (0..400_i64).prop_map(|t| t * 30_000), 1 => 0..4 * HOUR_MS, 1 => Just(2_000 * HOUR_MS), 1 => Just(i64::MIN)]
 }
@@ -52,9 +78,9 @@ fn floors() -> impl Strategy<Value = i64> {
 fn ops() -> impl Strategy<Value = Op> {
     let windows = prop_oneof![Just(0), Just(HOUR_MS / 2), Just(2 * HOUR_MS)];
     prop_oneof![
-        6 => (windows, prop::collection::vec((0..SERIES, times(), 0..3_u8), 1..20)).prop_map(|(window_ms, samples)| Op::Append { window_ms, samples }),
-        4 => (0..SERIES, 0..240_i64, 1..200_i64).prop_map(|(series, from, count)| Op::Run { series, from: from * 30_000, count }),
-        3 => (0..SERIES, 0..240_i64, 1..80_i64).prop_map(|(series, from, count)| Op::LateRun { series, from: from * 30_000 + 7, count }),
+        6 => (windows, prop::collection::vec((0..SERIES, times(), 0..5_u8), 1..20)).prop_map(|(window_ms, samples)| Op::Append { window_ms, samples }),
+        4 => (0..SERIES, 0..240_i64, 1..200_i64, kinds()).prop_map(|(series, from, count, kind)| Op::Run { series, from: from * 30_000, count, kind }),
+        3 => (0..SERIES, 0..240_i64, 1..80_i64, kinds()).prop_map(|(series, from, count, kind)| Op::LateRun { series, from: from * 30_000 + 7, count, kind }),
         1 => floors().prop_map(Op::Seal),
         2 => floors().prop_map(Op::Drop),
         1 => (0..SERIES, times(), times()).prop_map(|(series, from, to)| Op::Delete { series, from, to }),
@@ -216,17 +242,16 @@ impl Bench {
     fn run(&mut self, op: Op) {
         match op {
             Op::Append { window_ms, samples } => {
-                let samples: Vec<_> = samples.into_iter().map(|(s, ts, v)| (s, ts, f64::from(v).to_bits())).collect();
+                let bits = |v: u8| if v < 3 { f64::from(v).to_bits() } else { histogram_bits(u32::from(v)) };
+                let samples: Vec<_> = samples.into_iter().map(|(s, ts, v)| (s, ts, bits(v))).collect();
                 self.append(window_ms, &samples);
             }
-            Op::Run { series, from, count } => {
-                let samples: Vec<_> =
-                    (0..count).map(|i| (series, from + i * 30_000, (i as f64 * 0.7).to_bits())).collect();
+            Op::Run { series, from, count, kind } => {
+                let samples: Vec<_> = (0..count).map(|i| (series, from + i * 30_000, kind.bits(i))).collect();
                 self.append(HOUR_MS, &samples);
             }
-            Op::LateRun { series, from, count } => {
-                let samples: Vec<_> =
-                    (0..count).rev().map(|i| (series, from + i * 30_000, (i as f64).to_bits())).collect();
+            Op::LateRun { series, from, count, kind } => {
+                let samples: Vec<_> = (0..count).rev().map(|i| (series, from + i * 30_000, kind.bits(i))).collect();
                 self.append(2 * HOUR_MS, &samples);
             }
             Op::Seal(until) => {
@@ -258,10 +283,16 @@ impl Bench {
             samples.iter().partition(|(series, ..)| self.references.contains_key(series));
         let mut builder = AppendRecordBuilder::new(tenant(), limits(window_ms));
         for &&(series, ts, bits) in &known {
-            builder.push_known(self.references[&series], ts, f64::from_bits(bits));
+            match histogram_of(bits) {
+                Some(histogram) => builder.push_known_histogram(self.references[&series], ts, &histogram),
+                None => builder.push_known(self.references[&series], ts, f64::from_bits(bits)),
+            }
         }
         for &&(series, ts, bits) in &fresh {
-            builder.push_fresh(&labels(series), ts, f64::from_bits(bits));
+            match histogram_of(bits) {
+                Some(histogram) => builder.push_fresh_histogram(&labels(series), ts, &histogram),
+                None => builder.push_fresh(&labels(series), ts, f64::from_bits(bits)),
+            }
         }
         let answer = AppendAnswer::decode(&self.apply(&builder.finish())).unwrap();
         self.model.exists = true;

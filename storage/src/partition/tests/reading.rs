@@ -1,7 +1,7 @@
 //! What can be asked of a partition beside its samples.
 
 use pharos_model::sample::STALE_NAN_BITS;
-use pharos_model::{Exemplar, MatchOp};
+use pharos_model::{CounterResetHint, Exemplar, MatchOp};
 use tempfile::TempDir;
 
 use super::*;
@@ -236,4 +236,56 @@ fn metrics_tell_what_happened() {
     }
     drop(partition);
     assert_eq!(value("prometheus_tsdb_head_series"), 0.0);
+}
+
+/// Hints of the histograms of series 1, as a reader gets them.
+fn hints(partition: &Partition) -> Vec<(i64, CounterResetHint)> {
+    let selection = partition.select(&request(Vec::new(), TimeRange::ALL));
+    let mut samples = SampleColumns::default();
+    selection.read(0, TimeRange::ALL, &mut samples).unwrap();
+    samples.histogram_ts.iter().copied().zip(samples.histograms.iter().map(|h| h.counter_reset_hint)).collect()
+}
+
+#[test]
+fn hints_hold_for_the_sample_that_is_read_before() {
+    use CounterResetHint::{NotCounterReset, Unknown};
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    let append = |ts, in_bucket| {
+        let mut builder = AppendRecordBuilder::new(tenant(), limits(HOUR_MS));
+        builder.push_fresh_histogram(&labels(1), ts, &packed(&counter(in_bucket)));
+        assert_eq!(AppendAnswer::decode(&partition.apply(&builder.finish())).unwrap().refused, []);
+    };
+    for (ts, in_bucket) in [(10, 1), (20, 2), (30, 1), (40, 1), (50, 9)] {
+        append(ts, in_bucket);
+    }
+    let expected = [(10, Unknown), (20, NotCounterReset), (30, Unknown), (40, NotCounterReset), (50, NotCounterReset)];
+    assert_eq!(hints(&partition), expected);
+    // The reset at 30 is gone, so what was known at 40 says nothing about 20.
+    partition.apply(&delete_series(&tenant(), &[Matcher::equal("i", "1")], TimeRange::new(30, 30)).unwrap());
+    assert_eq!(hints(&partition), [(10, Unknown), (20, NotCounterReset), (40, Unknown), (50, NotCounterReset)]);
+    // A late one may be a reset before any other.
+    append(45, 3);
+    assert!(hints(&partition).iter().all(|(_, hint)| *hint == Unknown));
+}
+
+#[test]
+fn a_histogram_where_a_float_is_is_a_duplicate_timestamp() {
+    let dir = TempDir::new().unwrap();
+    let partition = open(dir.path()).partition;
+    let refusals = |samples: &[(i64, Option<u32>)]| {
+        let mut builder = AppendRecordBuilder::new(tenant(), limits(HOUR_MS));
+        for &(ts, in_bucket) in samples {
+            match in_bucket {
+                Some(in_bucket) => builder.push_fresh_histogram(&labels(1), ts, &packed(&counter(in_bucket))),
+                None => builder.push_fresh(&labels(1), ts, 0.0),
+            }
+        }
+        let answer = AppendAnswer::decode(&partition.apply(&builder.finish())).unwrap();
+        (answer.duplicates, answer.refused.iter().map(|refused| refused.refusal).collect::<Vec<_>>())
+    };
+    assert_eq!(refusals(&[(10, None), (20, Some(1)), (30, None), (40, Some(2))]), (0, vec![]));
+    let twice = [Refusal::DuplicateTimestamp; 4];
+    assert_eq!(refusals(&[(10, Some(0)), (20, None), (20, Some(3)), (40, None)]), (0, twice.to_vec()));
+    assert_eq!(refusals(&[(10, None), (20, Some(1)), (30, None), (40, Some(2))]), (4, vec![]));
 }

@@ -63,6 +63,8 @@ pub(crate) struct RowLayout {
     pub scale: Option<u8>,
     /// Whether the row has a list of doubles.
     pub doubles: bool,
+    /// Whether the row has a list of histograms.
+    pub histograms: bool,
 }
 
 /// One label's values and which row has which.

@@ -4,6 +4,7 @@
 //! will want with it, and the page that the last row was in stays, decoded too unless there are too many files for that.
 
 mod decoded;
+mod mixed;
 mod open;
 
 pub(crate) use open::{DataFile, FileIdentity, IndexOrigin};
@@ -13,14 +14,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::data_type::{DoubleType, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use pharos_model::TimeRange;
 
 use self::decoded::{TimestampPage, ValuePage};
 use super::decimal::join;
 use super::index::Index;
 use super::page::PageMark;
-use super::schema::{DEF_VALUE, SampleColumn};
+use super::schema::SampleColumn;
 use crate::object::Bucket;
 use crate::select::{ReadError, SampleColumns};
 
@@ -33,6 +34,7 @@ pub(crate) struct RowReader {
     timestamps: Option<TimestampPage>,
     mantissas: Option<ValuePage<i64>>,
     doubles: Option<ValuePage<f64>>,
+    histograms: Option<ValuePage<ByteArray>>,
 }
 
 /// The page of a column that a row is in, and the number of the page's first row.
@@ -44,7 +46,8 @@ struct PagePlace {
 
 impl RowReader {
     pub(crate) fn new(file: Arc<DataFile>) -> Self {
-        Self { file, fetched: Default::default(), timestamps: None, mantissas: None, doubles: None }
+        let fetched = Default::default();
+        Self { file, fetched, timestamps: None, mantissas: None, doubles: None, histograms: None }
     }
 
     pub(crate) fn file(&self) -> &Arc<DataFile> {
@@ -81,6 +84,7 @@ impl RowReader {
         self.timestamps = None;
         self.mantissas = None;
         self.doubles = None;
+        self.histograms = None;
     }
 
     /// Takes pages that [`DataFile::fetch`] has verified.
@@ -106,42 +110,22 @@ impl RowReader {
         if kept.is_empty() {
             return Ok(());
         }
-        out.ts.extend_from_slice(&ts[kept.clone()]);
         let kept = Kept { len: ts.len(), kept };
-        match (layout.scale, layout.doubles) {
-            (Some(scale), false) => {
+        match (layout.scale, layout.doubles, layout.histograms) {
+            (Some(scale), false, false) => {
+                out.ts.extend_from_slice(kept.of(ts)?);
                 let (mantissas, _) = self.mantissa_page(row)?.row(row);
                 out.values.extend(kept.of(mantissas)?.iter().map(|mantissa| join(*mantissa, scale)));
             }
-            (None, true) => {
+            (None, true, false) => {
+                out.ts.extend_from_slice(kept.of(ts)?);
                 let (doubles, _) = self.double_page(row)?.row(row);
                 out.values.extend_from_slice(kept.of(doubles)?);
             }
-            (Some(scale), true) => self.read_mixed(row, scale, kept, out)?,
-            (None, false) => return Err(format!("row {row} has no values")),
-        }
-        Ok(())
-    }
-
-    /// A row that has some values in one list and some in the other.
-    fn read_mixed(&mut self, row: u32, scale: u8, kept: Kept, out: &mut SampleColumns) -> Result<(), String> {
-        self.mantissa_page(row)?;
-        self.double_page(row)?;
-        let (Some(mantissas), Some(doubles)) = (&self.mantissas, &self.doubles) else {
-            return Err(format!("pages of row {row} are gone"));
-        };
-        let ((mantissas, mantissa_def), (doubles, def)) = (mantissas.row(row), doubles.row(row));
-        kept.of(mantissa_def)?;
-        kept.of(def)?;
-        let (mut mantissas, mut doubles) = (mantissas.iter(), doubles.iter());
-        for (i, def) in def.iter().enumerate() {
-            let value = match *def == DEF_VALUE {
-                true => doubles.next().copied(),
-                false => mantissas.next().map(|mantissa| join(*mantissa, scale)),
-            };
-            let value = value.ok_or_else(|| format!("row {row} has fewer values than samples"))?;
-            if kept.kept.contains(&i) {
-                out.values.push(value);
+            (None, false, false) => return Err(format!("row {row} has no values")),
+            _ => {
+                let ts = ts.to_vec();
+                self.read_mixed(row, &ts, kept, out)?;
             }
         }
         Ok(())
@@ -183,6 +167,18 @@ impl RowReader {
         Ok(self.doubles.insert(page))
     }
 
+    fn histogram_page(&mut self, row: u32) -> Result<&ValuePage<ByteArray>, String> {
+        let place = self.file.page_of(SampleColumn::Histograms, row);
+        let page = match self.histograms.take().filter(|decoded| decoded.page == place.page) {
+            Some(decoded) => decoded,
+            None => {
+                let (mark, bytes) = self.page(SampleColumn::Histograms, place.page)?;
+                ValuePage::decode::<ByteArrayType>(SampleColumn::Histograms, place, mark, bytes)?
+            }
+        };
+        Ok(self.histograms.insert(page))
+    }
+
     /// A fetched page for decoding. It stays at hand, for when the decoded one is given up; those before it, which no later
     /// row wants, do not.
     fn page(&mut self, column: SampleColumn, page: usize) -> Result<(PageMark, Bytes), String> {
@@ -222,6 +218,7 @@ impl DataFile {
             SampleColumn::Timestamps => true,
             SampleColumn::Mantissas => layout.scale.is_some(),
             SampleColumn::Doubles => layout.doubles,
+            SampleColumn::Histograms => layout.histograms,
         })
     }
 

@@ -160,6 +160,13 @@ impl GroupBytes {
         let has_mantissas = rows_with_values(&self.levels::<Int64Type>(mantissas, rows)?);
         let has_mantissas = of_each_row(mantissas, rows, has_mantissas)?;
         let has_doubles = of_each_row(doubles, rows, rows_with_values(&self.levels::<DoubleType>(doubles, rows)?))?;
+        let histograms = SampleColumn::Histograms.path();
+        let has_histograms = match self.chunk(histograms) {
+            Some(_) => rows_with_values(&self.levels::<ByteArrayType>(histograms, rows)?),
+            // Files of the first version lack the column.
+            None => vec![false; rows],
+        };
+        let has_histograms = of_each_row(histograms, rows, has_histograms)?;
         if scales.iter().any(|scale| !(0..=i32::from(SCALE_MAX)).contains(scale)) {
             return Err(ParquetError::General(format!("a scale is not from 0 to {SCALE_MAX}")));
         }
@@ -168,14 +175,18 @@ impl GroupBytes {
         }
         let mut samples = 0;
         for (row, labels) in labels.iter().enumerate() {
-            let layout =
-                RowLayout { scale: has_mantissas[row].then_some(scales[row] as u8), doubles: has_doubles[row] };
+            let layout = RowLayout {
+                scale: has_mantissas[row].then_some(scales[row] as u8),
+                doubles: has_doubles[row],
+                histograms: has_histograms[row],
+            };
             let facts =
                 RowFacts { first_ts: first_ts[row], last_ts: last_ts[row], samples: counts[row] as u32, layout };
             builder.push_row(labels, facts);
             samples += u64::from(facts.samples);
         }
-        for (column, pages) in SampleColumn::ALL.into_iter().zip(pages) {
+        let columns = SampleColumn::ALL.into_iter().zip(pages);
+        for (column, pages) in columns.filter(|(column, _)| self.chunk(column.path()).is_some()) {
             for (mark, bytes) in self.pages(column, pages, rows)? {
                 builder.push_page(column, PageMark { crc: crc32fast::hash(&bytes), ..mark });
             }

@@ -34,6 +34,7 @@ pub(crate) struct RowGroup {
     ts: Column<Int64Type>,
     mantissas: Column<Int64Type>,
     doubles: Column<DoubleType>,
+    histograms: Column<ByteArrayType>,
 }
 
 /// A finished column chunk.
@@ -69,6 +70,7 @@ impl RowGroup {
             ts: Column::new(find(SampleColumn::Timestamps.path()), &samples),
             mantissas: Column::new(find(SampleColumn::Mantissas.path()), &samples),
             doubles: Column::new(find(SampleColumn::Doubles.path()), &samples),
+            histograms: Column::new(find(SampleColumn::Histograms.path()), &samples),
         })
     }
 
@@ -80,8 +82,9 @@ impl RowGroup {
         self.samples
     }
 
-    /// Appends one row. `ts` is not empty.
-    pub(crate) fn append(&mut self, labels: &LabelSet, ts: &[i64], values: &SplitValues) -> Result<()> {
+    /// Appends one row, which is not empty.
+    pub(crate) fn append(&mut self, labels: &LabelSet, values: &SplitValues) -> Result<()> {
+        let ts = &values.ts;
         self.append_labels(labels);
         self.first_ts.push(ts[0]);
         self.last_ts.push(ts[ts.len() - 1]);
@@ -90,6 +93,7 @@ impl RowGroup {
         self.ts.write_list(ts, 1, ts.len())?;
         self.mantissas.write_nullable_list(&values.mantissas, &values.mantissa_def)?;
         self.doubles.write_nullable_list(&values.doubles, &values.double_def)?;
+        self.histograms.write_nullable_list(&values.histograms, &values.histogram_def)?;
         self.rows += 1;
         self.samples += ts.len() as u64;
         if self.rows.is_multiple_of(BUFFERED_ROWS) {
@@ -152,6 +156,7 @@ impl RowGroup {
         closed.push(self.ts.close(Some(SampleColumn::Timestamps))?);
         closed.push(self.mantissas.close(Some(SampleColumn::Mantissas))?);
         closed.push(self.doubles.close(Some(SampleColumn::Doubles))?);
+        closed.push(self.histograms.close(Some(SampleColumn::Histograms))?);
         Ok(closed)
     }
 }

@@ -34,13 +34,14 @@ const FACT_COLUMNS: &str = "
     required group ts (LIST) { repeated group list { required int64 element; } }
     optional group m (LIST) { repeated group list { optional int64 element; } }
     optional group v (LIST) { repeated group list { optional double element; } }
+    optional group h (LIST) { repeated group list { optional binary element; } }
 ";
 
-/// Definition level of a value in `m` and `v`: list there, element there, not null.
+/// Definition level of a value in `m`, `v` and `h`: list there, element there, not null.
 pub(crate) const DEF_VALUE: i16 = 3;
-/// Definition level of a null element in `m` and `v`.
+/// Definition level of a null element in `m`, `v` and `h`.
 pub(crate) const DEF_NULL_ELEMENT: i16 = 2;
-/// Definition level of a null list in `m` and `v`.
+/// Definition level of a null list in `m`, `v` and `h`.
 pub(crate) const DEF_NULL_LIST: i16 = 0;
 
 /// The columns that hold samples; each has its pages listed in the index object.
@@ -49,16 +50,18 @@ pub(crate) enum SampleColumn {
     Timestamps,
     Mantissas,
     Doubles,
+    Histograms,
 }
 
 impl SampleColumn {
-    pub(crate) const ALL: [Self; 3] = [Self::Timestamps, Self::Mantissas, Self::Doubles];
+    pub(crate) const ALL: [Self; 4] = [Self::Timestamps, Self::Mantissas, Self::Doubles, Self::Histograms];
 
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Timestamps => "ts.list.element",
             Self::Mantissas => "m.list.element",
             Self::Doubles => "v.list.element",
+            Self::Histograms => "h.list.element",
         }
     }
 
@@ -169,6 +172,7 @@ pub(crate) fn sample_properties() -> WriterPropertiesPtr {
             .set_column_encoding(path(SampleColumn::Timestamps), Encoding::DELTA_BINARY_PACKED)
             .set_column_encoding(path(SampleColumn::Mantissas), Encoding::BYTE_STREAM_SPLIT)
             .set_column_encoding(path(SampleColumn::Doubles), Encoding::PLAIN)
+            .set_column_encoding(path(SampleColumn::Histograms), Encoding::DELTA_LENGTH_BYTE_ARRAY)
             .build(),
     )
 }

@@ -1,46 +1,102 @@
-//! One row's values as the columns `m` and `v` take them.
+//! One row's samples as the columns `ts`, `m`, `v` and `h` take them.
+
+use parquet::data_type::ByteArray;
+use pharos_model::FloatHistogram;
+use pharos_model::histogram::packed::{PackError, PackedHistogram};
+use pharos_model::histogram::wire;
 
 use super::decimal::{best_scale, split};
 use super::index::RowLayout;
 use super::schema::{DEF_NULL_ELEMENT, DEF_VALUE};
+use crate::select::SampleColumns;
 
-/// Mantissas and exceptions of one series, with the definition levels of both lists. Reused from row to row.
+/// Times, mantissas, exceptions and histograms of one series, with the definition levels of the last three. Reused from
+/// row to row.
 #[derive(Debug, Default)]
 pub(crate) struct SplitValues {
+    pub ts: Vec<i64>,
     pub scale: Option<u8>,
     pub mantissas: Vec<i64>,
     pub doubles: Vec<f64>,
+    /// Each as what changed since the one before.
+    pub histograms: Vec<ByteArray>,
     /// One for each sample: whether `m` has it.
     pub mantissa_def: Vec<i16>,
     /// One for each sample: whether `v` has it.
     pub double_def: Vec<i16>,
+    /// One for each sample: whether `h` has it.
+    pub histogram_def: Vec<i16>,
 }
 
 impl SplitValues {
-    /// Splits the values of one series: each is in exactly one of the lists, with its exact bits.
-    pub(crate) fn split(&mut self, values: &[f64]) {
+    /// Splits the samples of one series: each is in exactly one of the lists, with its exact bits.
+    pub(crate) fn split(&mut self, samples: &SampleColumns) -> Result<(), PackError> {
+        self.clear();
+        self.scale = best_scale(&samples.values);
+        let mut floats = samples.ts.iter().zip(&samples.values).peekable();
+        let mut before = None;
+        for (&ts, histogram) in samples.histogram_ts.iter().zip(&samples.histograms) {
+            while let Some((&float_ts, &value)) = floats.next_if(|(float_ts, _)| **float_ts < ts) {
+                self.push_float(float_ts, value);
+            }
+            before = Some(self.push_histogram(ts, histogram, before)?);
+        }
+        floats.for_each(|(&ts, &value)| self.push_float(ts, value));
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.ts.clear();
         self.mantissas.clear();
         self.doubles.clear();
+        self.histograms.clear();
         self.mantissa_def.clear();
         self.double_def.clear();
-        self.scale = best_scale(values);
-        for &value in values {
-            match self.scale.and_then(|scale| split(value, scale)) {
-                Some(mantissa) => {
-                    self.mantissas.push(mantissa);
-                    self.mantissa_def.push(DEF_VALUE);
-                    self.double_def.push(DEF_NULL_ELEMENT);
-                }
-                None => {
-                    self.doubles.push(value);
-                    self.mantissa_def.push(DEF_NULL_ELEMENT);
-                    self.double_def.push(DEF_VALUE);
-                }
+        self.histogram_def.clear();
+    }
+
+    fn push_float(&mut self, ts: i64, value: f64) {
+        match self.scale.and_then(|scale| split(value, scale)) {
+            Some(mantissa) => {
+                self.mantissas.push(mantissa);
+                self.push_def(ts, [DEF_VALUE, DEF_NULL_ELEMENT, DEF_NULL_ELEMENT]);
+            }
+            None => {
+                self.doubles.push(value);
+                self.push_def(ts, [DEF_NULL_ELEMENT, DEF_VALUE, DEF_NULL_ELEMENT]);
             }
         }
     }
 
+    /// The first one of a row says nothing of what was before it: that is in another file, which may be gone.
+    fn push_histogram(
+        &mut self,
+        ts: i64,
+        histogram: &FloatHistogram,
+        before: Option<PackedHistogram>,
+    ) -> Result<PackedHistogram, PackError> {
+        let mut packed = PackedHistogram::try_from(histogram)?;
+        let mut bytes = Vec::new();
+        match &before {
+            Some(before) => wire::put_after(&mut bytes, &packed, before),
+            None => {
+                packed.hint = packed.hint_alone();
+                wire::put(&mut bytes, &packed);
+            }
+        }
+        self.histograms.push(bytes.into());
+        self.push_def(ts, [DEF_NULL_ELEMENT, DEF_NULL_ELEMENT, DEF_VALUE]);
+        Ok(packed)
+    }
+
+    fn push_def(&mut self, ts: i64, [mantissa, double, histogram]: [i16; 3]) {
+        self.ts.push(ts);
+        self.mantissa_def.push(mantissa);
+        self.double_def.push(double);
+        self.histogram_def.push(histogram);
+    }
+
     pub(crate) fn layout(&self) -> RowLayout {
-        RowLayout { scale: self.scale, doubles: !self.doubles.is_empty() }
+        RowLayout { scale: self.scale, doubles: !self.doubles.is_empty(), histograms: !self.histograms.is_empty() }
     }
 }

@@ -4,10 +4,10 @@ mod size;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use object_store::memory::InMemory;
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::sample::{NORMAL_NAN_BITS, STALE_NAN_BITS};
-use pharos_model::{LabelSet, TimeRange};
+use pharos_model::{CounterResetHint, FloatHistogram, LabelSet, TimeRange};
 use proptest::prelude::*;
 
 use super::reader::IndexOrigin;
@@ -15,6 +15,7 @@ use super::{DataFile, FileIdentity, FileSummary, Index, LabelCensus, RowReader, 
 use crate::manifest::index_key;
 use crate::object::Bucket;
 use crate::select::{ReadError, SampleColumns};
+use crate::test_histograms::{counter, packed, series};
 use crate::test_node::{labels, memory_bucket};
 
 type Rows = BTreeMap<LabelSet, SampleColumns>;
@@ -84,8 +85,17 @@ async fn read_all(bucket: &Bucket, identity: &FileIdentity) -> Result<(Rows, Ind
     Ok((sets.into_iter().zip(samples).collect(), origin))
 }
 
-fn bits(rows: &Rows) -> Vec<(&LabelSet, &[i64], Vec<u64>)> {
-    rows.iter().map(|(labels, s)| (labels, s.ts.as_slice(), s.values.iter().map(|v| v.to_bits()).collect())).collect()
+/// A row's labels, times and bits of floats, times of histograms and histograms.
+type RowBits<'a> = (&'a LabelSet, &'a [i64], Vec<u64>, &'a [i64], Vec<PackedHistogram>);
+
+fn bits(rows: &Rows) -> Vec<RowBits<'_>> {
+    rows.iter().map(row_bits).collect()
+}
+
+fn row_bits<'a>((labels, samples): (&'a LabelSet, &'a SampleColumns)) -> RowBits<'a> {
+    let values = samples.values.iter().map(|value| value.to_bits()).collect();
+    let histograms = samples.histograms.iter().map(|histogram| packed(histogram)).collect();
+    (labels, &samples.ts, values, &samples.histogram_ts, histograms)
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -108,16 +118,36 @@ fn value() -> impl Strategy<Value = f64> {
 fn samples() -> impl Strategy<Value = SampleColumns> {
     let sparse = prop::collection::vec((1_i64..100_000, value()), 1..40);
     let constant = (value(), 1_usize..300).prop_map(|(value, n)| vec![(15_000, value); n]);
-    prop_oneof![sparse, constant].prop_map(|steps| {
-        let mut columns = SampleColumns::default();
-        let mut ts = -5_000_000;
-        for (step, value) in steps {
-            ts += step;
-            columns.ts.push(ts);
-            columns.values.push(value);
+    let floats = prop_oneof![2 => sparse, 2 => constant, 1 => Just(Vec::new())];
+    let histograms = prop_oneof![3 => Just(Vec::new()), 1 => series(1..60)];
+    (floats, histograms)
+        .prop_map(|(steps, histograms)| {
+            let mut columns = SampleColumns::default();
+            let mut ts = -5_000_000;
+            for (step, value) in steps {
+                ts += step;
+                columns.ts.push(ts);
+                columns.values.push(value);
+            }
+            push_histograms(&mut columns, histograms);
+            columns
+        })
+        .prop_filter("a row has samples", |columns| !columns.is_empty())
+}
+
+/// Adds histograms where there is no float, some of which know that nothing was reset.
+fn push_histograms(columns: &mut SampleColumns, histograms: Vec<(i64, FloatHistogram)>) {
+    for (ts, mut histogram) in histograms {
+        let ts = ts - 5_000_000;
+        if columns.ts.binary_search(&ts).is_ok() {
+            continue;
         }
-        columns
-    })
+        if !columns.histograms.is_empty() && histogram.counter_reset_hint == CounterResetHint::Unknown && ts % 2 == 0 {
+            histogram.counter_reset_hint = CounterResetHint::NotCounterReset;
+        }
+        columns.histogram_ts.push(ts);
+        columns.histograms.push(Arc::new(histogram));
+    }
 }
 
 fn rows() -> impl Strategy<Value = Rows> {
@@ -157,8 +187,9 @@ proptest! {
             read_rows(&bucket, opened, &all, range, 3).await.unwrap()
         });
         for (samples, read) in rows.values().zip(read) {
-            let expected: Vec<_> = samples.ts.iter().copied().filter(|ts| range.contains(*ts)).collect();
-            prop_assert_eq!(read.ts, expected);
+            let within = |ts: &[i64]| ts.iter().copied().filter(|ts| range.contains(*ts)).collect::<Vec<_>>();
+            prop_assert_eq!(read.ts, within(&samples.ts));
+            prop_assert_eq!(read.histogram_ts, within(&samples.histogram_ts));
         }
     }
 }
@@ -274,7 +305,11 @@ fn rows_that_break_the_rules_are_refused() {
     assert!(matches!(writer.append(&a, &samples(&[1])), Err(WriteError::Unsorted { .. })));
     assert!(matches!(writer.append(&b, &samples(&[1])), Err(WriteError::Unsorted { .. })));
     let c = labels(&[("x", "c")]);
-    for bad in [samples(&[]), samples(&[2, 1]), samples(&[1, 1]), SampleColumns { ts: vec![1], ..Default::default() }] {
+    let with_histogram =
+        |at: i64| SampleColumns { histogram_ts: vec![at], histograms: vec![Arc::new(counter(1))], ..samples(&[1, 2]) };
+    let no_histogram = SampleColumns { histograms: Vec::new(), ..with_histogram(3) };
+    let lonely = SampleColumns { ts: vec![1], ..Default::default() };
+    for bad in [samples(&[]), samples(&[2, 1]), samples(&[1, 1]), lonely, with_histogram(2), no_histogram] {
         assert!(matches!(writer.append(&c, &bad), Err(WriteError::Samples { .. })));
     }
     let far = samples(&[1 + super::FILE_SPAN_MS_MAX + 1]);
@@ -303,26 +338,37 @@ fn frequent_labels_get_columns_and_rare_or_odd_ones_do_not() {
     assert_eq!(Vec::from_iter(census.promoted()), ["job"]);
 }
 
-/// The kept file of this version of the format: what was written then is read for ever.
+/// What was written once is read for ever: before there were histograms.
 #[tokio::test]
 async fn the_kept_file_of_version_one_is_read() {
-    let file = Bytes::from_static(include_bytes!("../../testdata/v1.parquet"));
-    let index = Bytes::from_static(include_bytes!("../../testdata/v1.idx"));
-    let opened = Index::open(&index).unwrap();
+    let file = include_bytes!("../../testdata/v1.parquet");
+    check_kept(file, Some(include_bytes!("../../testdata/v1.idx")), &kept_rows()).await;
+    check_kept(file, None, &kept_rows()).await;
+}
+
+/// The kept file of this version of the format.
+#[tokio::test]
+async fn the_kept_file_of_version_two_is_read() {
+    let file = include_bytes!("../../testdata/v2.parquet");
+    check_kept(file, Some(include_bytes!("../../testdata/v2.idx")), &kept_rows_with_histograms()).await;
+    check_kept(file, None, &kept_rows_with_histograms()).await;
+}
+
+async fn check_kept(file: &[u8], index: Option<&[u8]>, expected: &Rows) {
     let identity = FileIdentity {
         key: KEY.to_owned(),
         index_key: index_key(KEY),
         bytes: file.len() as u64,
-        crc: crc32fast::hash(&file),
-        rows: opened.len() as u64,
+        crc: crc32fast::hash(file),
+        rows: expected.len() as u64,
     };
-    let bucket = bucket_with(file.to_vec(), Some(index.to_vec())).await;
+    let bucket = bucket_with(file.to_vec(), index.map(<[u8]>::to_vec)).await;
     let (rows, origin) = read_all(&bucket, &identity).await.unwrap();
-    assert_eq!(origin, IndexOrigin::Object);
-    assert_eq!(bits(&rows), bits(&kept_rows()));
+    assert_eq!(origin, if index.is_some() { IndexOrigin::Object } else { IndexOrigin::Rebuilt });
+    assert_eq!(bits(&rows), bits(expected));
 }
 
-/// The rows of the kept file. To make one for a new version: write these, and keep the old file and its test.
+/// The rows of the first kept file.
 fn kept_rows() -> Rows {
     let ts = || (0..5).map(|i| 1_700_000_000_000 + i * 15_000).collect();
     let row = |pairs: &[(&str, &str)], values: Vec<f64>| {
@@ -333,4 +379,20 @@ fn kept_rows() -> Rows {
         row(&[("__name__", "double"), ("job", "a")], vec![1.0 / 3.0, 2.0 / 7.0, 1e300, f64::MIN_POSITIVE, -0.0]),
         row(&[("__name__", "mixed"), ("job", "b")], vec![1.0, 2.0, f64::INFINITY, 3.0, f64::from_bits(STALE_NAN_BITS)]),
     ])
+}
+
+/// The rows of the kept file of this version. To make one for a new version: write these, and keep the old file and its
+/// test.
+fn kept_rows_with_histograms() -> Rows {
+    let mut rows = kept_rows();
+    let (start, mut mixed) = (1_700_000_000_000, rows.values().next().unwrap().clone());
+    let gauge = FloatHistogram { counter_reset_hint: CounterResetHint::Gauge, sum: f64::NAN, ..counter(2) };
+    let fraction = FloatHistogram { zero_threshold: 0.001, zero_count: 0.5, count: 0.5, ..Default::default() };
+    let known = FloatHistogram { counter_reset_hint: CounterResetHint::NotCounterReset, ..counter(3) };
+    mixed.histogram_ts = vec![start - 1, start + 1, start + 2, start + 99_000];
+    mixed.histograms = [counter(1), known, gauge, fraction].map(Arc::new).to_vec();
+    let native = SampleColumns { ts: Vec::new(), values: Vec::new(), ..mixed.clone() };
+    rows.insert(labels(&[("__name__", "mixed_with_native"), ("job", "c")]), mixed);
+    rows.insert(labels(&[("__name__", "native"), ("job", "c")]), native);
+    rows
 }

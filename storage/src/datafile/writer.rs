@@ -13,6 +13,7 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::writer::SerializedFileWriter;
+use pharos_model::histogram::packed::PackError;
 use pharos_model::{LabelSet, TimestampMs};
 
 use super::index::{FileFacts, INDEX_BYTES_MAX, IndexBuilder, RowFacts};
@@ -35,6 +36,8 @@ pub enum WriteError {
     Unsorted { labels: LabelSet },
     #[error("samples of series {labels} are empty, uneven or not ascending")]
     Samples { labels: LabelSet },
+    #[error("series {labels}")]
+    Histogram { labels: LabelSet, source: PackError },
     #[error("data file would span {span_ms} ms, the limit is {FILE_SPAN_MS_MAX}")]
     Span { span_ms: i64 },
     #[error("label sets of {bytes} bytes, the limit of one file is {INDEX_BYTES_MAX}")]
@@ -99,12 +102,12 @@ impl<W: Write + Send> Writer<W> {
     /// Appends a row. Every value is kept bit for bit.
     pub fn append(&mut self, labels: &LabelSet, samples: &SampleColumns) -> Result<(), WriteError> {
         let (first_ts, last_ts) = self.check(labels, samples)?;
-        self.split.split(&samples.values);
+        self.split.split(samples).map_err(|source| WriteError::Histogram { labels: labels.clone(), source })?;
         let group = match &mut self.group {
             Some(group) => group,
             None => self.group.insert(RowGroup::new(&self.promoted)?),
         };
-        group.append(labels, &samples.ts, &self.split)?;
+        group.append(labels, &self.split)?;
         let layout = self.split.layout();
         self.index.push_row(labels, RowFacts { first_ts, last_ts, samples: samples.len() as u32, layout });
         self.samples += samples.len() as u64;
@@ -120,12 +123,9 @@ impl<W: Write + Send> Writer<W> {
         if self.last.as_ref().is_some_and(|last| last >= labels) {
             return Err(WriteError::Unsorted { labels: labels.clone() });
         }
-        let (Some(&first), Some(&last)) = (samples.ts.first(), samples.ts.last()) else {
+        let Some((first, last)) = extent(samples).filter(|_| is_even(samples)) else {
             return Err(WriteError::Samples { labels: labels.clone() });
         };
-        if samples.ts.len() != samples.values.len() || !samples.ts.is_sorted_by(|a, b| a < b) {
-            return Err(WriteError::Samples { labels: labels.clone() });
-        }
         let (start, end) = self.times.map_or((first, last), |(start, end)| (start.min(first), end.max(last)));
         let span_ms = end.saturating_sub(start);
         if span_ms > FILE_SPAN_MS_MAX {
@@ -182,6 +182,24 @@ fn with_rows(mut marks: Vec<PageMark>, starts: &[u64], rows: u64) -> Vec<PageMar
         mark.rows = (starts.get(i + 1).copied().unwrap_or(rows) - starts[i]) as u32;
     }
     marks
+}
+
+/// First and last time of samples of both kinds.
+fn extent(samples: &SampleColumns) -> Option<(TimestampMs, TimestampMs)> {
+    let first = samples.ts.first().into_iter().chain(samples.histogram_ts.first()).min()?;
+    let last = samples.ts.last().into_iter().chain(samples.histogram_ts.last()).max()?;
+    Some((*first, *last))
+}
+
+/// Whether there is a value for each time, and times ascend.
+fn is_even(samples: &SampleColumns) -> bool {
+    let ascend = |ts: &[TimestampMs]| ts.is_sorted_by(|a, b| a < b);
+    let apart = || samples.histogram_ts.iter().all(|ts| samples.ts.binary_search(ts).is_err());
+    samples.ts.len() == samples.values.len()
+        && samples.histogram_ts.len() == samples.histograms.len()
+        && ascend(&samples.ts)
+        && ascend(&samples.histogram_ts)
+        && apart()
 }
 
 fn chunk_start(group: &RowGroupMetaData, column: SampleColumn) -> u64 {

@@ -8,12 +8,15 @@ use std::io::Read;
 use pharos_model::labels::LABEL_BYTES_MAX;
 
 use super::super::page::PageMark;
+use super::super::schema::SampleColumn;
 use super::builder::lay_runs;
 use super::{FileFacts, Ids, Index, LabelColumn, Row, RowLayout, StringTable};
 use crate::datafile::decimal::SCALE_MAX;
 use crate::wire::{Malformed, Reader, put_prefixed, put_signed, put_varint};
 
-const MAGIC: &[u8; 8] = b"PHARIDX1";
+const MAGIC: &[u8; 8] = b"PHARIDX2";
+/// Before there were histograms.
+const MAGIC_FLOATS: &[u8; 8] = b"PHARIDX1";
 /// Largest index object, decoded. Some 40 million rows.
 pub const INDEX_BYTES_MAX: u64 = 1 << 30;
 /// Most bytes that a byte of compressed body may decode to. What we write stays far below.
@@ -25,6 +28,7 @@ const RUN_LABELS_MAX: u64 = 4_096;
 /// Layout byte of a row: the scale in the low bits, or this when it has no mantissas.
 const NO_MANTISSAS: u8 = 0x1f;
 const HAS_DOUBLES: u8 = 0x20;
+const HAS_HISTOGRAMS: u8 = 0x40;
 
 /// Why bytes are not an index. The data file stays readable: the index is rebuilt from it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,9 +129,19 @@ impl Index {
             column.ids = read_ids(&mut reader, present, values)?;
         }
         let rows = read_rows(&mut reader, rows, min_ts, max_ts)?;
-        let mut pages = [Vec::new(), Vec::new(), Vec::new()];
-        for list in &mut pages {
+        let mut pages = <[Vec<PageMark>; SampleColumn::ALL.len()]>::default();
+        let of_histograms = SampleColumn::Histograms as usize;
+        for list in &mut pages[..of_histograms] {
             *list = read_pages(&mut reader, rows.len() as u64, file.bytes)?;
+        }
+        // Files of the first version lack the column, whichever version their index is of.
+        if reader.rest() == [0] {
+            reader.u8("page count")?;
+        } else if !reader.is_empty() {
+            pages[of_histograms] = read_pages(&mut reader, rows.len() as u64, file.bytes)?;
+        }
+        if pages[of_histograms].is_empty() && rows.iter().any(|row| row.layout.histograms) {
+            return Err(Malformed("page").into());
         }
         if !reader.is_empty() {
             return Err(Malformed("end").into());
@@ -153,7 +167,7 @@ pub(super) fn open_envelope(bytes: &[u8]) -> Result<Vec<u8>, IndexError> {
     let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(short)?;
     let (magic, rest) = content.split_first_chunk::<8>().ok_or_else(short)?;
     let (body_len, compressed) = rest.split_first_chunk::<8>().ok_or_else(short)?;
-    if magic != MAGIC {
+    if magic != MAGIC && magic != MAGIC_FLOATS {
         return Err(IndexError::Magic);
     }
     let (expected, found) = (u32::from_le_bytes(*crc), crc32fast::hash(content));
@@ -272,7 +286,7 @@ fn read_rows(reader: &mut Reader<'_>, count: u32, min_ts: i64, max_ts: i64) -> R
         return Err(Malformed("row count"));
     }
     let span = max_ts.checked_sub(min_ts).and_then(|span| u32::try_from(span).ok()).ok_or(Malformed("file times"))?;
-    let none = RowLayout { scale: None, doubles: false };
+    let none = RowLayout { scale: None, doubles: false, histograms: false };
     let mut rows = vec![Row { first_offset_ms: 0, last_offset_ms: 0, samples: 0, layout: none }; count as usize];
     for row in &mut rows {
         row.samples = reader.varint32("samples of a row")?;
@@ -320,15 +334,18 @@ fn read_pages(reader: &mut Reader<'_>, rows: u64, file_bytes: u64) -> Result<Vec
 
 impl RowLayout {
     fn byte(self) -> u8 {
-        self.scale.unwrap_or(NO_MANTISSAS) | if self.doubles { HAS_DOUBLES } else { 0 }
+        let doubles = if self.doubles { HAS_DOUBLES } else { 0 };
+        let histograms = if self.histograms { HAS_HISTOGRAMS } else { 0 };
+        self.scale.unwrap_or(NO_MANTISSAS) | doubles | histograms
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        let scale = match byte & !HAS_DOUBLES {
+        let scale = match byte & !(HAS_DOUBLES | HAS_HISTOGRAMS) {
             NO_MANTISSAS => None,
             scale if scale <= SCALE_MAX => Some(scale),
             _ => return None,
         };
-        Some(Self { scale, doubles: byte & HAS_DOUBLES != 0 })
+        let has = |flag: u8| byte & flag != 0;
+        Some(Self { scale, doubles: has(HAS_DOUBLES), histograms: has(HAS_HISTOGRAMS) })
     }
 }

@@ -6,8 +6,11 @@ use super::*;
 
 fn facts(row: usize) -> RowFacts {
     let first_ts = 1_000 + row as i64 % 50;
-    let layout =
-        RowLayout { scale: (!row.is_multiple_of(3)).then_some((row % 20) as u8), doubles: row.is_multiple_of(3) };
+    let layout = RowLayout {
+        scale: (!row.is_multiple_of(3)).then_some((row % 20) as u8),
+        doubles: row.is_multiple_of(3),
+        histograms: row.is_multiple_of(5),
+    };
     RowFacts { first_ts, last_ts: first_ts + row as i64 % 7, samples: 1 + row as u32 % 5, layout }
 }
 

@@ -1,9 +1,10 @@
 //! A data file is what `docs/format/data-file.md` says: DuckDB reads it with the query given there.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::Command;
 
-use super::{kept_rows, write};
+use super::{kept_rows_with_histograms, write};
 
 /// A Python that has DuckDB: the one that `make test` prepares (`PYTHON`), or the usual one.
 fn python_with_duckdb() -> Option<String> {
@@ -29,13 +30,13 @@ fn documented_query() -> String {
 const SCRIPT: &str = "
 import duckdb, struct, sys
 for name, ts, value in duckdb.sql(open(sys.argv[1]).read()).fetchall():
-    print(name, ts, struct.pack('>d', value).hex())
+    print(name, ts, 'null' if value is None else struct.pack('>d', value).hex())
 ";
 
 #[test]
 fn duckdb_reads_every_value_bit_for_bit() {
     let Some(python) = python_with_duckdb() else { return };
-    let rows = kept_rows();
+    let rows = kept_rows_with_histograms();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.parquet");
     std::fs::write(&file, write(&rows).1).unwrap();
@@ -46,9 +47,12 @@ fn duckdb_reads_every_value_bit_for_bit() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let mut expected = Vec::new();
     for (labels, samples) in &rows {
-        for (ts, value) in samples.ts.iter().zip(&samples.values) {
-            expected.push(format!("{} {ts} {:016x}", labels.metric_name().unwrap(), value.to_bits()));
-        }
+        let floats = samples.ts.iter().zip(&samples.values);
+        let floats = floats.map(|(ts, value)| (*ts, format!("{:016x}", value.to_bits())));
+        let histograms = samples.histogram_ts.iter().map(|ts| (*ts, "null".to_owned()));
+        let by_time: BTreeMap<_, _> = floats.chain(histograms).collect();
+        let name = labels.metric_name().unwrap();
+        expected.extend(by_time.into_iter().map(|(ts, value)| format!("{name} {ts} {value}")));
     }
     assert_eq!(String::from_utf8(out.stdout).unwrap().lines().collect::<Vec<_>>(), expected);
 }

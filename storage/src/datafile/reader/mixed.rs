@@ -1,0 +1,101 @@
+//! Rows whose samples are in more than one list.
+
+use std::sync::Arc;
+
+use parquet::data_type::ByteArray;
+use pharos_model::histogram::packed::PackedHistogram;
+use pharos_model::histogram::wire;
+
+use super::super::decimal::join;
+use super::super::schema::DEF_VALUE;
+use super::{Kept, RowReader};
+use crate::select::SampleColumns;
+
+/// The list of a row, whose elements are taken in order. A list that the row lacks has none.
+struct Cells<'a, V> {
+    values: std::slice::Iter<'a, V>,
+    def: &'a [i16],
+}
+
+impl<'a, V> Cells<'a, V> {
+    fn new(list: Option<(&'a [V], &'a [i16])>) -> Self {
+        let (values, def) = list.unwrap_or_default();
+        Self { values: values.iter(), def }
+    }
+
+    /// The element at a position, if there is one that is not null.
+    fn at(&mut self, position: usize) -> Option<&'a V> {
+        if self.def.get(position) == Some(&DEF_VALUE) { self.values.next() } else { None }
+    }
+
+    fn check_len(&self, kept: &Kept) -> Result<(), String> {
+        if self.def.is_empty() { Ok(()) } else { kept.of(self.def).map(drop) }
+    }
+}
+
+impl RowReader {
+    pub(super) fn read_mixed(
+        &mut self,
+        row: u32,
+        ts: &[i64],
+        kept: Kept,
+        out: &mut SampleColumns,
+    ) -> Result<(), String> {
+        let layout = self.file.index().row_layout(row);
+        if layout.scale.is_some() {
+            self.mantissa_page(row)?;
+        }
+        if layout.doubles {
+            self.double_page(row)?;
+        }
+        if layout.histograms {
+            self.histogram_page(row)?;
+        }
+        let scale = layout.scale.unwrap_or_default();
+        let mut mantissas =
+            Cells::new(self.mantissas.as_ref().filter(|_| layout.scale.is_some()).map(|page| page.row(row)));
+        let mut doubles = Cells::new(self.doubles.as_ref().filter(|_| layout.doubles).map(|page| page.row(row)));
+        let mut histograms =
+            Cells::new(self.histograms.as_ref().filter(|_| layout.histograms).map(|page| page.row(row)));
+        mantissas.check_len(&kept)?;
+        doubles.check_len(&kept)?;
+        histograms.check_len(&kept)?;
+        let mut chain = HistogramChain { out, before: None };
+        for (position, &ts) in ts.iter().enumerate() {
+            let is_kept = kept.kept.contains(&position);
+            if let Some(bytes) = histograms.at(position) {
+                chain.push(ts, bytes, is_kept)?;
+                continue;
+            }
+            let mantissa = mantissas.at(position).map(|mantissa| join(*mantissa, scale));
+            let value = doubles.at(position).copied().or(mantissa);
+            let value = value.ok_or_else(|| format!("row {row} has fewer values than samples"))?;
+            if is_kept {
+                chain.out.ts.push(ts);
+                chain.out.values.push(value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The histograms of a row: each is read with the one before it.
+struct HistogramChain<'a> {
+    out: &'a mut SampleColumns,
+    before: Option<PackedHistogram>,
+}
+
+impl HistogramChain<'_> {
+    fn push(&mut self, ts: i64, bytes: &ByteArray, is_kept: bool) -> Result<(), String> {
+        let (histogram, rest) = wire::take(bytes.data(), self.before.as_ref()).map_err(|error| error.to_string())?;
+        if !rest.is_empty() {
+            return Err("bytes after a histogram".to_owned());
+        }
+        if is_kept {
+            self.out.histogram_ts.push(ts);
+            self.out.histograms.push(Arc::new(histogram.to_float()));
+        }
+        self.before = Some(histogram);
+        Ok(())
+    }
+}

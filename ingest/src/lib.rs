@@ -16,6 +16,7 @@ pub mod exposition;
 pub mod remote_write;
 
 pub mod label_limits;
+mod native_histogram;
 pub mod raw_cache;
 pub mod series_hash;
 mod wire;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{Exemplar, LabelSet, Sample, TenantId, TimestampMs};
 
 /// A series as the store knows it. Opaque here: handed out by the [`Sink`] for a fresh series, and given back with
@@ -33,6 +34,14 @@ pub struct SeriesExemplar {
     pub exemplar: Exemplar,
 }
 
+/// The samples of a batch that are histograms, by their places among the known and the fresh ones, ascending. The floats at
+/// these places mean nothing.
+#[derive(Clone, Debug, Default)]
+pub struct BatchHistograms {
+    pub known: Vec<(usize, PackedHistogram)>,
+    pub fresh: Vec<(usize, PackedHistogram)>,
+}
+
 /// What one scrape or one request brings, for one tenant. Samples of one series are in time order.
 #[derive(Clone, Debug, Default)]
 pub struct SampleBatch {
@@ -40,6 +49,7 @@ pub struct SampleBatch {
     pub known: Vec<KnownSample>,
     pub fresh: Vec<FreshSample>,
     pub exemplars: Vec<SeriesExemplar>,
+    pub histograms: BatchHistograms,
     /// Refuses every sample that is not newer than its series' newest one, whatever window of late samples the store keeps open.
     /// For staleness markers: where the series went on meanwhile, a marker between its samples would be a hole.
     pub refuse_late: bool,

@@ -165,19 +165,6 @@ fn unused(config: &Config, warnings: &mut Vec<String>) {
             warnings.push(format!("{key} is accepted but has no effect yet"));
         }
     }
-    for job in &config.scrape_configs {
-        for (key, used) in [
-            ("scrape_native_histograms", job.scrape_native_histograms == Some(true)),
-            ("convert_classic_histograms_to_nhcb", job.convert_classic_histograms_to_nhcb == Some(true)),
-        ] {
-            if used {
-                let job = quote(&job.job_name);
-                warnings.push(format!(
-                    "{key} of job {job} is accepted but has no effect yet: only classic histograms are stored"
-                ));
-            }
-        }
-    }
 }
 
 /// Says where a server that chooses its certificate by the name it is asked for will see another name than in Prometheus.

@@ -372,14 +372,6 @@ fn a_server_name_is_said_to_leave_the_name_that_is_sent() {
 }
 
 #[test]
-fn native_histograms_are_said_to_have_no_effect() {
-    let loaded = load_text("scrape_configs: [{job_name: a, scrape_native_histograms: true}, {job_name: b}]").unwrap();
-    let text =
-        "scrape_native_histograms of job \"a\" is accepted but has no effect yet: only classic histograms are stored";
-    assert_eq!(loaded.warnings, [text]);
-}
-
-#[test]
 fn paths_are_relative_to_the_file_that_names_them() {
     let fs = InMemory::new([
         (

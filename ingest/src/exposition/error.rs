@@ -77,6 +77,8 @@ pub enum ParseErrorKind {
     Help { metric: String, help: String },
     #[error("unknown metric type for metric {metric}: {number}")]
     MetricTypeNumber { metric: String, number: u64 },
+    #[error("{0}")]
+    Histogram(String),
     #[error("metric has more than {limit} buckets or quantiles")]
     Points { limit: usize },
     #[error("invalid label name: {0}")]

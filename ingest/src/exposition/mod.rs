@@ -6,14 +6,14 @@
 //! text whose labels were never parsed.
 //!
 //! Series names, labels and error texts are those of Prometheus 3. Leaves to the scrape loop: target labels,
-//! relabelling, limits on samples, time of scrape. Native histograms are passed over: what they have of a classic
-//! histogram is exposed, as Prometheus does where `scrape_native_histograms` is off.
+//! relabelling, limits on samples, time of scrape. What becomes of histograms, [`HistogramForms`] says.
 
 pub mod cache;
 pub mod negotiation;
 
 mod error;
 mod fast;
+mod gather;
 mod lexer;
 mod line;
 mod protobuf;
@@ -23,7 +23,7 @@ mod value;
 
 use std::borrow::Cow;
 
-use pharos_model::{LabelSet, LabelSetBuilder, MetricType, TimestampMs};
+use pharos_model::{FloatHistogram, LabelSet, LabelSetBuilder, MetricType, TimestampMs};
 
 pub use error::{ParseError, ParseErrorKind, Position};
 pub use lexer::Token;
@@ -31,10 +31,26 @@ pub use negotiation::{Format, ScrapeProtocol};
 pub use value::FloatError;
 
 use crate::label_limits::LabelLimits;
+use gather::Gatherer;
 
 /// Reads one scraped body.
 #[derive(Debug)]
-pub struct Parser<'a>(Inner<'a>);
+pub struct Parser<'a> {
+    inner: Inner<'a>,
+    /// Boxed because it is rare.
+    gatherer: Option<Box<Gatherer>>,
+}
+
+/// In which forms histograms are told. By default as classic ones alone, whatever the target exposes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistogramForms {
+    /// Native histograms, where the target exposes them, in place of classic ones.
+    pub native: bool,
+    /// Classic histograms as native ones with custom buckets, where the target exposes no native one.
+    pub classic_as_native: bool,
+    /// Classic histograms even where a native one is told in their place.
+    pub always_classic: bool,
+}
 
 #[derive(Debug)]
 enum Inner<'a> {
@@ -46,9 +62,21 @@ enum Inner<'a> {
 #[derive(Debug)]
 pub enum Event<'p> {
     Sample(Sample<'p>),
-    Type { family: Cow<'p, str>, metric_type: MetricType },
-    Help { family: Cow<'p, str>, text: Cow<'p, str> },
-    Unit { family: Cow<'p, str>, unit: Cow<'p, str> },
+    Histogram(Box<Histogram<'p>>),
+    /// A series of a classic histogram that is told as a native one.
+    HistogramPart,
+    Type {
+        family: Cow<'p, str>,
+        metric_type: MetricType,
+    },
+    Help {
+        family: Cow<'p, str>,
+        text: Cow<'p, str>,
+    },
+    Unit {
+        family: Cow<'p, str>,
+        unit: Cow<'p, str>,
+    },
     Comment(&'p [u8]),
 }
 
@@ -66,7 +94,18 @@ pub struct Sample<'p> {
     pub created: Option<TimestampMs>,
     /// Boxed because it is rare: samples are moved by the million.
     pub exemplar: Option<Box<Exemplar<'p>>>,
+    /// It is part of a classic histogram that is told as a native one too.
+    beside_native: bool,
     labels: LabelSource<'p>,
+}
+
+/// A native histogram of one series. The value and the exemplar of the sample mean nothing.
+#[derive(Debug)]
+pub struct Histogram<'p> {
+    pub sample: Sample<'p>,
+    /// Valid.
+    pub histogram: FloatHistogram,
+    pub exemplars: Vec<Exemplar<'p>>,
 }
 
 /// An exemplar that came with a sample.
@@ -81,21 +120,28 @@ pub struct Exemplar<'p> {
 enum LabelSource<'p> {
     Text(text::SeriesText<'p>),
     Protobuf(protobuf::MetricLabels<'p>),
+    Gathered(&'p LabelSet),
 }
 
 #[derive(Debug)]
 enum ExemplarSource<'p> {
     Text(text::ExemplarText<'p>),
     Protobuf(protobuf::ExemplarLabels<'p>),
+    Gathered(&'p LabelSet),
 }
 
 impl<'a> Parser<'a> {
     pub fn new(body: &'a [u8], format: Format) -> Self {
-        Self(match format {
+        Self::with_histograms(body, format, HistogramForms::default())
+    }
+
+    pub fn with_histograms(body: &'a [u8], format: Format, forms: HistogramForms) -> Self {
+        let inner = match format {
             Format::Text => Inner::Text(Box::new(text::Parser::new(body, lexer::Dialect::Text))),
             Format::OpenMetrics => Inner::Text(Box::new(text::Parser::new(body, lexer::Dialect::OpenMetrics))),
-            Format::Protobuf => Inner::Protobuf(Box::new(protobuf::Parser::new(body))),
-        })
+            Format::Protobuf => Inner::Protobuf(Box::new(protobuf::Parser::new(body, forms))),
+        };
+        Self { inner, gatherer: forms.classic_as_native.then(|| Box::new(Gatherer::new(forms.always_classic))) }
     }
 
     /// The next entry, `None` at the end of a complete body. After an error the parser is at its end.
@@ -104,16 +150,23 @@ impl<'a> Parser<'a> {
         reason = "an entry borrows the parser's buffers, which Iterator cannot say"
     )]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, ParseError> {
-        match &mut self.0 {
+        if self.gatherer.as_mut().is_some_and(|gatherer| gatherer.has_histogram()) {
+            return Ok(self.gatherer.as_mut().map(|gatherer| gatherer.histogram()));
+        }
+        let event = match &mut self.inner {
             Inner::Text(parser) => parser.next(),
             Inner::Protobuf(parser) => parser.next(),
+        };
+        match &mut self.gatherer {
+            None => event,
+            Some(gatherer) => gatherer.look_at(event?),
         }
     }
 
     /// Histograms so far that had native buckets and no classic ones: of them only `_count`, `_sum` and the `+Inf`
     /// bucket are exposed.
     pub fn native_only_histograms(&self) -> usize {
-        match &self.0 {
+        match &self.inner {
             Inner::Text(_) => 0,
             Inner::Protobuf(parser) => parser.native_only_histograms(),
         }
@@ -126,6 +179,7 @@ impl Sample<'_> {
         match &self.labels {
             LabelSource::Text(text) => text.labels(limits),
             LabelSource::Protobuf(labels) => labels.labels(limits),
+            LabelSource::Gathered(labels) => Ok(labels.to_builder()),
         }
     }
 }
@@ -136,6 +190,7 @@ impl Exemplar<'_> {
         match &self.labels {
             ExemplarSource::Text(text) => text.labels(limits),
             ExemplarSource::Protobuf(labels) => labels.labels(limits),
+            ExemplarSource::Gathered(labels) => Ok((*labels).clone()),
         }
     }
 }

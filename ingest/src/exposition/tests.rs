@@ -11,13 +11,18 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod gather;
 mod proto;
 
 const LIMITS: LabelLimits = LabelLimits::CEILING;
 
 /// Every entry of a body as one line, the way a person would write it down; an error ends the list.
 fn entries(body: &[u8], format: Format) -> Vec<String> {
-    let mut parser = Parser::new(body, format);
+    entries_with(body, format, HistogramForms::default())
+}
+
+fn entries_with(body: &[u8], format: Format, forms: HistogramForms) -> Vec<String> {
+    let mut parser = Parser::with_histograms(body, format, forms);
     let mut lines = Vec::new();
     loop {
         match parser.next().and_then(|event| event.map(|event| describe(&event)).transpose()) {
@@ -37,6 +42,19 @@ fn describe(event: &Event<'_>) -> Result<String, ParseError> {
         Event::Help { family, text } => format!("HELP {family} {text}"),
         Event::Unit { family, unit } => format!("UNIT {family} {unit}"),
         Event::Comment(text) => format!("COMMENT {}", String::from_utf8_lossy(text)),
+        Event::HistogramPart => "PART".to_owned(),
+        Event::Histogram(histogram) => {
+            let Histogram { sample, histogram, exemplars } = &**histogram;
+            let mut line =
+                format!("{} {:?} {histogram}", sample.labels(&LIMITS)?.build(), histogram.counter_reset_hint);
+            if let Some(ts) = sample.ts {
+                write!(line, " @{ts}").unwrap();
+            }
+            for exemplar in exemplars {
+                write!(line, " # {} {}", exemplar.labels(&LIMITS)?, exemplar.value).unwrap();
+            }
+            line
+        }
         Event::Sample(sample) => {
             let mut line = format!("{} {}", sample.labels(&LIMITS)?.build(), sample.value);
             if let Some(ts) = sample.ts {

@@ -40,6 +40,7 @@ impl<'a> Parser<'a> {
                 value: sample.value,
                 created: None,
                 exemplar: None,
+                beside_native: false,
                 labels: LabelSource::Text(SeriesText { parser: self, entry, start: sample.series.start }),
             })));
         }
@@ -120,6 +121,7 @@ impl<'a> Parser<'a> {
                 let labels = ExemplarSource::Text(ExemplarText { parser: self });
                 Box::new(Exemplar { value: exemplar.value, ts: exemplar.ts, labels })
             }),
+            beside_native: false,
             labels: LabelSource::Text(SeriesText { parser: self, entry: line.series.start, start: line.series.start }),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pharos_model::{Exemplar, LabelSet, Metadata, Sample, TenantId, TimestampMs};
 
 use super::WriteError;
+use super::histogram::Histograms;
 use super::labels::{self, LabelsError, SeriesError};
 use super::refusals::{HISTOGRAM, INVALID_LABELS, Refusals};
 use super::request::{Item, RequestMetadata, Series, Walker};
@@ -30,11 +31,13 @@ pub struct RequestLimits {
     pub samples_max: usize,
     /// Exemplars of a request.
     pub exemplars_max: usize,
+    /// Counts in all histograms of a request, which take 8 bytes each.
+    pub histogram_counts_max: usize,
 }
 
 impl Default for RequestLimits {
     /// 8 MiB compressed and 64 MiB decompressed, 500,000 series, a million samples, 100,000 exemplars,
-    /// [`LabelLimits::CEILING`].
+    /// four million counts in histograms, [`LabelLimits::CEILING`].
     fn default() -> Self {
         Self {
             body: BodyLimits { compressed_bytes_max: 8 << 20, decompressed_bytes_max: 64 << 20 },
@@ -42,6 +45,7 @@ impl Default for RequestLimits {
             series_max: 500_000,
             samples_max: 1_000_000,
             exemplars_max: 100_000,
+            histogram_counts_max: 4_000_000,
         }
     }
 }
@@ -59,7 +63,9 @@ pub struct Decoder {
 pub struct Scratch {
     body: Vec<u8>,
     series: Vec<SeriesPlace>,
+    /// Floats, then histograms of each series.
     samples: Vec<Sample>,
+    histograms: Histograms,
     keys: Vec<u128>,
     handles: Vec<Option<SeriesHandle>>,
 }
@@ -71,8 +77,7 @@ struct SeriesPlace {
     at: u32,
     /// Where its samples end among all samples.
     samples_end: u32,
-    /// It has exemplars or histograms.
-    has_more: bool,
+    has_exemplars: bool,
 }
 
 /// Which series and which sample of the request a sample of a batch is.
@@ -160,22 +165,24 @@ impl Decoder {
         ts_max: TimestampMs,
         scratch: &mut Scratch,
     ) -> Result<Decoded, WriteError> {
-        let metadata = self.walk(tenant, body, scratch)?;
+        let mut refusals = Refusals::default();
+        let metadata = self.walk(tenant, body, scratch, &mut refusals)?;
         self.cache.resolve(&scratch.keys, &mut scratch.handles);
-        let samples = scratch.samples.len();
-        let batch =
-            SampleBatch { tenant: tenant.clone(), known: Vec::with_capacity(samples), ..SampleBatch::default() };
-        let sent = Sent { tenant: tenant.clone(), known: Vec::with_capacity(samples), fresh: Vec::new() };
-        let decoded = Decoded { batch, metadata, samples, sent, ..Decoded::default() };
+        let kept = scratch.samples.len();
+        let samples = kept + refusals.samples;
+        let batch = SampleBatch { tenant: tenant.clone(), known: Vec::with_capacity(kept), ..SampleBatch::default() };
+        let sent = Sent { tenant: tenant.clone(), known: Vec::with_capacity(kept), fresh: Vec::new() };
+        let decoded = Decoded { batch, metadata, samples, sent, refusals, ..Decoded::default() };
         Building { body, limits: &self.limits.labels, ts_max, scratch, decoded }.build()
     }
 
-    /// First pass: finds series and samples, hashes label bytes.
+    /// First pass: finds series and samples, hashes label bytes. Histograms that are refused are left out.
     fn walk(
         &self,
         tenant: &TenantId,
         body: &[u8],
         scratch: &mut Scratch,
+        refusals: &mut Refusals,
     ) -> Result<Vec<(String, Metadata)>, WriteError> {
         let tenant_key = self.hasher.hash(tenant.as_str().as_bytes());
         let RequestLimits { series_max, samples_max, exemplars_max, .. } = self.limits;
@@ -183,12 +190,13 @@ impl Decoder {
         let (mut metadata, mut exemplars) = (Vec::new(), 0);
         scratch.series.clear();
         scratch.samples.clear();
+        scratch.histograms.clear();
         scratch.keys.clear();
         let mut walker = Walker::new(body);
         while let Some(item) = walker.next()? {
             match item {
                 Item::Series(_) if scratch.series.len() == series_max => return too_many("series", series_max),
-                Item::Series(series) if series.samples.len() > samples_max - scratch.samples.len() => {
+                Item::Series(series) if series.sample_count() > samples_max - scratch.samples.len() => {
                     return too_many("samples", samples_max);
                 }
                 Item::Series(series) if series.exemplars > exemplars_max - exemplars => {
@@ -197,11 +205,14 @@ impl Decoder {
                 Item::Series(series) => {
                     exemplars += series.exemplars;
                     scratch.samples.extend_from_slice(series.samples);
+                    if series.histograms > 0 {
+                        self.take_histograms(&series, scratch, refusals)?;
+                    }
                     scratch.keys.push(self.hasher.hash(series.labels) ^ tenant_key);
                     scratch.series.push(SeriesPlace {
                         at: series.at as u32,
                         samples_end: scratch.samples.len() as u32,
-                        has_more: series.exemplars + series.histograms > 0,
+                        has_exemplars: series.exemplars > 0,
                     });
                 }
                 Item::Metadata(_) if metadata.len() == series_max => return too_many("metadata", series_max),
@@ -209,6 +220,34 @@ impl Decoder {
             }
         }
         Ok(metadata)
+    }
+
+    /// Reads the histograms of a series and puts them behind its floats.
+    fn take_histograms(
+        &self,
+        series: &Series<'_>,
+        scratch: &mut Scratch,
+        refusals: &mut Refusals,
+    ) -> Result<(), WriteError> {
+        for histogram in series.histograms()? {
+            let (sample, histogram) = match histogram.into_stored() {
+                Ok(stored) => stored,
+                Err(reason) => {
+                    let name = || labels::series_name(series.labels);
+                    refusals.add(HISTOGRAM, 1, || format!("{reason}: series {}", name()));
+                    continue;
+                }
+            };
+            if let Some(histogram) = histogram {
+                scratch.histograms.push(scratch.samples.len(), histogram);
+            }
+            scratch.samples.push(sample);
+        }
+        let max = self.limits.histogram_counts_max;
+        if scratch.histograms.numbers() > max {
+            return Err(WriteError::TooMany { what: "counts in histograms", max });
+        }
+        Ok(())
     }
 
     /// Takes in what the store said about a batch of this request: learns handles, counts refusals. Returns the samples whose
@@ -254,6 +293,8 @@ impl Decoder {
             match &labels {
                 Ok(labels) => {
                     let (labels, sample) = (labels.clone(), scratch.samples[origin.sample as usize]);
+                    let histogram = scratch.histograms.at(origin.sample).cloned();
+                    batch.histograms.fresh.extend(histogram.map(|histogram| (batch.fresh.len(), histogram)));
                     batch.fresh.push(FreshSample { labels, sample });
                     again.fresh.push(origin);
                 }
@@ -281,8 +322,8 @@ impl Building<'_> {
             let samples = from..place.samples_end;
             from = place.samples_end;
             match handle {
-                Some(handle) if !place.has_more => self.known(at as u32, *handle, samples)?,
-                _ if samples.is_empty() && !place.has_more => {}
+                Some(handle) if !place.has_exemplars => self.known(at as u32, *handle, samples)?,
+                _ if samples.is_empty() && !place.has_exemplars => {}
                 _ => self.with_labels(at as u32, *handle, samples)?,
             }
         }
@@ -297,30 +338,27 @@ impl Building<'_> {
                 self.refuse_late(Origin { series, sample })?;
                 continue;
             }
-            self.decoded.batch.known.push(KnownSample { series: handle, ts, value });
+            let batch = &mut self.decoded.batch;
+            let histogram = self.scratch.histograms.at(sample).cloned();
+            batch.histograms.known.extend(histogram.map(|histogram| (batch.known.len(), histogram)));
+            batch.known.push(KnownSample { series: handle, ts, value });
             self.decoded.sent.known.push(Origin { series, sample });
         }
         Ok(())
     }
 
-    /// A series that is not known, or that has exemplars or histograms.
+    /// A series that is not known, or that has exemplars.
     fn with_labels(&mut self, at: u32, handle: Option<SeriesHandle>, samples: Range<u32>) -> Result<(), WriteError> {
         let mut walker = Walker::series_at(self.body, self.scratch.series[at as usize].at as usize);
         let Some(Item::Series(series)) = walker.next()? else { unreachable!("the first pass found a series here") };
-        self.decoded.samples += series.histograms;
         let labels = match labels::of_series(series.labels, self.limits) {
             Ok(labels) => labels,
             Err(LabelsError::Wire(error)) => return Err(error.into()),
             Err(LabelsError::Series(error)) => {
-                let refused = samples.len() + series.histograms;
-                self.decoded.refusals.add(INVALID_LABELS, refused, || error.to_string());
+                self.decoded.refusals.add(INVALID_LABELS, samples.len(), || error.to_string());
                 return Ok(());
             }
         };
-        if series.histograms > 0 {
-            let text = || SeriesError::Histogram(labels.to_string()).to_string();
-            self.decoded.refusals.add(HISTOGRAM, series.histograms, text);
-        }
         self.exemplars(&series, &labels)?;
         match handle {
             Some(handle) => Ok(self.known(at, handle, samples)?),
@@ -336,7 +374,10 @@ impl Building<'_> {
                 self.refuse_late(origin)?;
                 continue;
             }
-            self.decoded.batch.fresh.push(FreshSample { labels: labels.clone(), sample });
+            let batch = &mut self.decoded.batch;
+            let histogram = self.scratch.histograms.at(at).cloned();
+            batch.histograms.fresh.extend(histogram.map(|histogram| (batch.fresh.len(), histogram)));
+            batch.fresh.push(FreshSample { labels: labels.clone(), sample });
             self.decoded.sent.fresh.push(origin);
         }
         Ok(())

@@ -18,8 +18,6 @@ pub enum SeriesError {
     Duplicate { labels: String, name: String },
     #[error(transparent)]
     Limit(#[from] LabelLimitError),
-    #[error("native histograms are not stored yet: series {0}")]
-    Histogram(String),
 }
 
 /// Why label fields are no label set: the bytes are broken, or what they say is refused.

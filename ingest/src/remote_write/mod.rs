@@ -10,6 +10,7 @@
 mod answer;
 mod decoder;
 mod headers;
+mod histogram;
 mod labels;
 mod metadata;
 mod metrics;
@@ -20,6 +21,7 @@ mod request;
 pub use answer::{WriteError, WriteSummary};
 pub use decoder::{Decoded, Decoder, RequestLimits, Scratch};
 pub use headers::RequestHeaders;
+pub use histogram::RequestHistogram;
 pub use labels::SeriesError;
 pub use metadata::MetadataStore;
 pub use metrics::Metrics;

@@ -5,6 +5,7 @@
 
 use pharos_model::{MetricType, Sample, TimestampMs};
 
+use super::histogram::RequestHistogram;
 use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError};
 
 /// A cursor over a decompressed request.
@@ -34,6 +35,7 @@ pub struct Series<'w> {
     pub samples: &'w [Sample],
     /// Number of exemplars; [`Series::exemplars`] reads them.
     pub exemplars: usize,
+    /// Number of histograms; [`Series::histograms`] reads them.
     pub histograms: usize,
     message: Reader<'w>,
 }
@@ -145,6 +147,25 @@ impl<'a> Walker<'a> {
 }
 
 impl<'w> Series<'w> {
+    /// Floats and histograms.
+    pub fn sample_count(&self) -> usize {
+        self.samples.len() + self.histograms
+    }
+
+    /// Reads the histograms, in time order.
+    pub fn histograms(&self) -> Result<Vec<RequestHistogram>> {
+        let (mut histograms, mut fields) = (Vec::with_capacity(self.histograms), self.message);
+        while let Some(tag) = fields.tag()? {
+            if tag.field == 4 {
+                histograms.push(RequestHistogram::read(fields.message(4)?)?);
+            } else {
+                fields.skip(tag)?;
+            }
+        }
+        histograms.sort_by_key(|histogram| histogram.ts);
+        Ok(histograms)
+    }
+
     /// Reads the exemplars.
     pub fn exemplars(&self) -> Result<Vec<Exemplar<'w>>> {
         let (mut exemplars, mut fields) = (Vec::with_capacity(self.exemplars), self.message);

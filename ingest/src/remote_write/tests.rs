@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pharos_model::clock::ManualClock;
+use pharos_model::histogram::packed::PackedHistogram;
+use pharos_model::sample::stale_nan;
 use pharos_model::{Clock, LabelSet, MetricType, TenantId};
 use prost::Message;
 
@@ -17,7 +19,7 @@ use crate::sink::{AppendError, AppendOutcome, Place, Refusal, SampleBatch, Serie
 mod proto;
 mod walker;
 
-use proto::{Exemplar, Histogram, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
+use proto::{BucketSpan, Exemplar, Histogram, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
 
 /// The time of day of these tests: well after 1970.
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -54,13 +56,16 @@ impl Sink for Store {
                 outcome.stale.push(at);
                 continue;
             }
-            let series = format!("{} {}", batch.tenant, state.series[sample.series.0 as usize]);
+            let histogram = text_at(&batch.histograms.known, at);
+            let series = format!("{} {}{histogram}", batch.tenant, state.series[sample.series.0 as usize]);
             let refused = state.keep(series, sample.ts, sample.value, &mut outcome);
             outcome.refused.extend(refused.map(|refusal| (Place::Known(at), refusal)));
         }
         for (at, fresh) in batch.fresh.iter().enumerate() {
             let (ts, value) = (fresh.sample.ts, fresh.sample.value);
-            let refused = state.keep(format!("{} {}", batch.tenant, fresh.labels), ts, value, &mut outcome);
+            let histogram = text_at(&batch.histograms.fresh, at);
+            let series = format!("{} {}{histogram}", batch.tenant, fresh.labels);
+            let refused = state.keep(series, ts, value, &mut outcome);
             outcome.refused.extend(refused.map(|refusal| (Place::Fresh(at), refusal)));
             state.series.push(fresh.labels.clone());
             outcome.handles.push(refused.is_none().then(|| SeriesHandle(state.series.len() as u64 - 1)));
@@ -72,6 +77,12 @@ impl Sink for Store {
         state.exemplars.extend(described);
         Ok(outcome)
     }
+}
+
+/// The histogram at a place, if there is one.
+fn text_at(histograms: &[(usize, PackedHistogram)], at: usize) -> String {
+    let found = histograms.iter().find(|(place, _)| *place == at);
+    found.map(|(_, histogram)| format!(" {:?} {}", histogram.hint, histogram.to_float())).unwrap_or_default()
 }
 
 impl StoreState {
@@ -226,7 +237,10 @@ async fn good_samples_of_a_request_with_bad_ones_are_kept() {
     let nameless = format!("invalid metric name or labels, got {}...}}", &nameless[..512]);
     let invalid_utf8 =
         TimeSeries { labels: vec![Label { name: b"__name__".into(), value: vec![b'a', 0xff] }], ..labels(&[]) };
-    let native = TimeSeries { histograms: vec![Histogram { count: 1 }], ..series(&[("__name__", "h")], &[]) };
+    let native = TimeSeries {
+        histograms: vec![Histogram { count_int: 1, ..Histogram::default() }],
+        ..series(&[("__name__", "h")], &[])
+    };
     for (bad, reason) in [
         (labels(&[("a", "b")]), r#"invalid metric name or labels, got {a="b"}"#),
         (labels(&[("__name__", "")]), r#"invalid metric name or labels, got {__name__=""}"#),
@@ -249,7 +263,7 @@ async fn good_samples_of_a_request_with_bad_ones_are_kept() {
             TimeSeries { labels: numbered(50_000), ..labels(&[]) },
             "label_limit exceeded (metric: 0, number of labels: 50000, limit: 512)",
         ),
-        (native, r#"native histograms are not stored yet: series {__name__="h"}"#),
+        (native, r#"0 observations in buckets, but the count is 1: series {__name__="h"}"#),
         (
             series(&[("__name__", "late")], &[(NOW_MS + 600_001, 1.0)]),
             r#"out of bounds: series {__name__="late"}, timestamp 1700000600001"#,
@@ -472,4 +486,71 @@ async fn series_that_are_not_written_for_long_are_forgotten() {
     let appends = bench.appends();
     assert_eq!(appends[appends.len() - 2..], [(0, 1), (1, 0)]);
     assert_eq!(bench.clock.now_ms(), NOW_MS + 45 * 60 * 1000);
+}
+
+#[tokio::test]
+async fn native_histograms_are_stored_beside_floats() {
+    let span = |offset, length| BucketSpan { offset, length };
+    let whole = |timestamp| Histogram {
+        count_int: 10,
+        sum: 2.5,
+        schema: 1,
+        zero_threshold: 0.5,
+        zero_count_int: 1,
+        positive_spans: vec![span(0, 2)],
+        positive_deltas: vec![3, -1],
+        negative_spans: vec![span(1, 1)],
+        negative_deltas: vec![4],
+        timestamp,
+        ..Histogram::default()
+    };
+    let custom = Histogram {
+        count_float: 1.5,
+        schema: -53,
+        positive_spans: vec![span(0, 1)],
+        positive_counts: vec![1.5],
+        custom_values: vec![2.0],
+        reset_hint: 3,
+        timestamp: NOW_MS,
+        ..Histogram::default()
+    };
+    let ended = Histogram { sum: stale_nan(), timestamp: NOW_MS + 3, ..Histogram::default() };
+    let mixed = TimeSeries {
+        histograms: vec![ended, whole(NOW_MS + 2), whole(NOW_MS + 1)],
+        ..series(&[("__name__", "mixed")], &[(NOW_MS, 7.0)])
+    };
+    let custom = TimeSeries { histograms: vec![custom], ..series(&[("__name__", "custom")], &[]) };
+    let sent = request(vec![mixed, custom]);
+    let whole = "{count:10, sum:2.5, [-1.4142135623730951,-1):4, [-0.5,0.5]:1, (0.7071067811865476,1]:3, (1,1.4142135623730951]:2}";
+    let expected = [
+        format!(r#"anonymous {{__name__="custom"}} Gauge {{count:1.5, sum:0, [-Inf,2]:1.5}} 0 @{NOW_MS}"#),
+        format!(r#"anonymous {{__name__="mixed"}} 7 @{NOW_MS}"#),
+        format!(r#"anonymous {{__name__="mixed"}} NaN @{}"#, NOW_MS + 3),
+        format!(r#"anonymous {{__name__="mixed"}} Unknown {whole} 0 @{}"#, NOW_MS + 1),
+        format!(r#"anonymous {{__name__="mixed"}} Unknown {whole} 0 @{}"#, NOW_MS + 2),
+    ];
+    let bench = Bench::new();
+    assert_eq!(bench.send(&sent).await.unwrap().samples, 5);
+    assert_eq!(bench.stored(), expected);
+    // By handle, and then with labels once more, because the handles are stale.
+    assert_eq!(bench.send(&sent).await.unwrap().duplicates, 5);
+    bench.store.0.lock().stale_below = u64::MAX;
+    assert_eq!(bench.send(&sent).await.unwrap().duplicates, 5);
+    assert_eq!(bench.appends(), [(0, 5), (5, 0), (5, 0), (0, 5)]);
+    assert_eq!(bench.stored(), expected);
+}
+
+#[tokio::test]
+async fn histograms_without_end_are_refused() {
+    let bench = Bench::with(|config| config.limits.histogram_counts_max = 100);
+    let histogram = Histogram {
+        positive_spans: vec![BucketSpan { offset: 0, length: 50 }],
+        positive_deltas: vec![0; 50],
+        ..Histogram::default()
+    };
+    let histograms = (0..2).map(|timestamp| Histogram { timestamp, ..histogram.clone() }).collect();
+    let sent = request(vec![TimeSeries { histograms, ..series(&[("__name__", "h")], &[]) }]);
+    let error = bench.send(&sent).await.unwrap_err();
+    assert_eq!(error.to_string(), "request has more than 100 counts in histograms, the limit of one request");
+    assert_eq!(error.status().as_u16(), 413);
 }

@@ -71,7 +71,8 @@ impl Appender {
             known: reading.known,
             fresh: reading.fresh,
             exemplars: reading.exemplars,
-            refuse_late: false,
+            histograms: reading.histograms,
+            ..SampleBatch::default()
         };
         let placed = self.report.push(&mut batch, at, &report, with_extra);
         let outcome = self.send(batch, deadline).await?;
@@ -114,7 +115,12 @@ impl Appender {
             return Ok(());
         }
         let reading = body.map(|(rules, body)| rules.read_forgotten(body, &mut self.cache)).unwrap_or_default();
-        let mut batch = SampleBatch { tenant: self.tenant.clone(), fresh: reading.fresh, ..SampleBatch::default() };
+        let mut batch = SampleBatch {
+            tenant: self.tenant.clone(),
+            fresh: reading.fresh,
+            histograms: reading.histograms,
+            ..SampleBatch::default()
+        };
         let placed = report.map(|(values, with_extra)| self.report.push(&mut batch, at, &values, with_extra));
         let outcome = self.send(batch, deadline).await?;
         self.learn(&reading.fresh_slots, &outcome);

@@ -25,6 +25,7 @@ pub struct ScrapeMetrics {
     pub(super) exceeded_label_limits: IntCounter,
     pub(super) exceeded_body_size_limit: IntCounter,
     pub(super) exceeded_sample_limit: IntCounter,
+    pub(super) exceeded_histogram_buckets: IntCounter,
     pub(super) out_of_order: IntCounter,
     pub(super) out_of_bounds: IntCounter,
     pub(super) duplicate_timestamp: IntCounter,
@@ -145,6 +146,10 @@ impl ScrapeMetrics {
             exceeded_sample_limit: counter(
                 "prometheus_target_scrapes_exceeded_sample_limit_total",
                 "Total number of scrapes that hit the sample limit and were rejected.",
+            )?,
+            exceeded_histogram_buckets: counter(
+                "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total",
+                "Total number of scrapes that hit the native histogram bucket limit and were rejected.",
             )?,
             out_of_order: counter(
                 "prometheus_target_scrapes_sample_out_of_order_total",

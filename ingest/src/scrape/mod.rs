@@ -18,6 +18,7 @@ mod append;
 mod body_budget;
 mod failure_log;
 mod fetch;
+mod histogram_limits;
 mod pool;
 mod reading;
 mod report;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::TenantId;
+use pharos_model::histogram::packed::PackError;
 
 pub use body_budget::BODIES_BYTES_MAX;
 pub use manager::ScrapeManager;
@@ -93,6 +95,10 @@ pub enum ScrapeError {
     SampleLimit,
     #[error(transparent)]
     LabelLimit(#[from] LabelLimitError),
+    #[error("histogram bucket limit exceeded")]
+    HistogramBuckets,
+    #[error(transparent)]
+    Histogram(#[from] PackError),
     #[error("missing metric name (__name__ label)")]
     NoName,
     #[error("invalid metric name or label names: {0}")]

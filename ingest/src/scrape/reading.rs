@@ -4,19 +4,21 @@
 
 use std::collections::HashSet;
 
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::labels::METRIC_NAME;
-use pharos_model::{Exemplar, LabelSet, LabelSetBuilder, Sample as Point, TimestampMs};
+use pharos_model::{Exemplar, FloatHistogram, LabelSet, LabelSetBuilder, Sample as Point, TimestampMs};
 
+use super::histogram_limits::HistogramLimits;
 use super::metadata::MetadataCache;
 use super::target::Target;
 use super::{AHEAD_MAX, ScrapeError};
 use crate::config::ScrapeConfig;
 use crate::exposition::cache::{Found, LineCache, Lookup, Slot};
 use crate::exposition::negotiation::Format;
-use crate::exposition::{Event, Parser, Sample};
+use crate::exposition::{self, Event, Histogram, HistogramForms, Parser, Sample};
 use crate::label_limits::LabelLimits;
 use crate::relabel;
-use crate::sink::{FreshSample, KnownSample, SeriesExemplar, SeriesHandle};
+use crate::sink::{BatchHistograms, FreshSample, KnownSample, SeriesExemplar, SeriesHandle};
 
 const EXPORTED_PREFIX: &str = "exported_";
 
@@ -35,6 +37,7 @@ pub(super) struct Reading {
     pub(super) fresh: Vec<FreshSample>,
     pub(super) fresh_slots: Vec<Slot>,
     pub(super) exemplars: Vec<SeriesExemplar>,
+    pub(super) histograms: BatchHistograms,
     /// Samples in the body.
     pub(super) scraped: usize,
     /// Samples that relabelling kept.
@@ -56,18 +59,35 @@ enum Series {
 }
 
 impl Reading {
-    fn push(&mut self, series: Series, point: Point) {
+    fn push(&mut self, series: Series, point: Point, histogram: Option<PackedHistogram>) {
         match series {
             Series::Known { handle, slot } => {
+                self.histograms.known.extend(histogram.map(|histogram| (self.known.len(), histogram)));
                 self.known.push(KnownSample { series: handle, ts: point.ts, value: point.value });
                 self.slots.push(slot);
             }
             Series::Fresh { labels, slot, is_new } => {
                 self.added += usize::from(is_new);
+                self.histograms.fresh.extend(histogram.map(|histogram| (self.fresh.len(), histogram)));
                 self.fresh.push(FreshSample { labels, sample: point });
                 self.fresh_slots.push(slot);
             }
         }
+    }
+}
+
+/// One sample of a body.
+struct Line<'l, 'p> {
+    sample: &'l Sample<'p>,
+    /// In place of the value.
+    histogram: Option<PackedHistogram>,
+    exemplars: &'l [exposition::Exemplar<'p>],
+}
+
+impl<'l, 'p> Line<'l, 'p> {
+    fn of_float(sample: &'l Sample<'p>) -> Self {
+        let exemplars = sample.exemplar.as_deref().map_or(&[][..], std::slice::from_ref);
+        Self { sample, histogram: None, exemplars }
     }
 }
 
@@ -113,10 +133,16 @@ impl Rules<'_> {
         metadata: &mut MetadataCache,
         reading: &mut Reading,
     ) -> Result<(), ScrapeError> {
-        let mut parser = Parser::new(body.bytes, body.format);
+        let mut parser = Parser::with_histograms(body.bytes, body.format, self.histogram_forms());
         while let Some(event) = parser.next()? {
             match event {
-                Event::Sample(sample) => self.read_sample(&sample, body, cache, reading)?,
+                Event::Sample(sample) => self.read_line(Line::of_float(&sample), body, cache, reading)?,
+                Event::Histogram(histogram) => {
+                    let Histogram { sample, histogram, exemplars } = *histogram;
+                    let histogram = Some(self.pack(histogram)?);
+                    self.read_line(Line { sample: &sample, histogram, exemplars: &exemplars }, body, cache, reading)?;
+                }
+                Event::HistogramPart => {}
                 Event::Type { family, metric_type } => metadata.set_type(&family, metric_type),
                 Event::Help { family, text } => metadata.set_help(&family, &text),
                 Event::Unit { family, unit } => metadata.set_unit(&family, &unit),
@@ -126,13 +152,27 @@ impl Rules<'_> {
         Ok(())
     }
 
-    fn read_sample(
+    fn histogram_forms(self) -> HistogramForms {
+        HistogramForms {
+            native: self.config.scrape_native_histograms == Some(true),
+            classic_as_native: self.config.convert_classic_histograms_to_nhcb == Some(true),
+            always_classic: self.config.always_scrape_classic_histograms == Some(true),
+        }
+    }
+
+    fn pack(self, mut histogram: FloatHistogram) -> Result<PackedHistogram, ScrapeError> {
+        HistogramLimits::of(self.config).apply(&mut histogram)?;
+        Ok(PackedHistogram::try_from(&histogram)?)
+    }
+
+    fn read_line(
         self,
-        sample: &Sample<'_>,
+        line: Line<'_, '_>,
         body: Body<'_>,
         cache: &mut LineCache,
         reading: &mut Reading,
     ) -> Result<(), ScrapeError> {
+        let sample = line.sample;
         reading.scraped += 1;
         if reading.scraped > body.samples_max && reading.scraped as u64 > self.config.sample_limit {
             return Err(ScrapeError::SampleLimit);
@@ -161,8 +201,8 @@ impl Rules<'_> {
         } else if point.ts > body.now.saturating_add(AHEAD_MAX.as_millis() as i64) {
             reading.ahead += 1;
         } else {
-            self.read_exemplar(sample, &series, point.ts, reading)?;
-            reading.push(series, point);
+            self.read_exemplars(&line, &series, point.ts, reading)?;
+            reading.push(series, point, line.histogram);
         }
         Ok(())
     }
@@ -180,26 +220,30 @@ impl Rules<'_> {
 
     /// Exemplars are rare, so a known series parses its labels again for one. One whose labels cannot be kept is left out, and
     /// its sample is not.
-    fn read_exemplar(
+    fn read_exemplars(
         self,
-        sample: &Sample<'_>,
+        line: &Line<'_, '_>,
         series: &Series,
         ts: TimestampMs,
         reading: &mut Reading,
     ) -> Result<(), ScrapeError> {
-        let Some(exemplar) = &sample.exemplar else { return Ok(()) };
+        if line.exemplars.is_empty() {
+            return Ok(());
+        }
         let series = match series {
             Series::Fresh { labels, .. } => Some(labels.clone()),
-            Series::Known { .. } => self.labels(sample)?,
+            Series::Known { .. } => self.labels(line.sample)?,
         };
         let Some(series) = series else { return Ok(()) };
-        match exemplar.labels(&LabelLimits::CEILING) {
-            Ok(labels) => {
-                let exemplar = Exemplar { labels, value: exemplar.value, ts: exemplar.ts.unwrap_or(ts) };
-                reading.exemplars.push(SeriesExemplar { series, exemplar });
+        for exemplar in line.exemplars {
+            match exemplar.labels(&LabelLimits::CEILING) {
+                Ok(labels) => {
+                    let exemplar = Exemplar { labels, value: exemplar.value, ts: exemplar.ts.unwrap_or(ts) };
+                    reading.exemplars.push(SeriesExemplar { series: series.clone(), exemplar });
+                }
+                Err(error) if error.kind.is_about_labels() => reading.exemplars_refused += 1,
+                Err(error) => return Err(error.into()),
             }
-            Err(error) if error.kind.is_about_labels() => reading.exemplars_refused += 1,
-            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
@@ -208,19 +252,22 @@ impl Rules<'_> {
     pub(super) fn read_forgotten(self, body: Body<'_>, cache: &mut LineCache) -> Reading {
         let mut reading = Reading::default();
         let mut seen = HashSet::new();
-        let mut parser = Parser::new(body.bytes, body.format);
-        // The first pass found neither a parse error nor a label that is refused.
+        let mut parser = Parser::with_histograms(body.bytes, body.format, self.histogram_forms());
+        // The first pass found neither a parse error nor a label or histogram that is refused.
         while let Ok(Some(event)) = parser.next() {
-            let Event::Sample(sample) = event else { continue };
+            let (sample, histogram) = match event {
+                Event::Sample(sample) => (sample, None),
+                Event::Histogram(histogram) => (histogram.sample, self.pack(histogram.histogram).ok()),
+                _ => continue,
+            };
             let exposed_at = sample.ts.filter(|_| self.config.honor_timestamps);
             let tracked = exposed_at.is_none() || self.config.track_timestamps_staleness;
             if let Lookup::Fresh(slot) = cache.look_up(sample.series, tracked).lookup
                 && (seen.insert(slot) || exposed_at.is_some())
                 && let Ok(Some(labels)) = self.labels(&sample)
             {
-                let sample = Point { ts: exposed_at.unwrap_or(body.scraped_at), value: sample.value };
-                reading.fresh.push(FreshSample { labels, sample });
-                reading.fresh_slots.push(slot);
+                let point = Point { ts: exposed_at.unwrap_or(body.scraped_at), value: sample.value };
+                reading.push(Series::Fresh { labels, slot, is_new: false }, point, histogram);
             }
         }
         reading

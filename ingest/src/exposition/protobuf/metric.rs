@@ -1,12 +1,15 @@
-//! One `io.prometheus.client.Metric` as the points it stands for: a counter is one, a histogram has a count, a sum and
-//! its buckets.
+//! One `io.prometheus.client.Metric` as the points it stands for: a counter is one, a classic histogram has a count, a sum
+//! and its buckets, a native one is one.
 //!
-//! Repeated occurrences of a submessage are merged, as protobuf demands. Native buckets are walked over, not read.
+//! Repeated occurrences of a submessage are merged, as protobuf demands. Native buckets are walked over unless
+//! they are wanted.
 
-use pharos_model::TimestampMs;
 use pharos_model::sample::NORMAL_NAN_BITS;
+use pharos_model::{CounterResetHint, TimestampMs};
 
+use crate::exposition::HistogramForms;
 use crate::exposition::error::ParseErrorKind;
+use crate::native_histogram::{Native, NativeParts, signed};
 use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT};
 
 /// `io.prometheus.client.MetricType`.
@@ -42,13 +45,15 @@ pub(super) enum Point {
     Sum,
     Bucket(f64),
     Quantile(f64),
+    /// The whole native histogram.
+    Native,
 }
 
 impl Point {
     /// What the sample's name has behind the family's.
     pub(super) fn suffix(self) -> &'static str {
         match self {
-            Self::Plain | Self::Quantile(_) => "",
+            Self::Plain | Self::Quantile(_) | Self::Native => "",
             Self::Count => "_count",
             Self::Sum => "_sum",
             Self::Bucket(_) => "_bucket",
@@ -58,7 +63,7 @@ impl Point {
     pub(super) fn bound(self) -> Option<f64> {
         match self {
             Self::Bucket(bound) | Self::Quantile(bound) => Some(bound),
-            Self::Plain | Self::Count | Self::Sum => None,
+            Self::Plain | Self::Count | Self::Sum | Self::Native => None,
         }
     }
 }
@@ -94,6 +99,10 @@ pub(super) struct Metric<'a> {
     sum: f64,
     has_native_buckets: bool,
     is_native_only: bool,
+    forms: HistogramForms,
+    /// Beside `count` and `sum`; read only if native histograms are wanted.
+    native: NativeParts,
+    native_exemplars: Vec<ExemplarPlace<'a>>,
 }
 
 type Result<T> = std::result::Result<T, ParseErrorKind>;
@@ -102,6 +111,10 @@ type Result<T> = std::result::Result<T, ParseErrorKind>;
 const POINTS_MAX: usize = 100_000;
 
 impl<'a> Metric<'a> {
+    pub(super) fn new(forms: HistogramForms) -> Self {
+        Self { forms, ..Self::default() }
+    }
+
     pub(super) fn points(&self) -> &[PointValue<'a>] {
         &self.points
     }
@@ -109,6 +122,24 @@ impl<'a> Metric<'a> {
     /// Whether it is a histogram with native buckets alone.
     pub(super) fn is_native_only(&self) -> bool {
         self.is_native_only
+    }
+
+    /// Whether a native histogram is told too.
+    pub(super) fn has_native(&self) -> bool {
+        self.forms.native && self.has_native_buckets
+    }
+
+    /// The native histogram. It can be taken once.
+    pub(super) fn take_native(&mut self) -> Result<Native> {
+        let mut parts = std::mem::take(&mut self.native);
+        (parts.count.integer, parts.count.float, parts.sum) = (self.count, self.count_float, self.sum);
+        let is_float = parts.count.float > 0.0 || parts.zero_count.float > 0.0;
+        parts.finish(is_float).map_err(|reason| ParseErrorKind::Histogram(reason.to_string()))
+    }
+
+    /// Those with a time: its own, or else those of the classic buckets.
+    pub(super) fn native_exemplars(&self) -> impl Iterator<Item = ExemplarPlace<'a>> {
+        self.native_exemplars.iter().copied().filter(|exemplar| exemplar.ts.is_some())
     }
 
     /// Reads the next metric of a family; false at the family's end.
@@ -129,7 +160,7 @@ impl<'a> Metric<'a> {
         let (mut labels, mut points) = (std::mem::take(&mut self.labels), std::mem::take(&mut self.points));
         labels.clear();
         points.clear();
-        *self = Self { labels, points, ..Self::default() };
+        *self = Self { labels, points, forms: self.forms, ..Self::default() };
     }
 
     fn read(&mut self, mut fields: Reader<'a>, kind: Kind) -> Result<()> {
@@ -212,6 +243,7 @@ impl<'a> Metric<'a> {
             3 => self.bucket(fields, tag)?,
             4 => self.count_float = double(fields, tag)?,
             15 => self.created = Some(timestamp(fields, tag)?),
+            5..=14 | 16 if self.forms.native => self.native_field(fields, tag)?,
             6 => self.has_native_buckets |= double(fields, tag)? > 0.0,
             7 => self.has_native_buckets |= integer(fields, tag)? > 0,
             9 | 12 => {
@@ -220,6 +252,25 @@ impl<'a> Metric<'a> {
             }
             _ => fields.skip(tag)?,
         }
+        Ok(())
+    }
+
+    fn native_field(&mut self, fields: &mut Reader<'a>, tag: Tag) -> Result<()> {
+        let native = &mut self.native;
+        match tag.field {
+            5 => native.schema = signed(fields, tag)? as i32,
+            6 => native.zero_threshold = double(fields, tag)?,
+            7 => native.zero_count.integer = integer(fields, tag)?,
+            8 => native.zero_count.float = double(fields, tag)?,
+            9 => native.negative.read_span(fields, tag)?,
+            10 => native.negative.read_deltas(fields, tag)?,
+            11 => native.negative.read_counts(fields, tag)?,
+            12 => native.positive.read_span(fields, tag)?,
+            13 => native.positive.read_deltas(fields, tag)?,
+            14 => native.positive.read_counts(fields, tag)?,
+            _ => self.native_exemplars.push(exemplar(fields, tag)?),
+        }
+        self.has_native_buckets = self.native.is_any();
         Ok(())
     }
 
@@ -265,8 +316,25 @@ impl<'a> Metric<'a> {
                 }
                 let head = [(Point::Count, count), (Point::Sum, self.sum)];
                 self.points.splice(0..0, head.map(|(kind, value)| PointValue { kind, value, exemplar: None }));
+                if is_histogram && self.has_native() {
+                    self.put_native(kind);
+                }
             }
         }
+    }
+
+    /// Puts the native histogram before the classic one, or in its place.
+    fn put_native(&mut self, kind: Kind) {
+        if kind == Kind::GaugeHistogram {
+            self.native.hint = CounterResetHint::Gauge;
+        }
+        if self.native_exemplars.is_empty() {
+            self.native_exemplars = self.points.iter().filter_map(|point| point.exemplar).collect();
+        }
+        if self.is_native_only || !self.forms.always_classic {
+            self.points.clear();
+        }
+        self.points.insert(0, PointValue { kind: Point::Native, value: 0.0, exemplar: None });
     }
 
     /// The last bucket is the one without a bound; what follows an explicit one is ignored.

@@ -7,13 +7,15 @@ use std::borrow::Cow;
 
 use pharos_model::labels::{BUCKET_LABEL, METRIC_NAME};
 use pharos_model::number::format_openmetrics;
+use pharos_model::sample::stale_nan;
 use pharos_model::{LabelSet, LabelSetBuilder, MetricType};
 
 use super::error::{ParseError, ParseErrorKind, Position, lossy, quote_bytes};
 use super::line::is_unit_suffix;
 use super::series::{self, Pair, QUANTILE_LABEL};
-use super::{Event, Exemplar, ExemplarSource, LabelSource, Sample};
+use super::{Event, Exemplar, ExemplarSource, Histogram, HistogramForms, LabelSource, Sample};
 use crate::label_limits::LabelLimits;
+use crate::native_histogram::Native;
 use crate::wire::{BYTES, Reader, VARINT};
 
 mod metric;
@@ -55,18 +57,21 @@ pub(super) struct Parser<'a> {
     next_point: usize,
     key: Vec<u8>,
     native_only: usize,
+    /// The histogram of the point that the parser stands on, if it is a native one.
+    native: Option<Native>,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
+    pub(super) fn new(body: &'a [u8], forms: HistogramForms) -> Self {
         Self {
             body,
             families: Reader::new(body),
             family: None,
-            metric: Metric::default(),
+            metric: Metric::new(forms),
             next_point: 0,
             key: Vec::new(),
             native_only: 0,
+            native: None,
         }
     }
 
@@ -76,7 +81,7 @@ impl<'a> Parser<'a> {
 
     pub(super) fn next(&mut self) -> Result<Option<Event<'_>>, ParseError> {
         match self.advance() {
-            Ok(Some(Stage::Samples)) => Ok(Some(Event::Sample(self.sample()))),
+            Ok(Some(Stage::Samples)) => Ok(Some(self.sample_event())),
             Ok(Some(stage)) => Ok(self.family.as_ref().map(|family| family.metadata(stage))),
             Ok(None) => Ok(None),
             Err(kind) => {
@@ -104,6 +109,8 @@ impl<'a> Parser<'a> {
             }
             if self.next_point < self.metric.points().len() {
                 self.next_point += 1;
+                let is_native = self.metric.points()[self.next_point - 1].kind == Point::Native;
+                self.native = if is_native { Some(self.metric.take_native()?) } else { None };
                 return Ok(Some(Stage::Samples));
             }
             self.next_point = 0;
@@ -115,8 +122,26 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn sample_event(&mut self) -> Event<'_> {
+        match self.native.take() {
+            None => Event::Sample(self.sample()),
+            Some(Native::StalenessMarker) => Event::Sample(Sample { value: stale_nan(), ..self.sample() }),
+            Some(Native::Histogram(histogram)) => {
+                self.set_key();
+                let this = &*self;
+                let exemplars = this.metric.native_exemplars().map(|exemplar| exemplar.open(this)).collect();
+                Event::Histogram(Box::new(Histogram { sample: this.at_key(), histogram, exemplars }))
+            }
+        }
+    }
+
     /// The sample that [`Self::advance`] stopped at.
     fn sample(&mut self) -> Sample<'_> {
+        self.set_key();
+        self.at_key()
+    }
+
+    fn set_key(&mut self) {
         let mut key = std::mem::take(&mut self.key);
         let (family, point) = self.current();
         key.clear();
@@ -128,15 +153,19 @@ impl<'a> Parser<'a> {
             key.extend_from_slice(&bound.to_bits().to_le_bytes());
         }
         self.key = key;
-        let this = &*self;
-        let (_, point) = this.current();
+    }
+
+    /// The sample, when its key is made.
+    fn at_key(&self) -> Sample<'_> {
+        let (_, point) = self.current();
         Sample {
-            series: &this.key,
-            ts: this.metric.ts,
+            series: &self.key,
+            ts: self.metric.ts,
             value: point.value,
-            created: this.metric.created,
-            exemplar: point.exemplar.map(|exemplar| Box::new(exemplar.open(this))),
-            labels: LabelSource::Protobuf(MetricLabels { parser: this }),
+            created: self.metric.created,
+            exemplar: point.exemplar.map(|exemplar| Box::new(exemplar.open(self))),
+            beside_native: self.metric.has_native(),
+            labels: LabelSource::Protobuf(MetricLabels { parser: self }),
         }
     }
 
@@ -250,7 +279,7 @@ impl MetricLabels<'_> {
             Point::Quantile(quantile) => {
                 pairs.push((Cow::Borrowed(QUANTILE_LABEL), Cow::Owned(format_openmetrics(quantile))));
             }
-            Point::Plain | Point::Count | Point::Sum => {}
+            Point::Plain | Point::Count | Point::Sum | Point::Native => {}
         }
         pairs.push((Cow::Borrowed(METRIC_NAME), Cow::Owned(name.clone())));
         series::build(pairs, limits, name.as_bytes())

@@ -2,8 +2,8 @@
 
 use prost::Message;
 
-use super::{LIMITS, entries, error};
-use crate::exposition::{Event, Format, Parser};
+use super::{LIMITS, entries, entries_with, error};
+use crate::exposition::{Event, Format, HistogramForms, Parser};
 
 #[derive(Clone, PartialEq, Message)]
 struct LabelPair {
@@ -103,6 +103,14 @@ struct Histogram {
     positive_span: Vec<BucketSpan>,
     #[prost(sint64, repeated, tag = "13")]
     positive_delta: Vec<i64>,
+    #[prost(uint64, tag = "7")]
+    zero_count: u64,
+    #[prost(message, repeated, tag = "9")]
+    negative_span: Vec<BucketSpan>,
+    #[prost(double, repeated, tag = "11")]
+    negative_count: Vec<f64>,
+    #[prost(message, repeated, tag = "16")]
+    exemplars: Vec<Exemplar>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -157,8 +165,12 @@ fn histogram() -> Histogram {
 }
 
 fn histogram_entries(histogram: Histogram) -> Vec<String> {
+    histogram_entries_with(histogram, 4, HistogramForms::default())
+}
+
+fn histogram_entries_with(histogram: Histogram, number: i32, forms: HistogramForms) -> Vec<String> {
     let metric = Metric { histogram: Some(histogram), label: vec![pair("a", "b")], ..Metric::default() };
-    entries(&body(&[family("h", 4, vec![metric])]), Format::Protobuf).split_off(2)
+    entries_with(&body(&[family("h", number, vec![metric])]), Format::Protobuf, forms).split_off(2)
 }
 
 #[test]
@@ -262,6 +274,61 @@ fn native_buckets_are_passed_over_and_counted_when_alone() {
     let mut parser = Parser::new(&bytes, Format::Protobuf);
     while parser.next().unwrap().is_some() {}
     assert_eq!(parser.native_only_histograms(), 1);
+}
+
+/// Two classic buckets, and two native ones.
+fn both_kinds() -> Histogram {
+    let exemplar = |value, timestamp| Some(Exemplar { label: vec![pair("id", "x")], value, timestamp });
+    let mut both = histogram();
+    both.schema = 1;
+    both.zero_threshold = 0.25;
+    both.zero_count = 1;
+    both.positive_span = vec![BucketSpan { offset: 0, length: 2 }];
+    both.positive_delta = vec![2, 2];
+    both.bucket[0].exemplar = exemplar(0.3, Some(Timestamp { seconds: 1, nanos: 0 }));
+    both.bucket[1].exemplar = exemplar(0.7, None);
+    both
+}
+
+#[test]
+fn native_histograms_come_in_place_of_classic_ones_or_beside_them() {
+    let native = HistogramForms { native: true, ..HistogramForms::default() };
+    let text = r#"{__name__="h", a="b"} Unknown {count:7, sum:3.5, [-0.25,0.25]:1, (0.7071067811865476,1]:2, (1,1.4142135623730951]:4}"#;
+    let with_exemplar = format!(r##"{text} # {{id="x"}} 0.3"##);
+    assert_eq!(histogram_entries_with(both_kinds(), 4, native), std::slice::from_ref(&with_exemplar));
+    let beside = histogram_entries_with(both_kinds(), 4, HistogramForms { always_classic: true, ..native });
+    let classic = histogram_entries_with(both_kinds(), 4, HistogramForms::default());
+    assert_eq!((beside[0].as_str(), &beside[1..]), (with_exemplar.as_str(), &classic[..]));
+    // Without native buckets, and in a gauge histogram.
+    assert_eq!(histogram_entries_with(histogram(), 4, native), histogram_entries(histogram()));
+    let gauge = histogram_entries_with(both_kinds(), 5, native);
+    assert_eq!(gauge, [with_exemplar.replace("Unknown", "Gauge")]);
+    // Its own exemplars come before those of the buckets.
+    let own = Exemplar { value: 9.0, timestamp: Some(Timestamp::default()), ..Exemplar::default() };
+    let own = Histogram { exemplars: vec![own], ..both_kinds() };
+    assert_eq!(histogram_entries_with(own, 4, native), [format!("{text} # {{}} 9")]);
+}
+
+#[test]
+fn native_histograms_with_float_counts_are_read_and_bad_ones_refused() {
+    let native = HistogramForms { native: true, ..HistogramForms::default() };
+    let float = Histogram {
+        sample_count_float: 1.5,
+        negative_span: vec![BucketSpan { offset: 1, length: 1 }],
+        negative_count: vec![1.5],
+        ..Histogram::default()
+    };
+    let text = r#"{__name__="h", a="b"} Unknown {count:1.5, sum:0, [-2,-1):1.5}"#;
+    assert_eq!(histogram_entries_with(float, 4, native), [text]);
+    let mut bad = both_kinds();
+    bad.positive_delta.push(1);
+    let refused = histogram_entries_with(bad, 4, native);
+    assert!(refused[0].ends_with("positive side: spans need 2 buckets, have 3"), "{refused:?}");
+    let bad = Histogram { sample_count: 8, ..both_kinds() };
+    let refused = histogram_entries_with(bad, 4, native);
+    assert!(refused[0].ends_with("7 observations in buckets, but the count is 8"), "{refused:?}");
+    let ended = Histogram { sample_sum: pharos_model::sample::stale_nan(), ..both_kinds() };
+    assert_eq!(histogram_entries_with(ended, 4, native), [r#"{__name__="h", a="b"} NaN"#]);
 }
 
 #[test]

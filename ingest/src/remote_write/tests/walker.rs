@@ -95,7 +95,7 @@ prop_compose! {
             labels,
             samples: samples.into_iter().map(|(value, timestamp)| Sample { value, timestamp }).collect(),
             exemplars: exemplars.into_iter().map(|(labels, value, timestamp)| Exemplar { labels, value, timestamp }).collect(),
-            histograms: histograms.into_iter().map(|count| Histogram { count }).collect(),
+            histograms: histograms.into_iter().map(|count| Histogram { count_int: count, ..Histogram::default() }).collect(),
         }
     }
 }

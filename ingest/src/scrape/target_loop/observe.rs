@@ -26,6 +26,7 @@ impl TargetLoop {
         let metrics = &self.options.metrics;
         match error {
             Some(ScrapeError::SampleLimit) => metrics.exceeded_sample_limit.inc(),
+            Some(ScrapeError::HistogramBuckets) => metrics.exceeded_histogram_buckets.inc(),
             Some(ScrapeError::BodySizeLimit) => metrics.exceeded_body_size_limit.inc(),
             Some(ScrapeError::LabelLimit(_)) => metrics.exceeded_label_limits.inc(),
             _ => {}

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use parking_lot::Mutex;
 use pharos_model::clock::SystemClock;
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::sample::is_stale;
 use pharos_model::{LabelSet, Sample, TenantId, TimestampMs};
 use prometheus::Registry;
@@ -41,6 +42,8 @@ struct Kept {
     series: Vec<(LabelSet, Vec<Sample>)>,
     handles: HashMap<LabelSet, SeriesHandle>,
     exemplars: Vec<SeriesExemplar>,
+    /// Histograms as text, with the labels of their series.
+    histograms: Vec<String>,
     /// Samples that came with labels, by append.
     fresh: Vec<usize>,
     /// Handles that are not taken any more, once.
@@ -90,6 +93,7 @@ impl Kept {
                 outcome.stale.push(i);
                 continue;
             }
+            self.keep_histogram(known.series, &batch.histograms.known, i);
             let sample = Sample { ts: known.ts, value: known.value };
             self.store(known.series, sample, Place::Known(i), &mut outcome);
         }
@@ -100,11 +104,18 @@ impl Kept {
             if series == next {
                 self.series.push((fresh.labels, Vec::new()));
             }
+            self.keep_histogram(series, &batch.histograms.fresh, i);
             let taken = self.store(series, fresh.sample, Place::Fresh(i), &mut outcome);
             outcome.handles.push(taken.then_some(series));
         }
         self.exemplars.extend(batch.exemplars);
         Ok(outcome)
+    }
+
+    fn keep_histogram(&mut self, series: SeriesHandle, histograms: &[(usize, PackedHistogram)], place: usize) {
+        let found = histograms.iter().find(|(at, _)| *at == place);
+        let labels = &self.series[series.0 as usize].0;
+        self.histograms.extend(found.map(|(_, histogram)| format!("{labels} {}", histogram.to_float())));
     }
 
     fn store(&mut self, series: SeriesHandle, sample: Sample, place: Place, outcome: &mut AppendOutcome) -> bool {

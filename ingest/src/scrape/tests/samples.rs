@@ -275,3 +275,32 @@ async fn a_scrape_that_the_store_cannot_take_now_is_offered_again() {
     world.sink.wait_for("stored", |sink| sink.count(UP) == 1).await;
     assert_eq!((server.requests().len(), world.sink.count(&series("a"))), (1, 1));
 }
+
+#[tokio::test]
+async fn classic_histograms_are_stored_as_native_ones() {
+    let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n";
+    let (server, _) = serving(body).await;
+    let world = World::scraping(&server, "convert_classic_histograms_to_nhcb: true").await;
+    world.sink.wait_for("scraped three times", |sink| sink.count(UP) >= 3).await;
+    // By labels, then by handle; and once more by labels, when the handle is stale.
+    let find = |kept: &Kept| *kept.handles.iter().find(|(labels, _)| labels.metric_name() == Some("h")).unwrap().1;
+    let handle = find(&world.sink.kept.lock());
+    world.sink.kept.lock().stale.push(handle);
+    world.sink.wait_for("scraped again", |sink| sink.kept.lock().stale.is_empty() && sink.count(UP) >= 5).await;
+    let kept = world.sink.kept.lock();
+    let expected = format!("{} {{count:3, sum:4.5, [-Inf,1]:2, (1,+Inf]:1}}", series("h"));
+    assert!(kept.histograms.len() >= 4 && kept.histograms.iter().all(|histogram| *histogram == expected));
+    drop(kept);
+    assert_eq!(world.sink.exposed_series(), [series("h")]);
+    assert_eq!(world.sink.last(&series("scrape_samples_scraped")), Some(1.0));
+}
+
+#[tokio::test]
+async fn histograms_with_too_many_buckets_fail_the_scrape() {
+    let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n";
+    let (server, _) = serving(body).await;
+    let keys = "convert_classic_histograms_to_nhcb: true, native_histogram_bucket_limit: 1";
+    let world = World::scraping(&server, keys).await;
+    assert_eq!(world.error().await, "histogram bucket limit exceeded");
+    assert!(world.metric("prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total") >= 1.0);
+}

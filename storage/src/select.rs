@@ -56,6 +56,11 @@ impl SampleColumns {
         self.histogram_start_ts.clear();
     }
 
+    pub fn slices(&self) -> SampleSlices<'_> {
+        let Self { ts, values, histogram_ts, histograms, .. } = self;
+        SampleSlices { ts, values, histogram_ts, histograms }
+    }
+
     /// Samples of both kinds.
     pub fn len(&self) -> usize {
         self.ts.len() + self.histogram_ts.len()
@@ -64,6 +69,15 @@ impl SampleColumns {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The samples of one series in place, as [`SampleColumns`] has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleSlices<'a> {
+    pub ts: &'a [i64],
+    pub values: &'a [f64],
+    pub histogram_ts: &'a [i64],
+    pub histograms: &'a [Arc<FloatHistogram>],
 }
 
 /// Why a read failed. Never a short answer instead.

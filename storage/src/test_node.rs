@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use pharos_model::{LabelSet, Matcher, PartitionId, TenantId, TimeRange, TimestampMs};
+use pharos_model::{FloatHistogram, LabelSet, Matcher, PartitionId, TenantId, TimeRange, TimestampMs};
 use prometheus::Registry;
 
 use crate::datafile::{FILE_CACHE_BYTES_MAX, FileCache};
@@ -21,7 +21,8 @@ use crate::partition::{Partition, PartitionOptions};
 use crate::record::{AppendAnswer, AppendLimits, AppendRecordBuilder};
 use crate::retention::RetentionRule;
 use crate::seal::{HeadLog, LogError, Sealer};
-use crate::select::{PartitionReader, ReadError, SampleColumns, SelectRequest};
+use crate::select::{PartitionReader, ReadError, SampleColumns, SampleSlices, SelectRequest};
+use crate::test_histograms::packed;
 
 /// Series with their samples as bits.
 pub(crate) type Dump = BTreeMap<LabelSet, Vec<(i64, u64)>>;
@@ -135,11 +136,20 @@ impl TestNode {
 
     /// Appends a sample that must be taken.
     pub(crate) fn append(&self, labels: &LabelSet, ts: TimestampMs, value: f64) {
+        self.append_one(|builder| builder.push_fresh(labels, ts, value));
+    }
+
+    /// As [`Self::append`], a histogram.
+    pub(crate) fn append_histogram(&self, labels: &LabelSet, ts: TimestampMs, histogram: &FloatHistogram) {
+        self.append_one(|builder| builder.push_fresh_histogram(labels, ts, &packed(histogram)));
+    }
+
+    fn append_one(&self, push: impl FnOnce(&mut AppendRecordBuilder)) {
         let limits = AppendLimits { out_of_order_window_ms: 10_000, newest_allowed_ms: i64::MAX, series_max: 10_000 };
         let mut builder = AppendRecordBuilder::new(tenant(), limits);
-        builder.push_fresh(labels, ts, value);
+        push(&mut builder);
         let answer = AppendAnswer::decode(&self.partition.apply(&builder.finish())).unwrap();
-        assert!(answer.refused.is_empty(), "{labels} at {ts}: {answer:?}");
+        assert!(answer.refused.is_empty(), "{answer:?}");
     }
 
     pub(crate) async fn manifest(&self) -> Arc<Manifest> {
@@ -158,7 +168,7 @@ impl TestNode {
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
                 let labels = LabelSet::from_canonical(batch.label_bytes(i)).unwrap();
-                let (ts, values) = batch.samples(i, &mut samples)?;
+                let SampleSlices { ts, values, .. } = batch.samples(i, &mut samples)?;
                 if ts.is_empty() {
                     continue;
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pharos_model::partition;
-use pharos_storage::select::{self, PartitionReader};
+use pharos_storage::select::{self, PartitionReader, SampleSlices};
 
 use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSamples, SeriesSource};
 
@@ -76,7 +76,7 @@ impl SeriesBatch for select::SeriesBatch {
     }
 
     fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<SeriesSamples<'a>, ReadError> {
-        let (ts, values) = self.samples(i, scratch)?;
+        let SampleSlices { ts, values, .. } = self.samples(i, scratch)?;
         Ok(SeriesSamples::floats(Samples { ts, values }))
     }
 }

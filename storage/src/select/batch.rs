@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use pharos_model::{LabelSet, TimeRange};
 
-use super::{ReadError, SampleColumns};
+use super::histograms::forget_before;
+use super::{ReadError, SampleColumns, SampleSlices};
 use crate::head::HeadSelection;
 
 /// Some series of a selection, each with all its samples.
@@ -38,16 +39,12 @@ impl SeriesBatch {
     }
 
     /// The samples of series `i`: in place when they are decoded already, else in `scratch`.
-    pub fn samples<'a>(
-        &'a self,
-        i: usize,
-        scratch: &'a mut SampleColumns,
-    ) -> Result<(&'a [i64], &'a [f64]), ReadError> {
+    pub fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<SampleSlices<'a>, ReadError> {
         match self {
             Self::Decoded(series) => Ok(series.samples(i)),
             Self::Head(series) => {
                 series.head.read(series.rows.start + i, series.range, scratch)?;
-                Ok((&scratch.ts, &scratch.values))
+                Ok(scratch.slices())
             }
         }
     }
@@ -55,7 +52,7 @@ impl SeriesBatch {
     /// Bytes held in memory, those of the selection left out.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Self::Decoded(series) => series.samples.len() * 16 + series.labels.len() + series.ends.len() * 16,
+            Self::Decoded(series) => series.memory_bytes(),
             Self::Head(_) => 0,
         }
     }
@@ -73,9 +70,16 @@ pub struct HeadSeries {
 #[derive(Debug, Default)]
 pub struct DecodedSeries {
     labels: Vec<u8>,
-    /// End of each series in `labels` and in `samples`.
-    ends: Vec<(usize, usize)>,
+    ends: Vec<Ends>,
     samples: SampleColumns,
+}
+
+/// Where a series ends in its batch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    labels: usize,
+    floats: usize,
+    histograms: usize,
 }
 
 impl DecodedSeries {
@@ -83,58 +87,82 @@ impl DecodedSeries {
         self.ends.is_empty()
     }
 
-    fn start(&self, i: usize) -> (usize, usize) {
-        if i == 0 { (0, 0) } else { self.ends[i - 1] }
+    fn start(&self, i: usize) -> Ends {
+        if i == 0 { Ends::default() } else { self.ends[i - 1] }
     }
 
     fn label_bytes(&self, i: usize) -> &[u8] {
-        &self.labels[self.start(i).0..self.ends[i].0]
+        &self.labels[self.start(i).labels..self.ends[i].labels]
     }
 
-    /// The samples of series `i`, in place: times and values.
-    pub(super) fn samples(&self, i: usize) -> (&[i64], &[f64]) {
-        let samples = self.start(i).1..self.ends[i].1;
-        (&self.samples.ts[samples.clone()], &self.samples.values[samples])
+    pub(super) fn samples(&self, i: usize) -> SampleSlices<'_> {
+        let (start, end) = (self.start(i), self.ends[i]);
+        SampleSlices {
+            ts: &self.samples.ts[start.floats..end.floats],
+            values: &self.samples.values[start.floats..end.floats],
+            histogram_ts: &self.samples.histogram_ts[start.histograms..end.histograms],
+            histograms: &self.samples.histograms[start.histograms..end.histograms],
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let histograms = self.samples.histograms.iter().map(|histogram| histogram.size_bytes() + 24).sum::<usize>();
+        self.samples.ts.len() * 16 + histograms + self.labels.len() + self.ends.len() * size_of::<Ends>()
     }
 
     /// Where the samples of the series being built begin.
-    fn open_start(&self) -> usize {
-        self.start(self.ends.len()).1
+    fn open_start(&self) -> Ends {
+        self.start(self.ends.len())
     }
 
     /// Adds samples to the series being built: ascending, and for a time that is there already the first wins.
-    pub(super) fn merge(&mut self, ts: &[i64], values: &[f64]) {
+    pub(super) fn merge(&mut self, more: SampleSlices<'_>) {
         let start = self.open_start();
-        let (Some(&first), last) = (ts.first(), self.samples.ts[start..].last()) else { return };
-        if last.is_none_or(|last| *last < first) {
-            self.samples.ts.extend_from_slice(ts);
-            self.samples.values.extend_from_slice(values);
-            return;
+        let SampleColumns { ts, values, histogram_ts, histograms, .. } = &mut self.samples;
+        merge_column(start.floats, (ts, values), (more.ts, more.values));
+        let appended = merge_column(start.histograms, (histogram_ts, histograms), (more.histogram_ts, more.histograms));
+        if !appended {
+            histograms[start.histograms..].iter_mut().for_each(forget_before);
         }
-        let (old_ts, old_values) = (self.samples.ts.split_off(start), self.samples.values.split_off(start));
-        let mut old = old_ts.into_iter().zip(old_values).peekable();
-        for (&ts, &value) in ts.iter().zip(values) {
-            while let Some(before) = old.next_if(|(old_ts, _)| *old_ts < ts) {
-                self.push(before);
-            }
-            match old.next_if(|(old_ts, _)| *old_ts == ts) {
-                Some(same) => self.push(same),
-                None => self.push((ts, value)),
-            }
-        }
-        old.for_each(|rest| self.push(rest));
-    }
-
-    fn push(&mut self, (ts, value): (i64, f64)) {
-        self.samples.ts.push(ts);
-        self.samples.values.push(value);
     }
 
     /// Ends the series being built. One without samples is left out.
     pub(super) fn end_series(&mut self, labels: &LabelSet) {
-        if self.samples.len() > self.open_start() {
+        let start = self.open_start();
+        let end = Ends { floats: self.samples.ts.len(), histograms: self.samples.histogram_ts.len(), ..start };
+        if end.floats > start.floats || end.histograms > start.histograms {
             self.labels.extend_from_slice(labels.as_bytes());
-            self.ends.push((self.labels.len(), self.samples.len()));
+            self.ends.push(Ends { labels: self.labels.len(), ..end });
         }
     }
+}
+
+/// Adds to what a column has from `start` on. Whether all of it went to the end.
+fn merge_column<V: Clone>(
+    start: usize,
+    (ts, values): (&mut Vec<i64>, &mut Vec<V>),
+    (more_ts, more_values): (&[i64], &[V]),
+) -> bool {
+    let (Some(&first), last) = (more_ts.first(), ts[start..].last()) else { return true };
+    if last.is_none_or(|last| *last < first) {
+        ts.extend_from_slice(more_ts);
+        values.extend_from_slice(more_values);
+        return true;
+    }
+    let mut old = ts.split_off(start).into_iter().zip(values.split_off(start)).peekable();
+    let mut push = |(at, value)| {
+        ts.push(at);
+        values.push(value);
+    };
+    for (&at, value) in more_ts.iter().zip(more_values) {
+        while let Some(before) = old.next_if(|(old_ts, _)| *old_ts < at) {
+            push(before);
+        }
+        match old.next_if(|(old_ts, _)| *old_ts == at) {
+            Some(same) => push(same),
+            None => push((at, value.clone())),
+        }
+    }
+    old.for_each(push);
+    false
 }

@@ -9,7 +9,7 @@ use pharos_model::matcher::all_match;
 use pharos_model::{LabelSet, Matcher, TimeRange};
 
 use super::batch::{DecodedSeries, HeadSeries};
-use super::{ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
+use super::{ReadError, SampleColumns, SampleSlices, SelectRequest, SeriesBatch, histograms, off_thread};
 use crate::datafile::{DataFile, RowReader};
 use crate::head::HeadSelection;
 use crate::object::Bucket;
@@ -259,9 +259,9 @@ impl Selection {
                 reader.supply(pages);
                 let mut part = FilePart { file: plan.file, rows: Vec::new(), samples: SampleColumns::default() };
                 for (row, member) in plan.rows {
-                    let start = part.samples.len();
+                    let start = RowEnd::of(&part.samples);
                     reader.read(row, range, &mut part.samples)?;
-                    part.rows.push((member, start..part.samples.len()));
+                    part.rows.push((member, start.to(RowEnd::of(&part.samples))));
                 }
                 if plan.file >= DECODED_FILES_MAX {
                     reader.drop_decoded();
@@ -289,8 +289,42 @@ struct FilePlan {
 struct FilePart {
     file: usize,
     /// The series' place in the batch, and its samples.
-    rows: Vec<(usize, std::ops::Range<usize>)>,
+    rows: Vec<(usize, Piece)>,
     samples: SampleColumns,
+}
+
+/// Where the samples of one row are.
+#[derive(Clone, Debug)]
+struct Piece {
+    floats: std::ops::Range<usize>,
+    histograms: std::ops::Range<usize>,
+}
+
+impl Piece {
+    fn of<'a>(&self, samples: &'a SampleColumns) -> SampleSlices<'a> {
+        SampleSlices {
+            ts: &samples.ts[self.floats.clone()],
+            values: &samples.values[self.floats.clone()],
+            histogram_ts: &samples.histogram_ts[self.histograms.clone()],
+            histograms: &samples.histograms[self.histograms.clone()],
+        }
+    }
+}
+
+/// How many samples there are of either kind.
+struct RowEnd {
+    floats: usize,
+    histograms: usize,
+}
+
+impl RowEnd {
+    fn of(samples: &SampleColumns) -> Self {
+        Self { floats: samples.ts.len(), histograms: samples.histogram_ts.len() }
+    }
+
+    fn to(self, end: Self) -> Piece {
+        Piece { floats: self.floats..end.floats, histograms: self.histograms..end.histograms }
+    }
 }
 
 /// Samples that a series of the head is reckoned to have in a range.
@@ -307,7 +341,7 @@ fn assemble(
     sources: &[Vec<Source>],
     range: TimeRange,
 ) -> Result<DecodedSeries, ReadError> {
-    let mut of_series: Vec<Vec<(usize, std::ops::Range<usize>)>> = vec![Vec::new(); sources.len()];
+    let mut of_series: Vec<Vec<(usize, Piece)>> = vec![Vec::new(); sources.len()];
     for (i, part) in parts.iter().enumerate() {
         for (member, samples) in &part.rows {
             of_series[*member].push((i, samples.clone()));
@@ -320,25 +354,32 @@ fn assemble(
         for (part, piece) in pieces {
             let samples = &parts[part].samples;
             let hidden = files[parts[part].file].hidden_ranges(&labels);
-            merge_visible(&mut batch, &samples.ts[piece.clone()], &samples.values[piece], &hidden);
+            merge_visible(&mut batch, piece.of(samples), &hidden);
         }
         let in_head = sources.last().filter(|source| source.origin == HEAD);
         if let Some((head, source)) = head.zip(in_head) {
             head.read(source.row as usize, range, &mut scratch)?;
-            batch.merge(&scratch.ts, &scratch.values);
+            batch.merge(scratch.slices());
         }
         batch.end_series(&labels);
     }
     Ok(batch)
 }
 
-fn merge_visible(batch: &mut DecodedSeries, ts: &[i64], values: &[f64], hidden: &[TimeRange]) {
+fn merge_visible(batch: &mut DecodedSeries, samples: SampleSlices<'_>, hidden: &[TimeRange]) {
     if hidden.is_empty() {
-        return batch.merge(ts, values);
+        return batch.merge(samples);
     }
-    let visible = ts.iter().zip(values).filter(|(ts, _)| !hidden.iter().any(|range| range.contains(**ts)));
-    let (ts, values): (Vec<i64>, Vec<f64>) = visible.unzip();
-    batch.merge(&ts, &values);
+    let is_visible = |ts: i64| !hidden.iter().any(|range| range.contains(ts));
+    let mut visible = SampleColumns {
+        histogram_ts: samples.histogram_ts.to_vec(),
+        histograms: samples.histograms.to_vec(),
+        ..SampleColumns::default()
+    };
+    histograms::retain(&mut visible, is_visible);
+    let floats = samples.ts.iter().zip(samples.values).filter(|(ts, _)| is_visible(**ts));
+    (visible.ts, visible.values) = floats.unzip();
+    batch.merge(visible.slices());
 }
 
 fn labels_of(head: Option<&HeadSelection>, files: &[SelectedFile], source: Source, scratch: &mut Vec<u8>) -> LabelSet {

@@ -1,8 +1,12 @@
-use pharos_model::{LabelSet, MatchOp, Matcher, TimeRange};
+use std::sync::Arc;
+
+use pharos_model::CounterResetHint::{NotCounterReset, Unknown};
+use pharos_model::{FloatHistogram, LabelSet, MatchOp, Matcher, TimeRange};
 
 use super::batch::DecodedSeries;
-use super::{SampleColumns, SelectRequest, SeriesBatch};
+use super::{SampleColumns, SampleSlices, SelectRequest, SeriesBatch};
 use crate::manifest::Edit;
+use crate::test_histograms::{counter, packed};
 use crate::test_node::{SLICE_MS, TestNode, labels, owner, request, tenant};
 
 /// Three slices, the first two sealed. `old` lives in the first, `new` in the last, `both` throughout.
@@ -131,27 +135,84 @@ async fn a_selection_outlives_the_seal_that_begins_after_it() {
     let mut selection = node.reader().select(&request(Vec::new(), TimeRange::ALL)).await.unwrap();
     node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
     let batch = selection.next_batch().await.unwrap().unwrap();
-    assert_eq!(batch.samples(0, &mut SampleColumns::default()).unwrap().0.len(), 30);
+    assert_eq!(batch.samples(0, &mut SampleColumns::default()).unwrap().ts.len(), 30);
 }
 
 #[test]
 fn merging_keeps_order_and_the_first_of_equal_times() {
     let mut batch = DecodedSeries::default();
-    batch.merge(&[10, 20, 30], &[1.0, 2.0, 3.0]);
-    batch.merge(&[40], &[4.0]);
-    batch.merge(&[5, 20, 35, 50], &[0.5, -2.0, 3.5, 5.0]);
+    let floats = |ts, values| SampleSlices { ts, values, ..NOTHING };
+    batch.merge(floats(&[10, 20, 30], &[1.0, 2.0, 3.0]));
+    batch.merge(floats(&[40], &[4.0]));
+    batch.merge(floats(&[5, 20, 35, 50], &[0.5, -2.0, 3.5, 5.0]));
     batch.end_series(&LabelSet::empty());
     batch.end_series(&labels(&[("gone", "x")]));
-    batch.merge(&[1], &[9.0]);
+    batch.merge(floats(&[1], &[9.0]));
     batch.end_series(&labels(&[("a", "b")]));
     let batch = SeriesBatch::Decoded(batch);
     assert_eq!(batch.len(), 2, "a series without samples is left out");
     let mut scratch = SampleColumns::default();
-    assert_eq!(
-        batch.samples(0, &mut scratch).unwrap(),
-        (&[5, 10, 20, 30, 35, 40, 50][..], &[0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0][..])
-    );
-    assert_eq!(batch.samples(1, &mut scratch).unwrap(), (&[1][..], &[9.0][..]));
+    let expected = floats(&[5, 10, 20, 30, 35, 40, 50], &[0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0]);
+    assert_eq!(batch.samples(0, &mut scratch).unwrap(), expected);
+    assert_eq!(batch.samples(1, &mut scratch).unwrap(), floats(&[1], &[9.0]));
+}
+
+const NOTHING: SampleSlices<'_> = SampleSlices { ts: &[], values: &[], histogram_ts: &[], histograms: &[] };
+
+#[test]
+fn merged_histograms_forget_what_was_known_of_the_one_before() {
+    let known = |in_bucket| {
+        let histogram = FloatHistogram { counter_reset_hint: NotCounterReset, ..counter(in_bucket) };
+        Arc::new(histogram)
+    };
+    let mut batch = DecodedSeries::default();
+    let (two, one) = ([known(1), known(2)], [known(3)]);
+    batch.merge(SampleSlices { histogram_ts: &[10, 20], histograms: &two, ..NOTHING });
+    batch.merge(SampleSlices { histogram_ts: &[30], histograms: &one, ..NOTHING });
+    batch.end_series(&labels(&[("a", "behind")]));
+    batch.merge(SampleSlices { histogram_ts: &[10, 20], histograms: &two, ..NOTHING });
+    batch.merge(SampleSlices { histogram_ts: &[15], histograms: &one, ..NOTHING });
+    batch.end_series(&labels(&[("a", "between")]));
+    let read = |i| {
+        let samples = batch.samples(i);
+        let histograms = samples.histograms.iter().map(|h| (h.count as u32 / 4, h.counter_reset_hint));
+        (samples.histogram_ts.to_vec(), histograms.collect::<Vec<_>>())
+    };
+    assert_eq!(read(0), (vec![10, 20, 30], vec![(1, NotCounterReset), (2, NotCounterReset), (3, NotCounterReset)]));
+    assert_eq!(read(1), (vec![10, 15, 20], vec![(1, Unknown), (3, Unknown), (2, Unknown)]));
+}
+
+#[tokio::test]
+async fn histograms_are_the_same_from_the_head_and_from_files() {
+    let node = TestNode::new();
+    let mixed = labels(&[("__name__", "mixed")]);
+    for (i, ts) in (0..3 * SLICE_MS).step_by(10_000).enumerate() {
+        if i % 7 == 6 {
+            node.append(&mixed, ts, i as f64);
+        } else {
+            node.append_histogram(&mixed, ts, &counter(i as u32 % 5));
+        }
+    }
+    let read = async || {
+        let mut selection = node.reader().select(&request(Vec::new(), TimeRange::ALL)).await.unwrap();
+        let batch = selection.next_batch().await.unwrap().unwrap();
+        let mut scratch = SampleColumns::default();
+        let samples = batch.samples(0, &mut scratch).unwrap();
+        let histograms: Vec<_> = samples.histograms.iter().map(|histogram| packed(histogram)).collect();
+        (samples.ts.to_vec(), samples.values.to_vec(), samples.histogram_ts.to_vec(), histograms)
+    };
+    let from_head = read().await;
+    assert_eq!((from_head.0.len(), from_head.2.len()), (4, 26));
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    assert_eq!(node.manifest().await.files.len(), 2);
+    let from_both = read().await;
+    assert_eq!((&from_both.0, &from_both.1, &from_both.2), (&from_head.0, &from_head.1, &from_head.2));
+    for ((ts, before), after) in from_head.2.iter().zip(&from_head.3).zip(&from_both.3) {
+        assert!(after.has_data_of(before));
+        // A slice knows nothing of the sample before its first one.
+        let expected = if ts % SLICE_MS == 0 { before.hint_alone() } else { before.hint };
+        assert_eq!(after.hint, expected, "at {ts}");
+    }
 }
 
 #[tokio::test]
@@ -167,7 +228,7 @@ async fn series_of_the_head_alone_are_not_decoded_before_they_are_asked_for() {
     assert!(matches!(batch, SeriesBatch::Head(_)));
     assert_eq!(batch.memory_bytes(), 0);
     let mut scratch = SampleColumns::default();
-    assert_eq!(batch.samples(0, &mut scratch).unwrap().0, [10_000, 20_000, 30_000]);
+    assert_eq!(batch.samples(0, &mut scratch).unwrap().ts, [10_000, 20_000, 30_000]);
     assert!(selection.next_batch().await.unwrap().is_none());
 }
 
@@ -181,7 +242,7 @@ async fn the_newest_sample_is_read_alone_unless_it_is_too_new() {
         let asked = SelectRequest { newest_only: true, ..request(Vec::new(), TimeRange::new(end_ms - 25_000, end_ms)) };
         let mut selection = node.reader().select(&asked).await.unwrap();
         let batch = selection.next_batch().await.unwrap().unwrap();
-        batch.samples(0, &mut SampleColumns::default()).unwrap().0.to_vec()
+        batch.samples(0, &mut SampleColumns::default()).unwrap().ts.to_vec()
     };
     assert_eq!(read(SLICE_MS).await, [SLICE_MS - 10_000]);
     assert_eq!(read(50_000).await, [30_000, 40_000, 50_000]);

@@ -31,16 +31,24 @@ pub(super) struct Places {
 /// The parts of each partition that the batch has something for.
 pub(super) fn split(batch: &SampleBatch, limits: AppendLimits, partitions: u16) -> Vec<PartitionParts> {
     let mut splitter = Splitter::new(batch, limits, partitions);
+    let mut histograms = batch.histograms.known.iter().peekable();
     for (place, sample) in batch.known.iter().enumerate() {
         let (partition, series) = open_handle(sample.series);
         let open = splitter.open(partition);
-        open.record.push_known(series, sample.ts, sample.value);
+        match histograms.next_if(|(at, _)| *at == place) {
+            Some((_, histogram)) => open.record.push_known_histogram(series, sample.ts, histogram),
+            None => open.record.push_known(series, sample.ts, sample.value),
+        }
         open.places.known.push(place);
     }
+    let mut histograms = batch.histograms.fresh.iter().peekable();
     for (place, fresh) in batch.fresh.iter().enumerate() {
         let partition = splitter.partition_of(&fresh.labels);
         let open = splitter.open(partition);
-        open.record.push_fresh(&fresh.labels, fresh.sample.ts, fresh.sample.value);
+        match histograms.next_if(|(at, _)| *at == place) {
+            Some((_, histogram)) => open.record.push_fresh_histogram(&fresh.labels, fresh.sample.ts, histogram),
+            None => open.record.push_fresh(&fresh.labels, fresh.sample.ts, fresh.sample.value),
+        }
         open.places.fresh.push(place);
     }
     for exemplar in &batch.exemplars {

@@ -9,11 +9,13 @@ use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics;
 use pharos_cluster::node::{FreshIds, Node, NodeDir, NodeOptions};
 use pharos_cluster::proposer::ProposerOptions;
-use pharos_ingest::sink::{FreshSample, KnownSample, SeriesExemplar};
+use pharos_ingest::sink::{BatchHistograms, FreshSample, KnownSample, SeriesExemplar};
 use pharos_model::clock::SystemClock;
-use pharos_model::{Exemplar, LabelSet, Sample, TenantId, partition};
+use pharos_model::histogram::packed::PackedHistogram;
+use pharos_model::{Exemplar, FloatHistogram, LabelSet, Sample, TenantId, TimeRange, partition};
 use pharos_storage::fs::OsFileSystem;
 use pharos_storage::partition::{self as store, PartitionOptions};
+use pharos_storage::select::{SampleColumns, SelectRequest};
 use prometheus::Registry;
 
 use super::*;
@@ -151,4 +153,50 @@ fn places_lead_back_to_the_batch() {
         assert_eq!(places.known, (0..6).filter(|i| i % 2 == partition).collect::<Vec<_>>());
         assert_eq!(places.fresh, (0..6).filter(|&i| of(&series[i]) == partition).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn histograms_go_where_their_places_say() {
+    let bench = Bench::open(ProposerOptions::default()).await;
+    let series = |i: i32| LabelSet::from_pairs([("__name__", format!("m{i}"))]);
+    let histogram = |count: f64| {
+        let histogram = FloatHistogram { count, zero_count: count, ..FloatHistogram::default() };
+        PackedHistogram::try_from(&histogram).unwrap()
+    };
+    // Of eight series over two partitions each second one is a histogram: first with labels, then by handle.
+    let places = || (0..8).filter(|place| place % 2 == 1);
+    let histograms =
+        BatchHistograms { fresh: places().map(|at| (at, histogram(at as f64))).collect(), ..Default::default() };
+    let fresh: Vec<_> = (0..8).map(|i| sample(&series(i), NOW_MS)).collect();
+    let outcome = bench.router.append(SampleBatch { fresh, histograms, ..SampleBatch::default() }).await.unwrap();
+    assert_eq!(outcome.refused, []);
+    let handles = outcome.handles.iter().map(|handle| handle.unwrap());
+    let known = handles.map(|series| KnownSample { series, ts: NOW_MS + 1, value: 2.0 }).collect();
+    let histograms =
+        BatchHistograms { known: places().map(|at| (at, histogram(10.0 + at as f64))).collect(), ..Default::default() };
+    let outcome = bench.router.append(SampleBatch { known, histograms, ..SampleBatch::default() }).await.unwrap();
+    assert_eq!((outcome.refused, outcome.stale), (vec![], vec![]));
+    let request = SelectRequest {
+        tenant: TenantId::anonymous(),
+        matchers: Vec::new(),
+        range: TimeRange::ALL,
+        newest_only: false,
+    };
+    let mut found = Vec::new();
+    for partition in &bench.router.partitions {
+        let selection = partition.select(&request);
+        let mut samples = SampleColumns::default();
+        for i in 0..selection.len() {
+            selection.read(i, TimeRange::ALL, &mut samples).unwrap();
+            let counts: Vec<_> = samples.histograms.iter().map(|histogram| histogram.count).collect();
+            found.push((selection.labels(i), samples.values.clone(), counts));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = (0..8).map(|i| match i % 2 {
+        1 => (series(i), vec![], vec![f64::from(i), 10.0 + f64::from(i)]),
+        _ => (series(i), vec![1.0, 2.0], vec![]),
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    bench.cluster.shutdown().await;
 }

@@ -1,7 +1,7 @@
 //! Any bytes decode to a command or an answer, or fail, without huge allocations; what decodes encodes to the same again.
 //!
 //! An append record's body is compressed, so bytes made up at random hardly ever reach it. Inputs that begin with `b` are the
-//! counts of a record and its body as it is before compression.
+//! counts of a record and its body as it is before compression; with `h`, those of a record with histograms.
 #![no_main]
 
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use pharos_storage::record::{
 
 fuzz_target!(|input: &[u8]| {
     match input.split_first() {
-        Some((b'b', rest)) => check(&record_of(rest)),
+        Some((b'b', rest)) => check(&record_of(1, 3, rest)),
+        Some((b'h', rest)) => check(&record_of(5, 4, rest)),
         _ => check(input),
     }
     if let Ok(answer) = AppendAnswer::decode(input) {
@@ -30,12 +31,12 @@ fn check(bytes: &[u8]) {
     assert_eq!(encode(&again), encoded);
 }
 
-/// An append record with a body that is given: kind, tenant `t`, limits, three counts, the body.
-fn record_of(input: &[u8]) -> Vec<u8> {
-    let (counts, body) = input.split_at(input.len().min(3));
-    let mut record = vec![1, 1, b't', 0, 0, 10];
+/// An append record with a body that is given: kind, tenant `t`, limits, so many counts, the body.
+fn record_of(kind: u8, count: usize, input: &[u8]) -> Vec<u8> {
+    let (counts, body) = input.split_at(input.len().min(count));
+    let mut record = vec![kind, 1, b't', 0, 0, 10];
     record.extend(counts.iter().map(|count| count & 0x7f));
-    record.resize(9, 0);
+    record.resize(6 + count, 0);
     let mut len = body.len();
     while len >= 0x80 {
         record.push(len as u8 | 0x80);
@@ -59,11 +60,19 @@ fn encode(command: &Command) -> Bytes {
 
 fn encode_append(record: &AppendRecord) -> Bytes {
     let mut builder = AppendRecordBuilder::new(record.tenant.clone(), record.limits);
-    for ((series, ts), bits) in record.known_refs.iter().zip(&record.known_ts).zip(&record.known_value_bits) {
-        builder.push_known(*series, *ts, f64::from_bits(*bits));
+    let mut histograms = record.histograms.iter().peekable();
+    let mut histogram_at = |at: usize| histograms.next_if(|(position, _)| *position as usize == at);
+    for (at, (series, ts)) in record.known_refs.iter().zip(&record.known_ts).enumerate() {
+        match histogram_at(at) {
+            Some((_, histogram)) => builder.push_known_histogram(*series, *ts, histogram),
+            None => builder.push_known(*series, *ts, f64::from_bits(record.known_value_bits[at])),
+        }
     }
-    for fresh in &record.fresh {
-        builder.push_fresh(&fresh.labels, fresh.ts, f64::from_bits(fresh.value_bits));
+    for (at, fresh) in record.fresh.iter().enumerate() {
+        match histogram_at(record.known_refs.len() + at) {
+            Some((_, histogram)) => builder.push_fresh_histogram(&fresh.labels, fresh.ts, histogram),
+            None => builder.push_fresh(&fresh.labels, fresh.ts, f64::from_bits(fresh.value_bits)),
+        }
     }
     for exemplar in &record.exemplars {
         builder.push_exemplar(&exemplar.series, &exemplar.exemplar);

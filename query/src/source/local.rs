@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use pharos_model::partition;
 use pharos_storage::select::{self, PartitionReader, SampleSlices};
 
-use super::{ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSamples, SeriesSource};
+use super::{
+    HistogramSamples, ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSamples,
+    SeriesSource,
+};
 
 /// Reads every partition that it was given.
 #[derive(Clone, Debug)]
@@ -76,7 +79,8 @@ impl SeriesBatch for select::SeriesBatch {
     }
 
     fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<SeriesSamples<'a>, ReadError> {
-        let SampleSlices { ts, values, .. } = self.samples(i, scratch)?;
-        Ok(SeriesSamples::floats(Samples { ts, values }))
+        let SampleSlices { ts, values, histogram_ts, histograms } = self.samples(i, scratch)?;
+        let histograms = HistogramSamples { ts: histogram_ts, list: histograms, start_ts: &[] };
+        Ok(SeriesSamples { histograms, ..SeriesSamples::floats(Samples { ts, values }) })
     }
 }

@@ -28,7 +28,7 @@ pub const FEATURES: &[&str] = &[
 ];
 /// Features of older releases that cannot be switched off any more.
 const FEATURES_ALWAYS_ON: &[&str] =
-    &["promql-at-modifier", "promql-negative-offset", "promql-per-step-stats", "exemplar-storage"];
+    &["promql-at-modifier", "promql-negative-offset", "promql-per-step-stats", "exemplar-storage", "native-histograms"];
 
 /// Why a command line does not start a server.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -98,21 +98,10 @@ fn sealed_data_is_read_together_with_the_head() {
             (0..6).map(|i| (start + minute * 60_000 + i * 10_000, (minute * 6 + i) as f64)).collect();
         assert_eq!(node.write(&[(&[("__name__", "long"), ("instance", "a"), ("job", "seal")], &samples)]).0, 204);
     }
-    let sealed = || walk(&node.folder.join("data")).iter().filter(|name| name.ends_with(".parquet")).count();
-    eventually("slices are sealed", || sealed() >= 20);
+    eventually("slices are sealed", || node.data_files() >= 20);
     let end = (start + 100 * 60_000 - 10_000) as f64 / 1000.0;
     assert_eq!(node.number("count_over_time(long[100m])", Some(end)), Some(600.0));
     assert_eq!(node.number("sum_over_time(long[100m])", Some(end)), Some((600 * 599 / 2) as f64));
     assert_eq!(node.number("count(long)", Some(start as f64 / 1000.0 + 65.0)), Some(1.0));
     assert_eq!(node.data("/api/v1/label/job/values"), serde_json::json!(["seal"]));
-}
-
-fn walk(folder: &std::path::Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries
-        .flatten()
-        .flat_map(
-            |entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path().display().to_string()] },
-        )
-        .collect()
 }

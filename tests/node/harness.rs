@@ -131,6 +131,11 @@ impl Node {
         self.post("/api/v1/write", &WRITE_HEADERS, &write_request(series))
     }
 
+    /// Data files in the node's own object store.
+    pub fn data_files(&self) -> usize {
+        walk(&self.folder.join("data")).iter().filter(|name| name.ends_with(".parquet")).count()
+    }
+
     /// `data` of a GET that must succeed.
     pub fn data(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
@@ -154,6 +159,16 @@ impl Node {
     pub fn number(&self, expr: &str, time: Option<f64>) -> Option<f64> {
         self.query(expr, time)[0]["value"][1].as_str().map(|text| text.parse().unwrap())
     }
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .flat_map(
+            |entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path().display().to_string()] },
+        )
+        .collect()
 }
 
 impl Drop for Node {
@@ -287,13 +302,15 @@ pub fn compress(body: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(body).unwrap()
 }
 
-fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+/// A length-delimited field of a protobuf message.
+pub fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+/// A protobuf varint.
+pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

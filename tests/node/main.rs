@@ -9,6 +9,7 @@ mod crash;
 mod full_disk;
 mod grafana;
 mod harness;
+mod histograms;
 mod limits;
 mod pages;
 mod peers;

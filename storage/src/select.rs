@@ -5,6 +5,7 @@
 
 mod batch;
 pub(crate) mod histograms;
+mod pieces;
 mod reader;
 mod selection;
 

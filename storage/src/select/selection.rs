@@ -9,7 +9,8 @@ use pharos_model::matcher::all_match;
 use pharos_model::{LabelSet, Matcher, TimeRange};
 
 use super::batch::{DecodedSeries, HeadSeries};
-use super::{ReadError, SampleColumns, SampleSlices, SelectRequest, SeriesBatch, histograms, off_thread};
+use super::pieces::{FilePart, Piece, merge_visible};
+use super::{ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
 use crate::datafile::{DataFile, RowReader};
 use crate::head::HeadSelection;
 use crate::object::Bucket;
@@ -257,11 +258,9 @@ impl Selection {
             for (plan, pages) in plans.into_iter().zip(pages) {
                 let reader = &mut readers[plan.file];
                 reader.supply(pages);
-                let mut part = FilePart { file: plan.file, rows: Vec::new(), samples: SampleColumns::default() };
+                let mut part = FilePart::new(plan.file);
                 for (row, member) in plan.rows {
-                    let start = RowEnd::of(&part.samples);
-                    reader.read(row, range, &mut part.samples)?;
-                    part.rows.push((member, start.to(RowEnd::of(&part.samples))));
+                    part.add(member, |samples| reader.read(row, range, samples))?;
                 }
                 if plan.file >= DECODED_FILES_MAX {
                     reader.drop_decoded();
@@ -284,49 +283,6 @@ struct FilePlan {
     ahead: Vec<u32>,
 }
 
-/// What one file had for a batch.
-#[derive(Debug)]
-struct FilePart {
-    file: usize,
-    /// The series' place in the batch, and its samples.
-    rows: Vec<(usize, Piece)>,
-    samples: SampleColumns,
-}
-
-/// Where the samples of one row are.
-#[derive(Clone, Debug)]
-struct Piece {
-    floats: std::ops::Range<usize>,
-    histograms: std::ops::Range<usize>,
-}
-
-impl Piece {
-    fn of<'a>(&self, samples: &'a SampleColumns) -> SampleSlices<'a> {
-        SampleSlices {
-            ts: &samples.ts[self.floats.clone()],
-            values: &samples.values[self.floats.clone()],
-            histogram_ts: &samples.histogram_ts[self.histograms.clone()],
-            histograms: &samples.histograms[self.histograms.clone()],
-        }
-    }
-}
-
-/// How many samples there are of either kind.
-struct RowEnd {
-    floats: usize,
-    histograms: usize,
-}
-
-impl RowEnd {
-    fn of(samples: &SampleColumns) -> Self {
-        Self { floats: samples.ts.len(), histograms: samples.histogram_ts.len() }
-    }
-
-    fn to(self, end: Self) -> Piece {
-        Piece { floats: self.floats..end.floats, histograms: self.histograms..end.histograms }
-    }
-}
-
 /// Samples that a series of the head is reckoned to have in a range.
 fn head_samples(range: TimeRange) -> usize {
     let span_ms = range.end_ms.saturating_sub(range.start_ms).max(0);
@@ -343,8 +299,8 @@ fn assemble(
 ) -> Result<DecodedSeries, ReadError> {
     let mut of_series: Vec<Vec<(usize, Piece)>> = vec![Vec::new(); sources.len()];
     for (i, part) in parts.iter().enumerate() {
-        for (member, samples) in &part.rows {
-            of_series[*member].push((i, samples.clone()));
+        for (member, piece) in &part.rows {
+            of_series[*member].push((i, piece.clone()));
         }
     }
     let mut batch = DecodedSeries::default();
@@ -352,9 +308,8 @@ fn assemble(
     for (sources, pieces) in sources.iter().zip(of_series) {
         let labels = labels_of(head, files, sources[0], &mut Vec::new());
         for (part, piece) in pieces {
-            let samples = &parts[part].samples;
-            let hidden = files[parts[part].file].hidden_ranges(&labels);
-            merge_visible(&mut batch, piece.of(samples), &hidden);
+            let part = &parts[part];
+            merge_visible(&mut batch, part.samples(&piece), &files[part.file].hidden_ranges(&labels));
         }
         let in_head = sources.last().filter(|source| source.origin == HEAD);
         if let Some((head, source)) = head.zip(in_head) {
@@ -364,22 +319,6 @@ fn assemble(
         batch.end_series(&labels);
     }
     Ok(batch)
-}
-
-fn merge_visible(batch: &mut DecodedSeries, samples: SampleSlices<'_>, hidden: &[TimeRange]) {
-    if hidden.is_empty() {
-        return batch.merge(samples);
-    }
-    let is_visible = |ts: i64| !hidden.iter().any(|range| range.contains(ts));
-    let mut visible = SampleColumns {
-        histogram_ts: samples.histogram_ts.to_vec(),
-        histograms: samples.histograms.to_vec(),
-        ..SampleColumns::default()
-    };
-    histograms::retain(&mut visible, is_visible);
-    let floats = samples.ts.iter().zip(samples.values).filter(|(ts, _)| is_visible(**ts));
-    (visible.ts, visible.values) = floats.unzip();
-    batch.merge(visible.slices());
 }
 
 fn labels_of(head: Option<&HeadSelection>, files: &[SelectedFile], source: Source, scratch: &mut Vec<u8>) -> LabelSet {

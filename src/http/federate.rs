@@ -1,4 +1,7 @@
-//! `/federate`: the newest sample of every selected series, as a text exposition for another server's scraper.
+//! `/federate`: the newest sample of every selected series, as an exposition for another server's scraper: text, or
+//! protobuf, which has native histograms too.
+
+mod protobuf;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pharos_model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Matcher, Sample, TenantId, TimeRange, number};
-use pharos_query::source::{ReadError, SampleColumns, Samples, SelectRequest, SeriesSource, partitions_of};
+use pharos_model::{FloatHistogram, LabelSet, Matcher, TenantId, TimeRange, TimestampMs, number};
+use pharos_query::source::{ReadError, SampleColumns, SelectRequest, SeriesSamples, SeriesSource, partitions_of};
 
 use super::api::series::within_timeout;
 use super::api::tenant_of;
@@ -29,11 +32,45 @@ pub async fn federate(
     let matcher_sets =
         params.matcher_sets(&app.parser_options).map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
     let tenant = tenant_of(&headers).map_err(plain)?;
-    let names = Names::asked_for(&headers);
     let found = within_timeout(&app, newest_samples(&app, &tenant, matcher_sets)).await.map_err(plain)?;
-    let mut response = exposition(found, &app.external_labels(), names).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(names.content_type()));
+    let names = Names::asked_for(&headers);
+    let (mut response, content_type) = if protobuf::is_preferred(&headers) {
+        (protobuf::exposition(found, &app.external_labels(), names).into_response(), protobuf::content_type(names))
+    } else {
+        (exposition(found, &app.external_labels(), names).into_response(), names.content_type())
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
+}
+
+/// The newest sample of a series.
+#[derive(Clone, Debug)]
+struct Newest {
+    ts: TimestampMs,
+    value: NewestValue,
+}
+
+#[derive(Clone, Debug)]
+enum NewestValue {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+}
+
+impl Newest {
+    /// `None` when the series has ended.
+    fn of(samples: &SeriesSamples<'_>) -> Option<Self> {
+        let float = samples.floats.ts.last().zip(samples.floats.values.last());
+        let float = float.map(|(&ts, &value)| Self { ts, value: NewestValue::Float(value) });
+        let histogram = samples.histograms.ts.last().zip(samples.histograms.list.last());
+        let histogram =
+            histogram.map(|(&ts, histogram)| Self { ts, value: NewestValue::Histogram(Arc::clone(histogram)) });
+        let newest = float.into_iter().chain(histogram).max_by_key(|newest| newest.ts)?;
+        let is_end = match &newest.value {
+            NewestValue::Float(value) => is_stale(*value),
+            NewestValue::Histogram(histogram) => is_stale(histogram.sum),
+        };
+        (!is_end).then_some(newest)
+    }
 }
 
 /// What becomes of names that scrapers of before Prometheus 3 cannot read.
@@ -76,7 +113,7 @@ async fn newest_samples(
     app: &App,
     tenant: &TenantId,
     matcher_sets: Vec<Vec<Matcher>>,
-) -> Result<BTreeMap<LabelSet, Sample>, ReadError> {
+) -> Result<BTreeMap<LabelSet, Newest>, ReadError> {
     let now_ms = app.clock.now_ms();
     // The lookback window is open on the left, as everywhere in PromQL.
     let range = TimeRange::new(now_ms - app.flags.query_lookback.as_millis() as i64 + 1, now_ms);
@@ -91,7 +128,7 @@ async fn newest_samples(
 async fn newest_of_set(
     source: &dyn SeriesSource,
     request: &SelectRequest,
-    found: &mut BTreeMap<LabelSet, Sample>,
+    found: &mut BTreeMap<LabelSet, Newest>,
 ) -> Result<(), ReadError> {
     let mut scratch = SampleColumns::default();
     let partitions: Vec<usize> = partitions_of(source, request).collect();
@@ -99,13 +136,8 @@ async fn newest_of_set(
         while let Some(batch) = selection.next_batch().await? {
             for i in 0..batch.len() {
                 let samples = batch.samples(i, &mut scratch)?;
-                let Samples { ts, values } = samples.floats;
-                let (Some(&ts), Some(&value)) = (ts.last(), values.last()) else { continue };
-                // The text format has no native histograms.
-                let is_histogram = samples.histograms.ts.last().is_some_and(|histogram| *histogram > ts);
-                if !is_stale(value) && !is_histogram {
-                    let labels = LabelSet::from_canonical_trusted(batch.label_bytes(i));
-                    found.insert(labels, Sample { ts, value });
+                if let Some(newest) = Newest::of(&samples) {
+                    found.insert(LabelSet::from_canonical_trusted(batch.label_bytes(i)), newest);
                 }
             }
         }
@@ -113,28 +145,28 @@ async fn newest_of_set(
     Ok(())
 }
 
-/// The text format 0.0.4, one untyped block a metric. External labels are added where a series lacks them; a series
+/// The text format 0.0.4, one untyped block a metric; it has no native histograms. External labels are added where a series lacks them; a series
 /// without an instance gets an empty one, so that the scraping server does not add its own.
-fn exposition(found: BTreeMap<LabelSet, Sample>, external: &LabelSet, names: Names) -> String {
+fn exposition(found: BTreeMap<LabelSet, Newest>, external: &LabelSet, names: Names) -> String {
     let mut found: Vec<_> = found.into_iter().collect();
     found.sort_by(|(a, _), (b, _)| (a.metric_name(), a).cmp(&(b.metric_name(), b)));
     let mut out = String::new();
     let mut last_name: Option<String> = None;
-    for (labels, sample) in &found {
+    for (labels, newest) in &found {
+        let NewestValue::Float(value) = newest.value else { continue };
         let Some(name) = labels.metric_name().map(|name| names.written(name)) else { continue };
         if last_name.as_deref() != Some(&*name) {
             let _ = writeln!(out, "# TYPE {} untyped", name_text(&name));
             last_name = Some(name.clone().into_owned());
         }
         write_series(&mut out, &name, labels, external, names);
-        let _ = writeln!(out, " {} {}", number::format_g(sample.value), sample.ts);
+        let _ = writeln!(out, " {} {}", number::format_g(value), newest.ts);
     }
     out
 }
 
 fn write_series(out: &mut String, name: &str, labels: &LabelSet, external: &LabelSet, names: Names) {
-    let mut merged: BTreeMap<&str, &str> = BTreeMap::from([("instance", "")]);
-    merged.extend(external.iter().chain(labels.iter()).map(|label| (label.name, label.value)));
+    let mut merged = merged_labels(labels, external);
     merged.remove(METRIC_NAME);
     let legacy = is_legacy_metric_name(name);
     let mut parts = Vec::with_capacity(merged.len() + 1);
@@ -147,6 +179,13 @@ fn write_series(out: &mut String, name: &str, labels: &LabelSet, external: &Labe
         parts.push(format!("{label}={}", quoted(value)));
     }
     let _ = write!(out, "{}{{{}}}", if legacy { name } else { "" }, parts.join(","));
+}
+
+/// The labels of a series, external ones where it lacks them, and an instance.
+fn merged_labels<'a>(labels: &'a LabelSet, external: &'a LabelSet) -> BTreeMap<&'a str, &'a str> {
+    let mut merged = BTreeMap::from([("instance", "")]);
+    merged.extend(external.iter().chain(labels.iter()).map(|label| (label.name, label.value)));
+    merged
 }
 
 fn name_text(name: &str) -> String {
@@ -165,7 +204,7 @@ mod tests {
     #[test]
     fn series_are_grouped_by_metric_and_carry_external_labels() {
         let series = |pairs: &[(&str, &str)], value| {
-            (LabelSet::from_pairs(pairs.iter().copied()), Sample { ts: 6_000_000, value })
+            (LabelSet::from_pairs(pairs.iter().copied()), Newest { ts: 6_000_000, value: NewestValue::Float(value) })
         };
         let found = BTreeMap::from([
             series(&[("__name__", "b"), ("foo", "x\"y")], 2.0),
@@ -184,7 +223,7 @@ mod tests {
     #[test]
     fn names_of_utf_8_are_quoted_only_where_the_scraper_reads_that() {
         let labels = LabelSet::from_pairs([("__name__", "http.requests"), ("9k", "v"), ("instance", "i")]);
-        let found = BTreeMap::from([(labels, Sample { ts: 1, value: 1.0 })]);
+        let found = BTreeMap::from([(labels, Newest { ts: 1, value: NewestValue::Float(1.0) })]);
         let written = |accept: &'static str| {
             let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
             exposition(found.clone(), &LabelSet::default(), Names::asked_for(&headers))

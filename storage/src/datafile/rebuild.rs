@@ -185,8 +185,9 @@ impl GroupBytes {
             builder.push_row(labels, facts);
             samples += u64::from(facts.samples);
         }
-        let columns = SampleColumn::ALL.into_iter().zip(pages);
-        for (column, pages) in columns.filter(|(column, _)| self.chunk(column.path()).is_some()) {
+        // Only files of the first version lack a column.
+        let is_there = |column| column != SampleColumn::Histograms || self.chunk(histograms).is_some();
+        for (column, pages) in SampleColumn::ALL.into_iter().zip(pages).filter(|(column, _)| is_there(*column)) {
             for (mark, bytes) in self.pages(column, pages, rows)? {
                 builder.push_page(column, PageMark { crc: crc32fast::hash(&bytes), ..mark });
             }

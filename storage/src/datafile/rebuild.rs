@@ -188,15 +188,13 @@ impl GroupBytes {
         // Only files of the first version lack a column.
         let is_there = |column| column != SampleColumn::Histograms || self.chunk(histograms).is_some();
         for (column, pages) in SampleColumn::ALL.into_iter().zip(pages).filter(|(column, _)| is_there(*column)) {
-            for (mark, bytes) in self.pages(column, pages, rows)? {
-                builder.push_page(column, PageMark { crc: crc32fast::hash(&bytes), ..mark });
-            }
+            self.pages(column, pages, rows)?.into_iter().for_each(|page| builder.push_page(column, page));
         }
         Ok((builder, samples))
     }
 
-    /// The pages of a column with their bytes. They have to cover the rows, one page after the other.
-    fn pages(&self, column: SampleColumn, pages: &[(u64, u32, u64)], rows: usize) -> Result<Vec<(PageMark, Bytes)>> {
+    /// The pages of a column. They have to cover the rows, one page after the other.
+    fn pages(&self, column: SampleColumn, pages: &[(u64, u32, u64)], rows: usize) -> Result<Vec<PageMark>> {
         let gap = || ParquetError::General(format!("pages of column {} do not cover its rows", column.path()));
         let mut covered = 0;
         let mut marks = Vec::with_capacity(pages.len());
@@ -206,8 +204,8 @@ impl GroupBytes {
                 return Err(gap());
             }
             covered = end_row;
-            let mark = PageMark { offset, len, rows: (end_row - first_row) as u32, crc: 0 };
-            marks.push((mark, self.slice(offset, u64::from(len))?));
+            let crc = crc32fast::hash(&self.slice(offset, u64::from(len))?);
+            marks.push(PageMark { offset, len, rows: (end_row - first_row) as u32, crc });
         }
         if covered == rows as u64 { Ok(marks) } else { Err(gap()) }
     }

@@ -74,15 +74,20 @@ impl IndexBuilder {
 
     /// From the first sample to the last; `i64::MAX` when that is more.
     pub(crate) fn span_ms(&self) -> i64 {
-        let first = self.rows.iter().map(|row| row.first_ts).min().unwrap_or(0);
-        let last = self.rows.iter().map(|row| row.last_ts).max().unwrap_or(0);
+        let (first, last) = self.times();
         last.saturating_sub(first)
+    }
+
+    /// First and last sample of all rows; zeros without any.
+    fn times(&self) -> (TimestampMs, TimestampMs) {
+        let first = self.rows.iter().map(|row| row.first_ts).min();
+        let last = self.rows.iter().map(|row| row.last_ts).max();
+        first.zip(last).unwrap_or_default()
     }
 
     /// Orders labels and values. The file must span less than 2^32 ms, which the writer has checked.
     pub(crate) fn finish(self, file: FileFacts) -> Index {
-        let min_ts = self.rows.iter().map(|row| row.first_ts).min().unwrap_or(0);
-        let max_ts = self.rows.iter().map(|row| row.last_ts).max().unwrap_or(0);
+        let (min_ts, max_ts) = self.times();
         let mut place = vec![0_u32; self.columns.len()];
         let mut columns: Vec<_> = self.columns.into_iter().map(Some).collect();
         let mut labels = Vec::with_capacity(columns.len());

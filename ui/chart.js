@@ -11,7 +11,13 @@ export function drawChart(parent, result, grid) {
     parent.append(el("p", { class: "soft" }, "Empty query result"));
     return;
   }
-  const lines = result.map((series, i) => ({
+  const drawn = result.filter((series) => series.values);
+  if (drawn.length < result.length) {
+    const text = `${result.length - drawn.length} series of native histograms only are not drawn; try histogram_quantile() or the table.`;
+    parent.append(el("p", { class: "soft" }, text));
+  }
+  if (!drawn.length) return;
+  const lines = drawn.map((series, i) => ({
     name: seriesName(series.metric),
     color: COLORS[i % COLORS.length],
     shown: true,

@@ -116,6 +116,25 @@ export function queryPage(page) {
   run();
 }
 
+// What a series has: the sample of an instant, or a line for each of a range.
+function samples(series) {
+  if (series.value) return series.value[1];
+  if (series.histogram) return histogramText(series.histogram[1]);
+  return [
+    ...(series.values ?? []).map(([at, value]) => el("div", {}, `${value} @${at}`)),
+    ...(series.histograms ?? []).map(([at, histogram]) => el("div", {}, `${histogramText(histogram)} @${at}`)),
+  ];
+}
+
+// As PromQL writes a native histogram: {count:3, sum:4.5, (1,2]:3}.
+function histogramText({ count, sum, buckets = [] }) {
+  const parts = buckets.map(([rule, lower, upper, inBucket]) => {
+    const [open, close] = ["(]", "[)", "()", "[]"][rule];
+    return `${open}${lower},${upper}${close}:${inBucket}`;
+  });
+  return `{${[`count:${count}`, `sum:${sum}`, ...parts].join(", ")}}`;
+}
+
 function table(data) {
   if (data.resultType === "scalar" || data.resultType === "string") {
     return el("table", {}, el("tr", {}, el("td", {}, data.resultType), el("td", { class: "value mono" }, data.result[1])));
@@ -123,8 +142,7 @@ function table(data) {
   if (!data.result.length) return el("p", { class: "soft" }, "Empty query result");
   const rows = data.result.slice(0, ROWS_MAX).map((series) => el("tr", {},
     el("td", { class: "mono" }, seriesName(series.metric)),
-    el("td", { class: "value mono" }, series.value ? series.value[1]
-      : series.values.map(([at, value]) => el("div", {}, `${value} @${at}`))),
+    el("td", { class: "value mono" }, samples(series)),
   ));
   const more = data.result.length > ROWS_MAX ? el("p", { class: "soft" }, `The first ${ROWS_MAX} of ${data.result.length} series.`) : null;
   return el("div", {}, el("table", {}, rows), more);

@@ -1,10 +1,12 @@
 //! The commands that wait for a group: first in, first out, bounded by count and bytes.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::{ProposeError, ProposerOptions};
 use crate::log::body::COMMAND_OVERHEAD_BYTES;
@@ -32,7 +34,19 @@ struct State {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     next_ticket: u64,
+    /// When the next entry is to be proposed: by the most hurried command that waits.
+    due: Option<Instant>,
     closed: bool,
+}
+
+/// What the proposer is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Propose(Vec<Waiting>),
+    /// Nothing is due before this moment, or before something is pushed.
+    WaitUntil(Instant),
+    /// Nothing waits.
+    Idle,
 }
 
 impl Queue {
@@ -40,10 +54,11 @@ impl Queue {
         Self { options, state: Mutex::default(), pushed: Notify::new(), metrics }
     }
 
-    /// Adds a command. Returns its ticket, and where its answer comes.
+    /// Adds a command that waits at most `linger` for others to share its entry. Returns its ticket, and where its answer comes.
     pub(super) fn push(
         &self,
         command: Bytes,
+        linger: Duration,
     ) -> Result<(u64, oneshot::Receiver<Result<Bytes, ProposeError>>), ProposeError> {
         let (bytes, max) = (command.len(), self.options.entry_bytes_max);
         if bytes > max {
@@ -62,11 +77,20 @@ impl Queue {
         state.next_ticket += 1;
         state.bytes += bytes;
         state.waiting.push_back(Waiting { ticket, command, answer });
+        let due = Instant::now() + linger;
+        let sooner = state.due.is_none_or(|earliest| due < earliest);
+        if sooner {
+            state.due = Some(due);
+        }
+        // The worker sleeps until what it knew to be due.
+        let wakes = sooner || self.fills_entry(&state);
         drop(state);
         self.metrics.proposals.inc();
         self.metrics.queued_proposals.inc();
         self.metrics.queued_bytes.add(bytes as i64);
-        self.pushed.notify_one();
+        if wakes {
+            self.pushed.notify_one();
+        }
         Ok((ticket, answered))
     }
 
@@ -79,9 +103,16 @@ impl Queue {
         true
     }
 
-    /// The commands of the next entry; `None` when nothing waits.
-    pub(super) fn next_batch(&self) -> Option<Vec<Waiting>> {
+    /// The commands of the next entry once they are due or fill it.
+    pub(super) fn next(&self) -> Next {
         let mut state = self.state.lock();
+        match state.due {
+            None => return Next::Idle,
+            Some(due) if due > Instant::now() && !state.closed && !self.fills_entry(&state) => {
+                return Next::WaitUntil(due);
+            }
+            Some(_) => {}
+        }
         let mut bytes = 0;
         let mut batch = Vec::new();
         while let Some(next) = state.waiting.front() {
@@ -97,7 +128,16 @@ impl Queue {
             bytes = entry_bytes;
             batch.push(waiting);
         }
-        (!batch.is_empty()).then_some(batch)
+        if state.waiting.is_empty() {
+            state.due = None;
+        }
+        if batch.is_empty() { Next::Idle } else { Next::Propose(batch) }
+    }
+
+    /// What waits is worth an entry of its own, or keeps others out.
+    fn fills_entry(&self, state: &State) -> bool {
+        let ProposerOptions { queue_commands_max, queue_bytes_max, entry_bytes_max, .. } = self.options;
+        state.bytes >= entry_bytes_max.min(queue_bytes_max / 2) || state.waiting.len() >= queue_commands_max / 2
     }
 
     fn removed(&self, state: &mut State, waiting: &Waiting) {

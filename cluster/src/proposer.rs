@@ -17,7 +17,7 @@ use openraft::Raft;
 use openraft::error::ClientWriteError;
 use pharos_model::Clock;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::log::body::commands_record_len;
 use crate::log::{NoRoom, Room};
@@ -123,7 +123,7 @@ impl Proposer {
         metrics: RaftMetrics,
         clock: Arc<dyn Clock>,
     ) -> (Self, impl Future<Output = ()>) {
-        let queue = Arc::new(Queue::new(options, metrics.clone()));
+        let queue = Arc::new(Queue::new(options, metrics.clone(), Arc::clone(&clock)));
         let proposer = Self { queue, room, options, metrics };
         let worker = Worker { proposer: proposer.clone(), raft, clock };
         (proposer, worker.run())
@@ -189,12 +189,12 @@ impl Worker {
         let queue = &self.proposer.queue;
         let mut in_flight = FuturesUnordered::new();
         loop {
-            let mut due = None;
+            let mut wait = None;
             while in_flight.len() < self.proposer.options.depth {
                 match queue.next() {
                     Next::Propose(batch) => in_flight.push(self.submit(batch)),
-                    Next::WaitUntil(moment) => {
-                        due = Some(moment);
+                    Next::Wait(left) => {
+                        wait = Some(left);
                         break;
                     }
                     Next::Idle => break,
@@ -206,7 +206,7 @@ impl Worker {
             tokio::select! {
                 Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
                 () = queue.pushed(), if in_flight.len() < self.proposer.options.depth => {}
-                () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {}
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
     }

@@ -216,6 +216,7 @@ impl World {
             hasher: SeriesHasher::new(7),
             metrics: ScrapeMetrics::new(&registry).unwrap(),
             sync_pause: Duration::ZERO,
+            runtimes: [Handle::current()].into(),
         };
         let (targets, found) = watch::channel(Arc::default());
         let manager = ScrapeManager::start(options, found);

@@ -8,3 +8,4 @@ pub mod queries;
 pub mod remote_write;
 pub mod report;
 pub mod scrape;
+pub mod selectors;

@@ -12,6 +12,7 @@ pub mod planner;
 pub mod session;
 
 mod input;
+mod share;
 
 mod absent;
 mod accumulate;

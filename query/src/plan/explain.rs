@@ -43,6 +43,7 @@ impl fmt::Display for Op {
             Self::Info(_) => f.write_str("Info"),
             Self::Sort(by) => write!(f, "Sort {by:?}"),
             Self::Repeat => f.write_str("Repeat"),
+            Self::Share(share) => write!(f, "Share #{} place={} of {}", share.id, share.place + 1, share.places),
         }
     }
 }

@@ -3,11 +3,13 @@
 mod fold;
 mod step_invariant;
 
+mod share;
+
 pub use fold::apply as apply_scalar;
 
 use super::Plan;
 
 /// Runs all passes.
 pub fn rewrite(plan: Plan) -> Plan {
-    step_invariant::mark(fold::fold(plan))
+    share::share(&step_invariant::mark(fold::fold(plan)))
 }

@@ -31,6 +31,7 @@ pub async fn read_raw(
         matchers: selector.matchers.clone(),
         range: window.read_range(&Grid::instant(at)),
         newest_only: false,
+        totals_only: false,
     };
     let mut found = Vec::new();
     let mut columns = SampleColumns::default();

@@ -79,6 +79,7 @@ impl Scanner {
             matchers: scan.selector.matchers.clone(),
             range: evaluator.read_range(&call.grid),
             newest_only: evaluator.needs_newest_only(&call.grid),
+            totals_only: scan.totals_only,
         };
         let source = Arc::clone(&call.query.source);
         let own = |partition: &usize| partition % call.partitions == call.partition;

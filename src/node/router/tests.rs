@@ -183,6 +183,7 @@ async fn histograms_go_where_their_places_say() {
         matchers: Vec::new(),
         range: TimeRange::ALL,
         newest_only: false,
+        totals_only: false,
     };
     let mut found = Vec::new();
     for partition in &bench.router.partitions {

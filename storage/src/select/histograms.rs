@@ -3,9 +3,63 @@
 
 use std::sync::Arc;
 
-use pharos_model::{CounterResetHint, FloatHistogram, TimestampMs};
+use pharos_model::histogram::packed::PackedHistogram;
+use pharos_model::sample::is_stale;
+use pharos_model::{CounterResetHint, FloatHistogram, TimeRange, TimestampMs};
 
 use super::SampleColumns;
+
+/// What is read of histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Whole,
+    /// Count and sum, and buckets only where a reset is still to be looked for: at a hint that is unknown, and at the one before
+    /// it. Not for samples that others may come between: their hints are taken back.
+    Totals,
+}
+
+/// Takes the histograms of one chunk.
+pub(crate) struct ChunkHistograms<'a> {
+    pub form: Form,
+    pub range: TimeRange,
+    /// Samples of the chunk that are still to come.
+    pub left: u8,
+    /// Samples of it that were taken.
+    pub taken: u8,
+    pub out: &'a mut SampleColumns,
+}
+
+impl ChunkHistograms<'_> {
+    /// Takes the next sample; `before` is the one before it in the chunk.
+    pub(crate) fn push(&mut self, ts: TimestampMs, histogram: &PackedHistogram, before: Option<&PackedHistogram>) {
+        self.left -= 1;
+        if !self.range.contains(ts) {
+            return;
+        }
+        // After a staleness marker, the sample before that is the one to compare with.
+        let looks_back = histogram.hint == CounterResetHint::Unknown || is_stale(f64::from_bits(histogram.sum_bits));
+        if let (Some(before), Some(last)) = (before, self.out.histograms.last_mut())
+            && self.form == Form::Totals
+            && looks_back
+            && self.taken > 0
+        {
+            *last = Arc::new(before.to_float());
+        }
+        // The first sample of the next chunk may look back to the last of this one.
+        let form = if looks_back || self.left == 0 { Form::Whole } else { self.form };
+        push(self.out, form, ts, histogram);
+        self.taken += 1;
+    }
+}
+
+/// Adds one histogram.
+pub(crate) fn push(out: &mut SampleColumns, form: Form, ts: TimestampMs, histogram: &PackedHistogram) {
+    out.histogram_ts.push(ts);
+    out.histograms.push(Arc::new(match form {
+        Form::Whole => histogram.to_float(),
+        Form::Totals => histogram.totals(),
+    }));
+}
 
 /// Takes back what the hint says about the sample before.
 pub(crate) fn forget_before(histogram: &mut Arc<FloatHistogram>) {

@@ -124,6 +124,8 @@ impl Selection {
             }
             grouping.finish()
         });
+        // What is brought together with samples of files may get others between, whose resets buckets alone show.
+        let head = head.map(|head| if places.is_some() { head.with_buckets() } else { head });
         let readers = files.iter().map(|selected| RowReader::new(Arc::clone(&selected.file))).collect();
         Self {
             bucket,

@@ -45,17 +45,26 @@ pub fn reduce_to_totals(list: &[Arc<FloatHistogram>], totals: &mut Vec<Arc<Float
             (CounterResetHint::Unknown, Some(_)) => CounterResetHint::NotCounterReset,
             (hint, _) => hint,
         };
-        totals.push(Arc::new(FloatHistogram {
-            counter_reset_hint: hint,
-            schema: histogram.schema,
-            count: histogram.count,
-            sum: histogram.sum,
-            ..FloatHistogram::default()
-        }));
+        totals.push(match has_totals_only(histogram) && hint == histogram.counter_reset_hint {
+            true => Arc::clone(histogram),
+            false => Arc::new(FloatHistogram {
+                counter_reset_hint: hint,
+                schema: histogram.schema,
+                count: histogram.count,
+                sum: histogram.sum,
+                ..FloatHistogram::default()
+            }),
+        });
         if !is_stale(histogram.sum) {
             before = Some(histogram);
         }
     }
+}
+
+/// Whether a source has left out the rest.
+fn has_totals_only(histogram: &FloatHistogram) -> bool {
+    let spans = histogram.positive_spans.len() + histogram.negative_spans.len() + histogram.custom_values.len();
+    spans == 0 && histogram.zero_count == 0.0 && histogram.zero_threshold == 0.0
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! few hundred bytes a series. Full chunks never change, so it only notes where they are. Decoding happens later,
 //! without a lock.
 
-use std::collections::HashMap;
 use pharos_model::{LabelSet, TimeRange, TimestampMs};
+use std::collections::HashMap;
 
 use super::histograms::LateHistograms;
 use super::lookup::{ChunkWalk, first_ts};
@@ -16,7 +16,7 @@ use crate::chunk::histogram;
 use crate::chunk::segment::{ChunkDamage, ChunkKind, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
-use crate::select::histograms::{self, ChunkHistograms, Form};
+use crate::select::histograms::{self, Form, Run, Wanted};
 use crate::select::{ReadError, SampleColumns, SelectRequest};
 use crate::wire::Malformed;
 
@@ -232,13 +232,6 @@ struct Late {
     histograms: bool,
 }
 
-/// What is read of a chunk.
-#[derive(Clone, Copy)]
-struct Wanted {
-    range: TimeRange,
-    form: Form,
-}
-
 fn decode_into(
     stream: &[u8],
     count: u8,
@@ -246,12 +239,14 @@ fn decode_into(
     wanted: Wanted,
     out: &mut SampleColumns,
 ) -> Result<(), &'static str> {
-    let Wanted { range, form } = wanted;
     let decoded = match kind {
-        ChunkKind::Float => decode_floats(stream, count, range, out),
+        ChunkKind::Float => decode_floats(stream, count, wanted.range, out),
         ChunkKind::Histogram => {
-            let mut chunk = ChunkHistograms { form, range, left: count, taken: 0, out };
-            histogram::decode(stream, count, |ts, histogram, before| chunk.push(ts, histogram, before))
+            let (mut run, mut left) = (Run::new(wanted, out), count);
+            histogram::decode(stream, count, |ts, histogram, before| {
+                left -= 1;
+                run.push(ts, histogram, before, left == 0);
+            })
         }
     };
     decoded.map_err(|malformed| malformed.0)

@@ -18,37 +18,50 @@ pub(crate) enum Form {
     Totals,
 }
 
-/// Takes the histograms of one chunk.
-pub(crate) struct ChunkHistograms<'a> {
-    pub form: Form,
+/// What is read of a run of samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
     pub range: TimeRange,
-    /// Samples of the chunk that are still to come.
-    pub left: u8,
-    /// Samples of it that were taken.
-    pub taken: u8,
+    pub form: Form,
+}
+
+/// Takes the histograms of one chunk or row.
+pub(crate) struct Run<'a> {
+    wanted: Wanted,
+    /// Whether one was taken.
+    has_begun: bool,
     pub out: &'a mut SampleColumns,
 }
 
-impl ChunkHistograms<'_> {
-    /// Takes the next sample; `before` is the one before it in the chunk.
-    pub(crate) fn push(&mut self, ts: TimestampMs, histogram: &PackedHistogram, before: Option<&PackedHistogram>) {
-        self.left -= 1;
-        if !self.range.contains(ts) {
+impl<'a> Run<'a> {
+    pub(crate) fn new(wanted: Wanted, out: &'a mut SampleColumns) -> Self {
+        Self { wanted, has_begun: false, out }
+    }
+
+    /// Takes the next histogram, if it lies in the range; `before` is the one before it.
+    pub(crate) fn push(
+        &mut self,
+        ts: TimestampMs,
+        histogram: &PackedHistogram,
+        before: Option<&PackedHistogram>,
+        is_last: bool,
+    ) {
+        if !self.wanted.range.contains(ts) {
             return;
         }
         // After a staleness marker, the sample before that is the one to compare with.
         let looks_back = histogram.hint == CounterResetHint::Unknown || is_stale(f64::from_bits(histogram.sum_bits));
         if let (Some(before), Some(last)) = (before, self.out.histograms.last_mut())
-            && self.form == Form::Totals
+            && self.wanted.form == Form::Totals
             && looks_back
-            && self.taken > 0
+            && self.has_begun
         {
             *last = Arc::new(before.to_float());
         }
-        // The first sample of the next chunk may look back to the last of this one.
-        let form = if looks_back || self.left == 0 { Form::Whole } else { self.form };
+        // The first of the next run may look back to the last of this one.
+        let form = if looks_back || is_last { Form::Whole } else { self.wanted.form };
         push(self.out, form, ts, histogram);
-        self.taken += 1;
+        self.has_begun = true;
     }
 }
 

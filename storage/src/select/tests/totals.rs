@@ -67,7 +67,10 @@ proptest! {
 
     #[test]
     fn resets_are_still_to_be_found(
-        samples in series(1..300),
+        (samples, is_sealed) in prop_oneof![
+            (series(1..300), Just(false)),
+            (series(20..60), Just(true)),
+        ],
         ended in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         (from, to) in (0..100_i64, 0..120_i64),
     ) {
@@ -81,6 +84,9 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let node = node_of(&samples);
+            if is_sealed {
+                node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+            }
             let (whole, totals) = (read(&node, range, false).await, read(&node, range, true).await);
             prop_assert_eq!(missing(&whole, &totals), None);
             Ok(())
@@ -99,6 +105,19 @@ async fn buckets_are_left_out_where_nothing_is_compared() {
     assert_eq!(buckets(read(&node, TimeRange::ALL, false).await), [true; 7]);
     let newest = SelectRequest { newest_only: true, totals_only: true, ..request(Vec::new(), TimeRange::ALL) };
     assert_eq!(buckets(read_as(&node, newest).await), [false]);
+}
+
+#[tokio::test]
+async fn files_leave_buckets_out_unless_they_overlap_with_the_head() {
+    let samples: Vec<_> = (0..30_u32).map(|at| (i64::from(at) * 10_000, counter(at))).collect();
+    let node = node_of(&samples);
+    node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    let found = read(&node, TimeRange::ALL, true).await;
+    let in_files = (2 * SLICE_MS / 10_000) as usize;
+    let with_buckets: Vec<_> = (0..in_files).filter(|at| has_buckets(&found[*at].1)).collect();
+    // The ends of each row.
+    assert_eq!(with_buckets, [0, 9, 10, 19]);
+    assert!(found[in_files..].iter().all(|(_, histogram)| has_buckets(histogram)));
 }
 
 #[tokio::test]

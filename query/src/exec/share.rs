@@ -2,7 +2,7 @@
 //!
 //! No place waits for another: one that needs a batch which nobody has had yet takes it out of the evaluation itself. So
 //! places may be read in any order, such as one to its end before the next is begun. What the slowest has still to read is
-//! paid for in the query's memory, of which it may be an [eighth](BACKLOG_SHARE). Once it is more, places that have not
+//! paid for in the query's memory and samples, of which it may be an [eighth](BACKLOG_SHARE). Once it is more, places that have not
 //! begun are left to evaluate for themselves, as if nothing were shared: a large result that one place streams costs time
 //! rather than memory.
 //!
@@ -19,14 +19,14 @@ use futures::{StreamExt, TryStreamExt};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use self::backlog::Backlog;
+use self::backlog::{Backlog, Most};
 use super::context::counting;
 use super::input::{RowStream, rows};
 use super::node::Call;
 use crate::batch::RowBatch;
 use crate::plan::{Op, Share};
 
-/// The part of the query's memory that rows may take which one place has had and another has not.
+/// The part of the query's memory, and of its samples, that rows may take which one place has had and another has not.
 const BACKLOG_SHARE: usize = 8;
 
 /// What the places of one [`Op::Share`] have in common.
@@ -49,10 +49,14 @@ impl SharedRows {
     }
 
     fn partition(&self, call: &Call) -> Arc<Partition> {
-        let bytes_max = call.query.limits.memory_bytes_max / BACKLOG_SHARE / call.partitions;
+        let limits = &call.query.limits;
+        let most = Most {
+            bytes: limits.memory_bytes_max / BACKLOG_SHARE / call.partitions,
+            points: limits.samples_max / (BACKLOG_SHARE * call.partitions) as u64,
+        };
         let new = || Partition {
             source: tokio::sync::Mutex::default(),
-            backlog: Mutex::new(Backlog::new(self.places, bytes_max, call)),
+            backlog: Mutex::new(Backlog::new(self.places, most, call)),
         };
         Arc::clone(self.partitions.lock().entry(call.partition).or_insert_with(|| Arc::new(new())))
     }

@@ -53,6 +53,17 @@ fn rows_that_would_take_too_much_memory_are_evaluated_again() {
 }
 
 #[test]
+fn a_query_whose_parts_stream_holds_no_more_samples_than_before() {
+    let options = EngineOptions { max_samples: 600_000, parallelism: 1, ..EngineOptions::default() };
+    let engine = engine(series(2000), options);
+    // Two million samples, some 130,000 a batch.
+    let range = QueryRange { start_ms: 0, end_ms: 99_900, step: Duration::from_millis(100) };
+    let run = |text| block_on(engine.range(&TenantId::anonymous(), text, range, QueryOptions::default()));
+    assert!(matches!(run("m"), Err(QueryError::TooManySamples { .. })));
+    assert!(run("sum(m) / count(m)").is_ok());
+}
+
+#[test]
 fn steps_count_what_is_written() {
     let engine = engine(series(2), EngineOptions::default());
     let options = QueryOptions { per_step_stats: true, ..QueryOptions::default() };

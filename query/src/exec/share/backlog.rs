@@ -15,8 +15,15 @@ pub(super) struct Backlog {
     places: Vec<Place>,
     /// How the evaluation ended.
     end: Option<Result<(), Arc<DataFusionError>>>,
-    bytes_max: usize,
+    most: Most,
     query: Arc<QueryContext>,
+}
+
+/// How large it may be while a place has not begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub bytes: usize,
+    pub points: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +36,14 @@ enum Place {
 }
 
 impl Backlog {
-    /// For `places` places; those that have not begun are left alone when it is larger than `bytes_max`.
-    pub(super) fn new(places: usize, bytes_max: usize, call: &Call) -> Self {
+    /// For `places` places; those that have not begun are left alone when it is larger than `most`.
+    pub(super) fn new(places: usize, most: Most, call: &Call) -> Self {
         Self {
             rows: RowBuffer::new(QueryContext::reserve(&call.task, "shared rows")),
             gone: 0,
             places: vec![Place::NotBegun; places],
             end: None,
-            bytes_max,
+            most,
             query: Arc::clone(&call.query),
         }
     }
@@ -75,7 +82,7 @@ impl Backlog {
     /// Takes what the evaluation has made.
     pub(super) fn push(&mut self, made: Result<Option<RowBatch>>) {
         let kept = match made {
-            Ok(Some(batch)) => self.keep(batch),
+            Ok(Some(batch)) => self.keep(&batch),
             Ok(None) => {
                 self.end = Some(Ok(()));
                 Ok(())
@@ -87,19 +94,24 @@ impl Backlog {
         }
     }
 
-    fn keep(&mut self, batch: RowBatch) -> Result<()> {
-        let points = batch.points();
-        if self.rows.bytes() + batch.bytes() > self.bytes_max {
+    fn keep(&mut self, batch: &RowBatch) -> Result<()> {
+        let bytes = self.rows.bytes() + batch.bytes();
+        if bytes > self.most.bytes || self.rows.points() + batch.points() > self.most.points {
             self.leave_alone();
         }
-        if let Err(error) = self.rows.push(batch.clone()) {
-            // Memory may be short elsewhere.
-            if !self.leave_alone() {
-                return Err(error);
-            }
-            self.rows.push(batch)?;
+        self.pay(batch).or_else(|error| {
+            // There may be too much of it elsewhere.
+            if self.leave_alone() { self.pay(batch) } else { Err(error) }
+        })
+    }
+
+    fn pay(&mut self, batch: &RowBatch) -> Result<()> {
+        let points = batch.points();
+        let paid = self.query.hold_samples(points).and_then(|()| self.rows.push(batch.clone()));
+        if paid.is_err() {
+            self.query.release_samples(points);
         }
-        self.query.hold_samples(points)
+        paid
     }
 
     /// Has places that have not begun evaluate for themselves. Whether there were any.

@@ -26,7 +26,8 @@ impl HistogramStat {
         }
     }
 
-    /// Whether the buckets do not matter.
+    /// Whether the buckets do not matter. Of other functions no bucket can be left out: a deviation is summed over all of them,
+    /// and for a quantile or a fraction each one moves the rank. A reset shows in any.
     pub fn needs_totals_only(self) -> bool {
         matches!(self, Self::Count | Self::Sum | Self::Avg)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, bail};
 use clap::Parser;
 use pharos_benches::versus::process::Kind;
-use pharos_benches::versus::{disk, queries, remote_write, report, scrape, selectors};
+use pharos_benches::versus::{day, disk, queries, remote_write, report, scrape, selectors, soak};
 
 /// Feeds the same bytes to Pharos and to the installed peers, checks that the answers agree, prints ratios.
 #[derive(Debug, Parser)]
@@ -32,6 +32,15 @@ struct Arguments {
     /// Series of the selectors part.
     #[arg(long, default_value_t = 1_000_000)]
     selector_series: usize,
+    /// Series of the day part, which is Pharos alone and not among the parts unless named.
+    #[arg(long, default_value_t = 1_000_000)]
+    day_series: usize,
+    /// Length of the soak part, which is Pharos alone and not among the parts unless named.
+    #[arg(long, default_value_t = 600)]
+    soak_secs: u64,
+    /// Seed of the soak part's expressions.
+    #[arg(long, default_value_t = 1)]
+    soak_seed: u64,
     /// Targets of the scrape part, 800 samples each, every 2 s.
     #[arg(long, default_value_t = 250)]
     targets: usize,
@@ -94,7 +103,12 @@ async fn main() -> Result<()> {
                 let figures = selectors::run(&kinds, folder, arguments.selector_series, now_ms).await?;
                 report::print("selectors over many series", &figures);
             }
-            other => bail!("unknown part `{other}`: remote-write, scrape, disk, queries, selectors"),
+            "day" => report::print("a day from data files", &day::run(folder, arguments.day_series, now_ms).await?),
+            "soak" => {
+                let length = Duration::from_secs(arguments.soak_secs);
+                report::print("soak", &soak::run(folder, arguments.soak_seed, length, now_ms).await?);
+            }
+            other => bail!("unknown part `{other}`: remote-write, scrape, disk, queries, selectors, day, soak"),
         }
     }
     Ok(())

@@ -10,6 +10,9 @@ pub const SERIES_PER_HOST: usize = 800;
 /// Samples of one request, as Prometheus' sender batches them.
 const SAMPLES_PER_REQUEST: usize = 2000;
 
+/// Values of label `x` in [`Fleet::of_one_metric`].
+pub const ONE_METRIC_GROUPS: usize = 100;
+
 /// How a series' values move from round to round.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
@@ -39,6 +42,15 @@ impl Fleet {
         let label_blocks = (0..series).map(|i| label_block(i / SERIES_PER_HOST, i % SERIES_PER_HOST)).collect();
         let shapes = (0..series).map(|i| shape(i % SERIES_PER_HOST)).collect();
         Self { label_blocks, shapes }
+    }
+
+    /// One counter of very many instances, in [`ONE_METRIC_GROUPS`] groups by label `x`.
+    pub fn of_one_metric(series: usize) -> Self {
+        let block = |i: usize| {
+            let (instance, group) = (format!("host-{i:07}:9100"), format!("group-{}", i % ONE_METRIC_GROUPS));
+            label_fields([("__name__", "m"), ("instance", &*instance), ("job", "node"), ("x", &*group)])
+        };
+        Self { label_blocks: (0..series).map(block).collect(), shapes: vec![Shape::IntegerCounter; series] }
     }
 
     pub fn len(&self) -> usize {
@@ -212,7 +224,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// SplitMix64 over both numbers.
-fn mix(a: u64, b: u64) -> u64 {
+pub fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b.wrapping_mul(0xbf58_476d_1ce4_e5b9));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,5 +1,6 @@
 //! A server under measurement: started, asked, and read through `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use serde_json::Value;
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Pause between two looks at a server that is coming up.
 const READY_POLL: Duration = Duration::from_millis(10);
+/// Pause before what was refused for now is offered again.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
 /// Pause between two looks at the memory of a server at work.
 const PEAK_POLL: Duration = Duration::from_millis(5);
 /// Clock ticks a second in `/proc/PID/stat`; fixed at 100 on Linux for user space.
@@ -116,6 +119,23 @@ impl Server {
             bail!("{} refused a write: {status} {}", self.kind.name(), response.text().await.unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// As [`Self::write`], again and again while the server says that it is busy.
+    pub async fn write_patiently(&self, body: bytes::Bytes) -> Result<()> {
+        while let Err(error) = self.write(body.clone()).await {
+            if !error.to_string().contains("429") && !error.to_string().contains("503") {
+                return Err(error);
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Calls the query API and returns the whole answer, a refusal too.
+    pub async fn ask(&self, path: &str, parameters: &BTreeMap<&'static str, String>) -> Result<Value> {
+        let text = self.client.post(self.url(path)).form(parameters).send().await?.text().await?;
+        serde_json::from_str(&text).with_context(|| text.clone())
     }
 
     /// Calls the query API and returns `data.result`.

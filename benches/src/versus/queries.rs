@@ -114,7 +114,7 @@ async fn measure(
     let mut figure = Figure::new(name.clone(), "CPU-ms");
     let mut answers = Vec::new();
     for server in servers {
-        answers.push((server.kind, by_series(server.query(path, &parameters).await?)));
+        answers.push((server.kind, by_series(&server.query(path, &parameters).await?)));
         let (before, mut repeats, mut used) = (server.cpu_seconds()?, 0, 0.0);
         while used < CPU_SECONDS_MIN && repeats < REPEATS_MAX {
             server.query(path, &parameters).await?;
@@ -131,7 +131,7 @@ async fn measure(
 pub type Answer = BTreeMap<String, Vec<(String, f64)>>;
 
 /// The points of each series; a scalar is a series without labels.
-pub fn by_series(result: Value) -> Answer {
+pub fn by_series(result: &Value) -> Answer {
     let points = |series: &Value| {
         let (range, instant) = (series["values"].as_array().into_iter().flatten(), series.get("value"));
         range
@@ -160,16 +160,25 @@ pub fn compare(name: &str, answers: &[(Kind, Answer)]) -> Result<()> {
     }
     for (series, points) in ours {
         let Some(expected) = theirs.get(series) else { bail!("{name}: prometheus lacks {series}") };
-        let same = points.len() == expected.len()
-            && points.iter().zip(expected).all(|((at, value), (other_at, other))| {
-                let close = (value - other).abs() <= TOLERANCE * value.abs().max(other.abs());
-                seconds_equal(at, other_at) && (close || value.to_bits() == other.to_bits())
-            });
-        if !same {
+        if !points_agree(points, expected) {
             bail!("{name}: {series} differs: {points:?} instead of {expected:?}");
         }
     }
     Ok(())
+}
+
+/// Whether two answers have the same series with the same points, but for the order of sums.
+pub fn answers_agree(a: &Answer, b: &Answer) -> bool {
+    a.len() == b.len()
+        && a.iter().all(|(series, points)| b.get(series).is_some_and(|other| points_agree(points, other)))
+}
+
+fn points_agree(points: &[(String, f64)], expected: &[(String, f64)]) -> bool {
+    points.len() == expected.len()
+        && points.iter().zip(expected).all(|((at, value), (other_at, other))| {
+            let close = (value - other).abs() <= TOLERANCE * value.abs().max(other.abs());
+            seconds_equal(at, other_at) && (close || value.to_bits() == other.to_bits())
+        })
 }
 
 fn seconds_equal(a: &str, b: &str) -> bool {

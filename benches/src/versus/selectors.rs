@@ -59,7 +59,7 @@ pub async fn run(kinds: &[Kind], root: &Path, series: usize, now_ms: i64) -> Res
             memory[at].values.insert(kind, peak as f64 / 1e6);
             match question.as_str() {
                 LABEL_VALUES => pods.push((kind, answer.as_array().map_or(0, Vec::len))),
-                _ => answers[at].push((kind, by_series(answer))),
+                _ => answers[at].push((kind, by_series(&answer))),
             }
         }
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use pharos_model::histogram::classic::ClassicError;
 use pharos_promql::ParserOptions;
+use pharos_promql::script::Script;
 pub use pharos_promql::script::ScriptError;
-use pharos_promql::script::{CommandKind, Script};
 
 use crate::engine::EngineOptions;
 use crate::error::QueryError;
@@ -71,18 +71,11 @@ pub async fn run(text: &str, options: EngineOptions) -> Result<Report, RunError>
     let runner = run::Runner::new(options)?;
     let mut report = Report::default();
     for command in &script.commands {
-        match &command.kind {
-            CommandKind::Clear => runner.clear(),
-            CommandKind::Load(load) => {
-                runner.load(load).map_err(|source| RunError::Classic { line: command.line, source })?
-            }
-            CommandKind::Eval(eval) => {
-                report.total += 1;
-                match runner.eval(eval).await {
-                    Ok(()) => report.passed += 1,
-                    Err(failure) => report.failures.push(failure),
-                }
-            }
+        let Some(eval) = runner.prepare(command)? else { continue };
+        report.total += 1;
+        match runner.eval(eval).await {
+            Ok(()) => report.passed += 1,
+            Err(failure) => report.failures.push(failure),
         }
     }
     Ok(report)

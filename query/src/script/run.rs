@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::clock::SystemClock;
-use pharos_model::histogram::classic::ClassicError;
 use pharos_model::{Sample, TenantId, TimestampMs};
-use pharos_promql::script::{Eval, EvalTime, Load};
+use pharos_promql::script::{Command, CommandKind, Eval, EvalTime};
 
 use super::compare::{self, Difference};
-use super::{Failure, variants};
+use super::{Failure, RunError, load, variants};
 use crate::engine::{Engine, EngineOptions, Expression, QueryOptions, QueryRange, Times};
 use crate::error::QueryError;
 use crate::testing::MemorySource;
@@ -33,12 +32,16 @@ impl Runner {
         Ok(Self { source, engine })
     }
 
-    pub(super) fn clear(&self) {
-        self.source.clear();
-    }
-
-    pub(super) fn load(&self, load: &Load) -> Result<(), ClassicError> {
-        super::load::load(load, &self.source)
+    /// Clears or loads samples, or hands out the evaluation that a command is.
+    pub(super) fn prepare<'a>(&self, command: &'a Command) -> Result<Option<&'a Eval>, RunError> {
+        match &command.kind {
+            CommandKind::Clear => self.source.clear(),
+            CommandKind::Load(load) => {
+                load::load(load, &self.source).map_err(|source| RunError::Classic { line: command.line, source })?
+            }
+            CommandKind::Eval(eval) => return Ok(Some(eval)),
+        }
+        Ok(None)
     }
 
     pub(super) async fn eval(&self, eval: &Eval) -> Result<(), Failure> {

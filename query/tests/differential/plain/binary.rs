@@ -26,7 +26,9 @@ impl Plain<'_> {
                     let (left, right) = (vector_at(&left, step), vector_at(&right, step));
                     match binary.op.is_set() {
                         true => Ok(set(binary.op, left, right, &Matcher(matching))),
-                        false => self.match_vectors(binary, left, right, &Matcher(matching)),
+                        false => self.match_vectors(binary, (left, right), &Matcher(matching), |a, b| {
+                            Some(elementwise(binary, *a, *b))
+                        }),
                     }
                 })
             }
@@ -55,11 +57,11 @@ impl Plain<'_> {
     }
 }
 
-/// What an operator says of two numbers.
-pub(super) enum Outcome {
+/// What an operator says of two values.
+pub(super) enum Outcome<V = f64> {
     /// The left element stays as it is, or goes.
     Filtered(bool),
-    Value(f64),
+    Value(V),
 }
 
 pub(super) fn elementwise(binary: &Binary, a: f64, b: f64) -> Outcome {
@@ -70,8 +72,13 @@ pub(super) fn elementwise(binary: &Binary, a: f64, b: f64) -> Outcome {
     }
 }
 
-fn set(op: BinaryOp, left: Vec<Element>, right: Vec<Element>, matcher: &Matcher<'_>) -> Vec<Element> {
-    let is_among = |element: &Element, others: &[Element]| {
+pub(super) fn set<V>(
+    op: BinaryOp,
+    left: Vec<Element<V>>,
+    right: Vec<Element<V>>,
+    matcher: &Matcher<'_>,
+) -> Vec<Element<V>> {
+    let is_among = |element: &Element<V>, others: &[Element<V>]| {
         let signature = matcher.signature(&element.labels);
         others.iter().any(|other| matcher.signature(&other.labels) == signature)
     };
@@ -79,7 +86,7 @@ fn set(op: BinaryOp, left: Vec<Element>, right: Vec<Element>, matcher: &Matcher<
         BinaryOp::And => left.into_iter().filter(|element| is_among(element, &right)).collect(),
         BinaryOp::Unless => left.into_iter().filter(|element| !is_among(element, &right)).collect(),
         _ => {
-            let added: Vec<Element> = right.into_iter().filter(|element| !is_among(element, &left)).collect();
+            let added: Vec<Element<V>> = right.into_iter().filter(|element| !is_among(element, &left)).collect();
             left.into_iter().chain(added).collect()
         }
     }

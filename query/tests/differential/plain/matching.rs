@@ -4,7 +4,7 @@ use pharos_model::LabelSet;
 use pharos_model::labels::METRIC_NAME;
 use pharos_promql::ast::{Binary, Cardinality, VectorMatching};
 
-use super::binary::{Outcome, elementwise};
+use super::binary::Outcome;
 use super::rows::{Element, without_metadata};
 use super::{Plain, Refusal, Result, SAME_LABELSET, both};
 
@@ -39,13 +39,14 @@ impl Matcher<'_> {
 }
 
 impl Plain<'_> {
-    pub(super) fn match_vectors(
+    /// `apply` says what comes of left and right, if anything does.
+    pub(super) fn match_vectors<V: Clone + From<f64>>(
         &self,
         binary: &Binary,
-        left: Vec<Element>,
-        right: Vec<Element>,
+        (left, right): (Vec<Element<V>>, Vec<Element<V>>),
         matcher: &Matcher<'_>,
-    ) -> Result<Vec<Element>> {
+        apply: impl Fn(&V, &V) -> Option<Outcome<V>>,
+    ) -> Result<Vec<Element<V>>> {
         let matching = matcher.0;
         let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
         if (left.is_empty() || right.is_empty()) && (!fills || left.is_empty() && right.is_empty()) {
@@ -54,7 +55,7 @@ impl Plain<'_> {
         let one_is_left = matching.card == Cardinality::OneToMany;
         let (many, one) = if one_is_left { (right, left) } else { (left, right) };
         let keeps_name = binary.op.is_comparison();
-        let pairs: Vec<Pair> = pairs(&many, &one, matcher)
+        let pairs: Vec<Pair<V>> = pairs(&many, &one, matcher)
             .into_iter()
             .map(|(signature, many, one)| {
                 let mut labels = matcher.result(&many.labels, &one.labels, keeps_name);
@@ -74,18 +75,22 @@ impl Plain<'_> {
             }
             return Err(Refusal(reasons));
         }
-        Ok(pairs.into_iter().filter_map(|pair| self.pair_result(binary, pair)).collect())
+        let results = pairs.into_iter().filter_map(|pair| {
+            let outcome = apply(&pair.values.0, &pair.values.1)?;
+            self.pair_result(binary, pair, outcome)
+        });
+        Ok(results.collect())
     }
 
-    fn pair_result(&self, binary: &Binary, pair: Pair) -> Option<Element> {
-        let (labels, (a, b)) = (pair.labels, pair.values);
-        match elementwise(binary, a, b) {
+    fn pair_result<V>(&self, binary: &Binary, pair: Pair<V>, outcome: Outcome<V>) -> Option<Element<V>> {
+        let labels = pair.labels;
+        match outcome {
             Outcome::Filtered(true) => {
                 // Upstream forgets here, and here alone, that a name is to be dropped.
                 if pair.drop_name {
                     self.leave_open();
                 }
-                Some(Element { labels, drop_name: pair.drop_name, value: a })
+                Some(Element { labels, drop_name: pair.drop_name, value: pair.values.0 })
             }
             Outcome::Filtered(false) => None,
             Outcome::Value(value) => Some(Element { labels, drop_name: binary.return_bool, value }),
@@ -94,22 +99,27 @@ impl Plain<'_> {
 }
 
 /// Two elements that found each other.
-struct Pair {
+struct Pair<V> {
     signature: LabelSet,
     /// Of the result.
     labels: LabelSet,
     /// Whether the name of the "many" side is to be dropped.
     drop_name: bool,
     /// Left and right of the operator.
-    values: (f64, f64),
+    values: (V, V),
 }
 
 /// Elements that belong together and their signature, a value to fill in where one is missing.
-fn pairs(many: &[Element], one: &[Element], matcher: &Matcher<'_>) -> Vec<(LabelSet, Element, Element)> {
+fn pairs<V: Clone + From<f64>>(
+    many: &[Element<V>],
+    one: &[Element<V>],
+    matcher: &Matcher<'_>,
+) -> Vec<(LabelSet, Element<V>, Element<V>)> {
     let matching = matcher.0;
     // Whichever side is written first: `fill_right` is for the "one" side.
     let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
-    let filled = |labels: &LabelSet, value| Element { labels: labels.clone(), drop_name: false, value };
+    let filled =
+        |labels: &LabelSet, value: f64| Element { labels: labels.clone(), drop_name: false, value: V::from(value) };
     let mut pairs = Vec::new();
     for element in many {
         let signature = matcher.signature(&element.labels);
@@ -130,7 +140,7 @@ fn pairs(many: &[Element], one: &[Element], matcher: &Matcher<'_>) -> Vec<(Label
 }
 
 /// The "one" side has one element for each match group.
-fn refuse_duplicates(one: &[Element], matcher: &Matcher<'_>) -> Result<()> {
+fn refuse_duplicates<V>(one: &[Element<V>], matcher: &Matcher<'_>) -> Result<()> {
     let signatures: Vec<LabelSet> = one.iter().map(|element| matcher.signature(&element.labels)).collect();
     match (1..signatures.len()).any(|i| signatures[..i].contains(&signatures[i])) {
         true => Err(Refusal::new("found duplicate series for the match group")),
@@ -139,9 +149,9 @@ fn refuse_duplicates(one: &[Element], matcher: &Matcher<'_>) -> Result<()> {
 }
 
 /// A match group has one result, or with grouping several that differ in their labels. One that a filter drops counts.
-fn refuse_second_matches(pairs: &[Pair], matching: &VectorMatching) -> Result<()> {
+fn refuse_second_matches<V>(pairs: &[Pair<V>], matching: &VectorMatching) -> Result<()> {
     let is_one_to_one = matching.card == Cardinality::OneToOne;
-    let is_second = |(i, pair): (usize, &Pair)| {
+    let is_second = |(i, pair): (usize, &Pair<V>)| {
         let mut group = pairs[..i].iter().filter(|other| other.signature == pair.signature);
         group.any(|other| is_one_to_one || other.labels == pair.labels)
     };

@@ -25,24 +25,41 @@ pub(super) fn change(window: &Window<'_>, is_counter: bool, per_second: bool) ->
         let resets = samples.windows(2).filter(|pair| pair[1].value < pair[0].value);
         resets.for_each(|pair| increase += pair[0].value);
     }
-    let covered = (last.ts - first.ts) as f64 / 1000.0;
-    let gap = covered / (samples.len() - 1) as f64;
-    // An edge that is further off than a sample may be late is not the end of this series.
-    let reach = |distance: f64| if distance >= gap * 1.1 { gap / 2.0 } else { distance };
-    let mut before = reach((first.ts - window.start_ms) as f64 / 1000.0);
-    let after = reach((window.end_ms - last.ts) as f64 / 1000.0);
-    if is_counter && increase > 0.0 && first.value >= 0.0 {
-        // A counter was never below zero.
-        let to_zero = covered * (first.value / increase);
-        if to_zero < before {
-            before = to_zero;
+    let edges = Edges { start_ms: window.start_ms, end_ms: window.end_ms };
+    let times = (first.ts, last.ts, samples.len());
+    let factor = edges.stretch(times, is_counter.then_some((first.value, increase)));
+    Some(increase * if per_second { factor / window.range_secs() } else { factor })
+}
+
+/// Where a window begins and ends.
+pub(super) struct Edges {
+    pub start_ms: TimestampMs,
+    pub end_ms: TimestampMs,
+}
+
+impl Edges {
+    /// How much longer the window is taken to be than what its samples cover, of which there are at least two. Of a counter
+    /// the first value and the increase are given.
+    pub(super) fn stretch(
+        &self,
+        (first, last, samples): (TimestampMs, TimestampMs, usize),
+        counter: Option<(f64, f64)>,
+    ) -> f64 {
+        let covered = (last - first) as f64 / 1000.0;
+        let gap = covered / (samples - 1) as f64;
+        // An edge that is further off than a sample may be late is not the end of this series.
+        let reach = |distance: f64| if distance >= gap * 1.1 { gap / 2.0 } else { distance };
+        let mut before = reach((first - self.start_ms) as f64 / 1000.0);
+        let after = reach((self.end_ms - last) as f64 / 1000.0);
+        if let Some((value, increase)) = counter.filter(|(value, increase)| *increase > 0.0 && *value >= 0.0) {
+            // A counter was never below zero.
+            let to_zero = covered * (value / increase);
+            if to_zero < before {
+                before = to_zero;
+            }
         }
+        (covered + before + after) / covered
     }
-    let mut factor = (covered + before + after) / covered;
-    if per_second {
-        factor /= window.range_secs();
-    }
-    Some(increase * factor)
 }
 
 /// The change between the values at both edges: those of the last sample before them, or on the line across them.

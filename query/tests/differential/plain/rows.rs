@@ -16,22 +16,22 @@ pub(super) struct Grid {
 
 /// A series of an evaluated expression.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct Row<V = f64> {
     pub labels: LabelSet,
     /// The name is to go when the query ends.
     pub drop_name: bool,
     /// The value at each step, where there is one.
-    pub values: Vec<Option<f64>>,
+    pub values: Vec<Option<V>>,
 }
 
-pub(super) type Rows = Vec<Row>;
+pub(super) type Rows<V = f64> = Vec<Row<V>>;
 
 /// What one row has at one step.
 #[derive(Clone, Debug)]
-pub(super) struct Element {
+pub(super) struct Element<V = f64> {
     pub labels: LabelSet,
     pub drop_name: bool,
-    pub value: f64,
+    pub value: V,
 }
 
 impl Grid {
@@ -50,7 +50,9 @@ impl Row {
     pub(super) fn of_scalar(values: Vec<f64>) -> Self {
         Self { labels: LabelSet::empty(), drop_name: false, values: values.into_iter().map(Some).collect() }
     }
+}
 
+impl<V> Row<V> {
     /// Whether there is a value at any step.
     pub(super) fn is_live(&self) -> bool {
         self.values.iter().any(Option::is_some)
@@ -63,10 +65,10 @@ pub(super) fn without_metadata(labels: &LabelSet) -> LabelSet {
 }
 
 /// The instant vector of one step, in the order of the rows.
-pub(super) fn vector_at(rows: &Rows, step: usize) -> Vec<Element> {
+pub(super) fn vector_at<V: Clone>(rows: &Rows<V>, step: usize) -> Vec<Element<V>> {
     rows.iter()
         .filter_map(|row| {
-            let value = row.values[step]?;
+            let value = row.values[step].clone()?;
             Some(Element { labels: row.labels.clone(), drop_name: row.drop_name, value })
         })
         .collect()
@@ -77,12 +79,12 @@ pub(super) fn vector_at(rows: &Rows, step: usize) -> Vec<Element> {
 /// Two elements of one step must differ in their labels. Upstream, a query of one step that drops names late is the exception,
 /// in which only the end of the query looks: whether it answers is left open here. So is whether the name of a series goes when
 /// its elements disagree, where upstream takes the word of the first.
-pub(super) fn assemble(
+pub(super) fn assemble<V: Clone>(
     plain: &Plain<'_>,
     grid: &Grid,
-    at_step: impl FnMut(usize) -> Result<Vec<Element>>,
-) -> Result<Rows> {
-    let mut rows = Rows::new();
+    at_step: impl FnMut(usize) -> Result<Vec<Element<V>>>,
+) -> Result<Rows<V>> {
+    let mut rows: Rows<V> = Vec::new();
     let mut by_labels: HashMap<LabelSet, usize> = HashMap::new();
     for (step, elements) in all((0..grid.steps).map(at_step))?.into_iter().enumerate() {
         for Element { labels, drop_name, value } in elements {
@@ -105,15 +107,15 @@ pub(super) fn assemble(
 }
 
 /// Makes one row of those with equal labels, which must not meet at a step.
-pub(super) fn merge(rows: Rows) -> Result<Rows> {
-    let mut merged: Rows = Vec::new();
+pub(super) fn merge<V>(rows: Rows<V>) -> Result<Rows<V>> {
+    let mut merged: Rows<V> = Vec::new();
     for row in rows {
         let Some(known) = merged.iter_mut().find(|known| known.labels == row.labels) else {
             merged.push(row);
             continue;
         };
         for (own, value) in known.values.iter_mut().zip(row.values) {
-            match (&own, value) {
+            match (&own, &value) {
                 (Some(_), Some(_)) => return Err(Refusal::new(SAME_LABELSET)),
                 (None, Some(_)) => *own = value,
                 (_, None) => {}
@@ -124,7 +126,7 @@ pub(super) fn merge(rows: Rows) -> Result<Rows> {
 }
 
 /// Refuses rows with equal labels even if they never meet.
-pub(super) fn distinct(rows: Rows) -> Result<Rows> {
+pub(super) fn distinct<V>(rows: Rows<V>) -> Result<Rows<V>> {
     for (i, row) in rows.iter().enumerate() {
         if rows[..i].iter().any(|other| other.labels == row.labels) {
             return Err(Refusal::new(SAME_LABELSET));
@@ -134,7 +136,7 @@ pub(super) fn distinct(rows: Rows) -> Result<Rows> {
 }
 
 /// What happens to rows at the end of a query: names that were marked go.
-pub(super) fn finish(mut rows: Rows) -> Result<Rows> {
+pub(super) fn finish<V>(mut rows: Rows<V>) -> Result<Rows<V>> {
     rows.retain(Row::is_live);
     for row in rows.iter_mut().filter(|row| row.drop_name) {
         row.labels = without_metadata(&row.labels);
@@ -153,7 +155,7 @@ pub(super) fn samples(rows: Rows, grid: &Grid) -> Matrix {
 
 impl Plain<'_> {
     /// A series that now means something else loses its name, at once or at the end.
-    pub(super) fn rename(&self, row: &mut Row) {
+    pub(super) fn rename<V>(&self, row: &mut Row<V>) {
         (row.labels, row.drop_name) = self.renamed(&row.labels);
     }
 
@@ -164,7 +166,7 @@ impl Plain<'_> {
     }
 
     /// An element of the same series, which now means something else.
-    pub(super) fn changed(&self, element: &Element, value: f64) -> Element {
+    pub(super) fn changed<V, W>(&self, element: &Element<V>, value: W) -> Element<W> {
         let (labels, drop_name) = self.renamed(&element.labels);
         Element { labels, drop_name, value }
     }

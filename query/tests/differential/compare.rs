@@ -2,8 +2,9 @@
 
 use pharos_model::{LabelSet, TimestampMs};
 use pharos_promql::{Expr, ExprKind, FunctionId};
-use pharos_query::{Point, QueryError, QueryOutcome, Value};
+use pharos_query::{HistogramSample, Point, QueryError, QueryOutcome, Series, Value, VectorElement};
 
+use crate::plain::native::{Histogram, spread};
 use crate::plain::{Answer, Matrix};
 
 /// How far values may be apart that count as equal.
@@ -15,6 +16,8 @@ pub(crate) struct Tolerance {
 }
 
 pub(crate) const TIGHT: Tolerance = Tolerance { relative: 1e-9, absolute: 1e-18 };
+/// Of histograms much is a difference of sums.
+pub(crate) const NATIVE: Tolerance = Tolerance { relative: 1e-9, absolute: 1e-9 };
 /// Prometheus 2.42 adds up without compensation.
 pub(crate) const LOOSE: Tolerance = Tolerance { relative: 1e-6, absolute: 1e-9 };
 
@@ -59,28 +62,38 @@ impl Reply {
             }
         }
     }
+
+    /// Of native histograms the plain evaluator has nothing to say.
+    pub(crate) fn without_remarks(self) -> Self {
+        Self { remarks: Vec::new(), ..self }
+    }
 }
 
 fn of_value(value: &Value) -> Outcome {
     series(match value {
         Value::Scalar(sample) => vec![(LabelSet::empty(), vec![(sample.ts, sample.value)])],
-        Value::Vector(elements) => {
-            elements.iter().map(|element| (element.labels.clone(), vec![(element.ts, float(&element.point))])).collect()
-        }
-        Value::Matrix(series) => series
-            .iter()
-            .map(|one| (one.labels.clone(), one.samples.iter().map(|sample| (sample.ts, sample.value)).collect()))
-            .collect(),
+        Value::Vector(elements) => elements.iter().flat_map(of_element).collect(),
+        Value::Matrix(series) => series.iter().flat_map(of_series).collect(),
         Value::String { .. } => unreachable!("no string is asked for"),
     })
 }
 
-/// The data has no histograms.
-fn float(point: &Point) -> f64 {
-    match point {
-        Point::Float(value) => *value,
-        Point::Histogram(histogram) => panic!("a histogram where all samples are floats: {histogram}"),
+fn of_element(element: &VectorElement) -> Matrix {
+    match &element.point {
+        Point::Float(value) => vec![(element.labels.clone(), vec![(element.ts, *value)])],
+        Point::Histogram(histogram) => spread(&element.labels, &[(element.ts, Histogram::from(&**histogram))]),
     }
+}
+
+/// The floats of a series, and its histograms field by field.
+fn of_series(series: &Series) -> Matrix {
+    let floats: Vec<(TimestampMs, f64)> = series.samples.iter().map(|sample| (sample.ts, sample.value)).collect();
+    let of = |sample: &HistogramSample| (sample.ts, Histogram::from(&*sample.histogram));
+    let mut all = spread(&series.labels, &series.histograms.iter().map(of).collect::<Vec<_>>());
+    if !floats.is_empty() {
+        all.push((series.labels.clone(), floats));
+    }
+    all
 }
 
 /// Sorts by labels.
@@ -132,7 +145,9 @@ fn is_sorted(expr: &Expr, value: &Value) -> bool {
     let (ExprKind::Call(call), Value::Vector(elements)) = (&expr.kind, value) else { return true };
     let ascends = |a: f64, b: f64| b.is_nan() || a <= b;
     elements.windows(2).all(|pair| {
-        let (a, b) = (float(&pair[0].point), float(&pair[1].point));
+        // Histograms are not sorted.
+        let (Point::Float(a), Point::Float(b)) = (&pair[0].point, &pair[1].point) else { return true };
+        let (a, b) = (*a, *b);
         match call.function.id {
             FunctionId::Sort => ascends(a, b),
             FunctionId::SortDesc => ascends(-a, -b),

@@ -2,15 +2,18 @@
 //!
 //! All times are multiples of a tick from the epoch on, so that a data set can be written as a load script.
 
+mod native;
 mod shape;
+
+use std::sync::Arc;
 
 use fastrand::Rng;
 use pharos_model::number::format_f;
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Sample};
+use pharos_model::{FloatHistogram, LabelSet, Sample, TimestampMs};
 use pharos_promql::script::{CommandKind, Script};
 use pharos_promql::series::SequenceValue;
-use pharos_query::testing::MemorySource;
+use pharos_query::testing::{MemorySample, MemorySource};
 
 use self::shape::{Kind, Shape};
 
@@ -33,6 +36,8 @@ pub(crate) enum Temper {
 pub(crate) struct Series {
     pub labels: LabelSet,
     pub samples: Vec<Sample>,
+    /// At other times than the samples.
+    pub histograms: Vec<(TimestampMs, Arc<FloatHistogram>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +64,7 @@ impl Data {
 
     fn add(&mut self, labels: LabelSet, samples: Vec<Sample>) {
         if self.series.iter().all(|series| series.labels != labels) {
-            self.series.push(Series { labels, samples });
+            self.series.push(Series { labels, samples, histograms: Vec::new() });
         }
     }
 
@@ -86,8 +91,22 @@ impl Data {
         let source = MemorySource::new(partitions);
         for series in &self.series {
             source.append(&series.labels, series.samples.iter().copied());
+            let histograms = series.histograms.iter().map(|(ts, histogram)| MemorySample {
+                ts: *ts,
+                start_ts: 0,
+                point: Arc::clone(histogram).into(),
+            });
+            source.append_points(&series.labels, histograms);
         }
         source
+    }
+
+    /// Multiplies every value.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        for series in &mut self.series {
+            series.samples.iter_mut().for_each(|sample| sample.value *= factor);
+            series.histograms.iter_mut().for_each(|(_, histogram)| Arc::make_mut(histogram).mul(factor));
+        }
     }
 
     /// The command of a test script that loads these samples.
@@ -96,18 +115,30 @@ impl Data {
         for series in &self.series {
             script.push_str(&format!("  {}", series.labels));
             let mut next = 0;
-            for sample in &series.samples {
-                let tick = sample.ts / self.tick_ms;
+            for (ts, value) in series.values() {
+                let tick = ts / self.tick_ms;
                 if tick > next {
                     script.push_str(&format!(" _x{}", tick - next));
                 }
-                let value = if is_stale(sample.value) { "stale".into() } else { format_f(sample.value) };
                 script.push_str(&format!(" {value}"));
                 next = tick + 1;
             }
             script.push('\n');
         }
         script
+    }
+}
+
+impl Series {
+    /// All values by time, as a script writes them. What ends a series of histograms is written like what ends one of floats.
+    fn values(&self) -> Vec<(TimestampMs, String)> {
+        let or_stale = |value: f64, text: String| if is_stale(value) { "stale".into() } else { text };
+        let floats = self.samples.iter().map(|sample| (sample.ts, or_stale(sample.value, format_f(sample.value))));
+        let histograms =
+            self.histograms.iter().map(|(ts, histogram)| (*ts, or_stale(histogram.sum, native::script(histogram))));
+        let mut values: Vec<_> = floats.chain(histograms).collect();
+        values.sort_by_key(|(ts, _)| *ts);
+        values
     }
 }
 
@@ -137,16 +168,21 @@ fn random_labels(rng: &mut Rng, temper: Temper) -> LabelSet {
 
 #[test]
 fn a_data_set_survives_its_load_script() {
-    let data = Data::random(&mut Rng::with_seed(1), Temper::Wild);
+    let mut data = Data::random(&mut Rng::with_seed(1), Temper::Wild);
+    data.series.extend(Data::random_native(&mut Rng::with_seed(1)).series);
     let script = Script::parse(&data.load_script()).expect("a script");
     let CommandKind::Load(load) = &script.commands[0].kind else { panic!("no load") };
     for (series, loaded) in data.series.iter().zip(&load.series) {
         assert_eq!(loaded.labels, series.labels);
-        let values = (0..).zip(&loaded.values).filter_map(|(i, value)| match value {
-            SequenceValue::Float(value) => Some(Sample { ts: i * load.step_ms, value: *value }),
-            _ => None,
-        });
-        let bits = |sample: Sample| (sample.ts, if sample.value.is_nan() { f64::NAN } else { sample.value }.to_bits());
-        assert!(values.map(bits).eq(series.samples.iter().copied().map(bits)), "{}", series.labels);
+        let mut again = Series { labels: loaded.labels.clone(), samples: Vec::new(), histograms: Vec::new() };
+        for (i, value) in (0..).zip(&loaded.values) {
+            let ts = i * load.step_ms;
+            match value {
+                SequenceValue::Float(value) => again.samples.push(Sample { ts, value: *value }),
+                SequenceValue::Histogram { histogram, .. } => again.histograms.push((ts, Arc::clone(histogram))),
+                SequenceValue::Omitted => {}
+            }
+        }
+        assert_eq!(again.values(), series.values(), "{}", series.labels);
     }
 }

@@ -1,5 +1,6 @@
 //! Random expressions, well typed and mostly sensible: selectors that select, labels that exist, windows that hold samples.
 
+mod native;
 mod operators;
 mod selector;
 

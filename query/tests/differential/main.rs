@@ -1,7 +1,7 @@
 //! Random expressions over random data, evaluated by the engine and by a plain evaluator, must have the same answer.
 //!
-//! A seed makes a data set and the expressions over it. `cargo test` takes the seeds of `seeds.txt` and a new one, which is
-//! printed. To look for more:
+//! A seed makes a data set and the expressions over it, in one test of floats and in another one of native histograms.
+//! `cargo test` takes the seeds of `seeds.txt`, or of `native_seeds.txt`, and a new one, which is printed. To look for more:
 //!
 //! - `PHAROS_DIFFERENTIAL_SECS=3600 cargo test --workspace --test differential` takes new seeds for an hour
 //!   (`make differential` for a minute);
@@ -10,7 +10,7 @@
 //! Where Debian's Prometheus is installed, the engine is compared with it too, on what both define alike.
 //!
 //! A failure prints the seed and the smallest case that still fails, as a test script with what was expected and what came.
-//! When it is mended, its seed goes into `seeds.txt`.
+//! When it is mended, its seed goes into the list.
 
 mod case;
 mod compare;
@@ -32,6 +32,9 @@ use crate::prometheus::Prometheus;
 
 /// Expressions over each data set.
 const EXPRESSIONS_PER_SEED: usize = 50;
+/// The seeds that every run takes, those of data with native histograms apart: one a line, `#` starts a comment.
+const KEPT: &str = include_str!("seeds.txt");
+const KEPT_NATIVE: &str = include_str!("native_seeds.txt");
 /// Seeds of those kept that Prometheus is asked about; each takes a process of it.
 const PROMETHEUS_SEEDS: usize = 5;
 /// Deep expressions make deep plans, and unoptimised frames are large.
@@ -63,12 +66,27 @@ impl Tally {
         for _ in 0..EXPRESSIONS_PER_SEED {
             let text = Generator::new(&mut rng, Dialect::Today).expression();
             let case = Case::random(&mut rng, text, Temper::Wild);
-            let verdict = case.verdict(&data).await;
-            self.count(&verdict);
-            if matches!(verdict, Verdict::Differs { .. }) {
-                let (small, data, verdict) = shrink::shrink(case.clone(), data.clone(), verdict).await;
-                self.failures.push(report(seed, &case, &small, &data, &verdict));
-            }
+            self.take_case(seed, case, &data).await;
+        }
+    }
+
+    /// The engine against the plain evaluator on native histograms.
+    async fn take_native(&mut self, seed: u64) {
+        let mut rng = Rng::with_seed(seed);
+        let data = Data::random_native(&mut rng);
+        for _ in 0..EXPRESSIONS_PER_SEED {
+            let text = Generator::new(&mut rng, Dialect::Today).native_expression();
+            let case = Case { native: true, ..Case::random(&mut rng, text, Temper::Wild) };
+            self.take_case(seed, case, &data).await;
+        }
+    }
+
+    async fn take_case(&mut self, seed: u64, case: Case, data: &Data) {
+        let verdict = case.verdict(data).await;
+        self.count(&verdict);
+        if matches!(verdict, Verdict::Differs { .. }) {
+            let (small, data, verdict) = shrink::shrink(case.clone(), data.clone(), verdict).await;
+            self.failures.push(report(seed, &case, &small, &data, &verdict));
         }
     }
 
@@ -104,9 +122,8 @@ fn report(seed: u64, case: &Case, small: &Case, data: &Data, verdict: &Verdict) 
     )
 }
 
-/// The seeds that every run takes: one a line, `#` starts a comment.
-fn kept_seeds() -> Vec<u64> {
-    let seeds = include_str!("seeds.txt").lines().filter_map(|line| line.split('#').next());
+fn parse_seeds(kept: &str) -> Vec<u64> {
+    let seeds = kept.lines().filter_map(|line| line.split('#').next());
     seeds.map(str::trim).filter(|line| !line.is_empty()).map(|line| line.parse().expect("a seed")).collect()
 }
 
@@ -140,8 +157,24 @@ fn engine_and_plain_evaluator_agree() {
         let mut tally = Tally::default();
         let new = new_seed();
         println!("new seed {new}");
-        for seed in seeds(kept_seeds().into_iter().chain([new])) {
+        for seed in seeds(parse_seeds(KEPT).into_iter().chain([new])) {
             tally.take(seed).await;
+            if tally.failures.len() >= FAILURES_MAX {
+                break;
+            }
+        }
+        tally
+    });
+}
+
+#[test]
+fn engine_and_plain_evaluator_agree_on_native_histograms() {
+    check(async {
+        let mut tally = Tally::default();
+        let new = new_seed();
+        println!("new seed {new}");
+        for seed in seeds(parse_seeds(KEPT_NATIVE).into_iter().chain([new])) {
+            tally.take_native(seed).await;
             if tally.failures.len() >= FAILURES_MAX {
                 break;
             }
@@ -158,7 +191,7 @@ fn engine_and_prometheus_agree() {
     }
     check(async {
         let mut tally = Tally::default();
-        for seed in seeds(kept_seeds().into_iter().take(PROMETHEUS_SEEDS)) {
+        for seed in seeds(parse_seeds(KEPT).into_iter().take(PROMETHEUS_SEEDS)) {
             tally.take_with_prometheus(seed).await;
             if tally.failures.len() >= FAILURES_MAX {
                 break;

@@ -105,6 +105,11 @@ fn fewer_samples(data: &Data) -> Vec<Data> {
             fewer.series[at].samples.drain(from..to);
             list.push(fewer);
         }
+        for (from, to) in pieces(series.histograms.len()) {
+            let mut fewer = data.clone();
+            fewer.series[at].histograms.drain(from..to);
+            list.push(fewer);
+        }
     }
     list
 }

@@ -42,7 +42,7 @@ impl Generator<'_> {
         }
     }
 
-    fn grouping(&mut self) -> String {
+    pub(super) fn grouping(&mut self) -> String {
         match self.rng.u8(..5) {
             0 => String::new(),
             1 | 2 => format!(" by ({}) ", self.label_list()),
@@ -86,7 +86,7 @@ impl Generator<'_> {
         ARITHMETIC[self.rng.usize(..known)]
     }
 
-    fn matching(&mut self) -> String {
+    pub(super) fn matching(&mut self) -> String {
         match self.rng.u8(..4) {
             0 => format!("on ({}) ", self.label_list()),
             1 => format!("ignoring ({}) ", self.label_list()),

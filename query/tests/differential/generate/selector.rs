@@ -46,7 +46,7 @@ impl Generator<'_> {
     }
 
     /// An offset, a fixed time, both or, mostly, neither.
-    fn moved(&mut self) -> String {
+    pub(super) fn moved(&mut self) -> String {
         let offset = ["offset 1m", "offset 37s", "offset -45s", "offset 5m"][self.rng.usize(..4)];
         let at = ["@ 600.5", "@ 1234.5", "@ start()", "@ end()", "@ 0.5", "@ 600"];
         let known = if self.is_today() { at.len() } else { at.len() - 1 };

@@ -106,7 +106,7 @@ pub(super) fn group_labels(aggregate: &Aggregate, labels: &LabelSet) -> LabelSet
     }
 }
 
-fn reduce(op: AggregateOp, values: &[f64], param: f64) -> f64 {
+pub(super) fn reduce(op: AggregateOp, values: &[f64], param: f64) -> f64 {
     let not_nan = || values.iter().copied().filter(|value| !value.is_nan());
     match op {
         AggregateOp::Sum => sum(values),

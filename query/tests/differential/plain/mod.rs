@@ -5,7 +5,7 @@
 //! step: the parameter of `topk`, two series that collide after their names are dropped, the flag that drops a name late.
 //! What is defined step by step is written step by step, see [`rows::assemble`].
 //!
-//! Knows floats only; a histogram would be another kind of value in [`rows::Row`] and [`rows::Element`].
+//! Most of it knows floats only. Where there are native histograms, [`native`] is asked instead.
 
 mod aggregate;
 mod arithmetic;
@@ -15,6 +15,7 @@ mod date;
 mod instant;
 mod labels;
 mod matching;
+pub(crate) mod native;
 mod notes;
 mod pick;
 mod range;
@@ -48,6 +49,8 @@ pub(crate) struct Settings {
     pub subquery_step_ms: i64,
     /// Metric names go when the query ends rather than at once.
     pub delayed_names: bool,
+    /// There are native histograms.
+    pub native: bool,
 }
 
 /// Why there is no answer. Each text is one that the query may fail with: which of two failing operands is reported is
@@ -71,9 +74,16 @@ pub(crate) struct Answer {
 
 /// Evaluates an expression over series in the order given.
 pub(crate) fn evaluate(expr: &Expr, series: &[Series], settings: Settings) -> Answer {
-    let plain = Plain { series, settings, remarks: RefCell::default(), is_open: Cell::new(false) };
+    let plain = Plain {
+        series,
+        settings,
+        remarks: RefCell::default(),
+        is_open: Cell::new(false),
+        totals_only: Cell::new(false),
+    };
     let grid = settings.grid();
     let value = match expr.value_type() {
+        ValueType::Vector if settings.native => plain.native_answer(expr, &grid),
         ValueType::Scalar => plain.scalar(expr, &grid).map(|values| rows::samples(vec![Row::of_scalar(values)], &grid)),
         ValueType::Matrix => plain.range_vector(expr, &grid).and_then(|vector| vector.samples_at(settings.start_ms)),
         _ => plain.vector(expr, &grid).and_then(rows::finish).map(|rows| rows::samples(rows, &grid)),
@@ -105,6 +115,8 @@ struct Plain<'a> {
     settings: Settings,
     remarks: RefCell<Remarks>,
     is_open: Cell<bool>,
+    /// A function looks at nothing but count and sum of histograms.
+    totals_only: Cell<bool>,
 }
 
 impl Plain<'_> {

@@ -2,7 +2,7 @@
 
 use pharos_model::matcher::all_match;
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Sample, TimestampMs};
+use pharos_model::{LabelSet, Matcher, Sample, TimestampMs};
 use pharos_promql::ast::{AtModifier, MatrixSelector, Subquery, VectorSelector};
 use pharos_promql::duration::{DurationExpr, DurationExprKind, DurationOp, DurationValue};
 use pharos_promql::{Expr, ExprKind};
@@ -10,6 +10,7 @@ use pharos_promql::{Expr, ExprKind};
 use super::rate::interpolate;
 use super::rows::{Grid, Row, Rows, without_metadata};
 use super::{Matrix, Plain, Refusal, Result, SAME_LABELSET};
+use crate::data::Series;
 
 /// One series of a range vector.
 pub(super) struct RangeSeries {
@@ -65,6 +66,11 @@ impl RangeVector {
 }
 
 impl Plain<'_> {
+    /// The series that a selector selects.
+    pub(super) fn selected(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Series> {
+        self.series.iter().filter(|series| all_match(matchers, &series.labels))
+    }
+
     pub(super) fn selector(&self, selector: &VectorSelector, grid: &Grid) -> Result<Rows> {
         self.each_selected(selector, grid, |samples, ts| {
             if selector.smoothed { self.smoothed(samples, ts) } else { self.newest(samples, ts).map(|s| s.value) }
@@ -84,8 +90,7 @@ impl Plain<'_> {
     ) -> Result<Rows> {
         let at = self.at(selector.at);
         let offset_ms = self.duration_ms(&selector.offset);
-        let matching = self.series.iter().filter(|series| all_match(&selector.matchers, &series.labels));
-        let rows = matching.map(|series| {
+        let rows = self.selected(&selector.matchers).map(|series| {
             let at_step = |step| value(&series.samples, at.unwrap_or(grid.at(step)) - offset_ms);
             Row { labels: series.labels.clone(), drop_name: false, values: (0..grid.steps).map(at_step).collect() }
         });
@@ -120,8 +125,7 @@ impl Plain<'_> {
 
     fn matrix(&self, matrix: &MatrixSelector) -> RangeVector {
         let selector = &matrix.selector;
-        let matching = self.series.iter().filter(|series| all_match(&selector.matchers, &series.labels));
-        let series = matching.map(|series| RangeSeries {
+        let series = self.selected(&selector.matchers).map(|series| RangeSeries {
             labels: series.labels.clone(),
             drop_name: false,
             samples: series.samples.iter().filter(|sample| !is_stale(sample.value)).copied().collect(),
@@ -166,7 +170,7 @@ impl Plain<'_> {
         Ok(RangeVector { series, range_ms, at, offset_ms, reach: (0, 0), anchored: false, smoothed: false })
     }
 
-    fn at(&self, at: Option<AtModifier>) -> Option<TimestampMs> {
+    pub(super) fn at(&self, at: Option<AtModifier>) -> Option<TimestampMs> {
         Some(match at? {
             AtModifier::Timestamp(ts) => ts,
             AtModifier::Start => self.settings.start_ms,
@@ -174,7 +178,7 @@ impl Plain<'_> {
         })
     }
 
-    fn duration_ms(&self, duration: &DurationValue) -> i64 {
+    pub(super) fn duration_ms(&self, duration: &DurationValue) -> i64 {
         match duration {
             DurationValue::Ms(ms) => *ms,
             DurationValue::Expr(expr) => (self.duration_secs(expr) * 1000.0) as i64,

@@ -122,17 +122,22 @@ impl Join<'_> {
         if bits.iter().all(|word| *word == 0) {
             return Ok(());
         }
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        let has_histograms = left.has_histograms() || right.has_histograms();
+        if has_histograms {
+            self.points.compute([left, right], &mut bits, &mut self.values);
+        } else if is_trim(self.op) {
+            self.points.notes.add(annotations::incompatible_types("float", self.op.as_str(), "float"));
+            return Ok(());
+        }
+        // A match without an answer takes nothing, one that a filter drops does.
         let (labels, drop_name) = self.labels.of(many.row(), one.row());
         if !taken.take(labels, &bits) {
             self.has_collision = true;
             return Ok(());
         }
-        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
-        if left.has_histograms() || right.has_histograms() {
-            self.points.compute([left, right], &mut bits, &mut self.values);
-        } else if is_trim(self.op) {
-            self.points.notes.add(annotations::incompatible_types("float", self.op.as_str(), "float"));
-            return Ok(());
+        if has_histograms {
+            self.points.filter(&mut bits);
         } else {
             self.points.histograms.clear();
             let operands = Operands { left: left.operand(), right: right.operand() };

@@ -14,32 +14,41 @@ pub(super) struct Points {
     return_bool: bool,
     /// Of the row under way.
     pub histograms: HistogramSteps,
+    /// Steps of the row under way at which a comparison does not hold.
+    dropped: Vec<u64>,
     /// What there is to say about all rows.
     pub notes: Notes,
 }
 
 impl Points {
     pub(super) fn new(op: BinaryOp, return_bool: bool) -> Self {
-        Self { op, return_bool, histograms: HistogramSteps::default(), notes: Notes::default() }
+        Self { op, return_bool, histograms: HistogramSteps::default(), dropped: Vec::new(), notes: Notes::default() }
     }
 
-    /// Computes the steps in `bits` of left and right, and clears those without a result. Floats go to `values`.
+    /// Computes the steps in `bits` of left and right, and clears those without an answer. Floats go to `values`.
     pub(super) fn compute(&mut self, [left, right]: [Side<'_>; 2], bits: &mut [u64], values: &mut [f64]) {
         self.histograms.clear();
+        self.dropped.clear();
+        self.dropped.resize(bits.len(), 0);
         for (word, bits) in bits.iter_mut().enumerate() {
             for bit in set_bits(*bits) {
                 let step = word * 64 + bit;
                 match self.element(left.point(step), &right.point(step)) {
-                    Some(Point::Float(value)) => values[step] = value,
-                    Some(Point::Histogram(histogram)) => self.histograms.set(step, histogram),
-                    None => *bits &= !(1 << bit),
+                    Answer::Point(Point::Float(value)) => values[step] = value,
+                    Answer::Point(Point::Histogram(histogram)) => self.histograms.set(step, histogram),
+                    Answer::Dropped => self.dropped[word] |= 1 << bit,
+                    Answer::None => *bits &= !(1 << bit),
                 }
             }
         }
     }
 
-    /// `None` when a filter drops the result, or there is none.
-    fn element(&mut self, left: Point, right: &Point) -> Option<Point> {
+    /// Clears the steps at which a comparison does not hold.
+    pub(super) fn filter(&self, bits: &mut [u64]) {
+        bits.iter_mut().zip(&self.dropped).for_each(|(bits, dropped)| *bits &= !dropped);
+    }
+
+    fn element(&mut self, left: Point, right: &Point) -> Answer {
         let outcome = match (&left, right) {
             (Point::Float(left), Point::Float(right)) if self.op.is_comparison() => {
                 Outcome::Holds(compare(self.op, *left, *right))
@@ -50,10 +59,19 @@ impl Points {
             _ => binary::apply(self.op, &left, right, &mut self.notes),
         };
         match outcome {
-            Outcome::Value(point) => Some(point),
-            Outcome::Holds(holds) if self.return_bool => Some(Point::Float(f64::from(holds))),
-            Outcome::Holds(holds) => holds.then_some(left),
-            Outcome::Nothing => None,
+            Outcome::Value(point) => Answer::Point(point),
+            Outcome::Holds(holds) if self.return_bool => Answer::Point(Point::Float(f64::from(holds))),
+            Outcome::Holds(true) => Answer::Point(left),
+            Outcome::Holds(false) => Answer::Dropped,
+            Outcome::Nothing => Answer::None,
         }
     }
+}
+
+/// What comes of a step.
+enum Answer {
+    Point(Point),
+    /// The comparison does not hold.
+    Dropped,
+    None,
 }

@@ -55,15 +55,17 @@ impl Plain<'_> {
         let one_is_left = matching.card == Cardinality::OneToMany;
         let (many, one) = if one_is_left { (right, left) } else { (left, right) };
         let keeps_name = binary.op.is_comparison();
+        // A match without an answer is none.
         let pairs: Vec<Pair<V>> = pairs(&many, &one, matcher)
             .into_iter()
-            .map(|(signature, many, one)| {
+            .filter_map(|(signature, many, one)| {
                 let mut labels = matcher.result(&many.labels, &one.labels, keeps_name);
                 if binary.return_bool && !self.settings.delayed_names {
                     labels = without_metadata(&labels);
                 }
                 let values = if one_is_left { (one.value, many.value) } else { (many.value, one.value) };
-                Pair { signature, labels, drop_name: many.drop_name, values }
+                let outcome = apply(&values.0, &values.1)?;
+                Some(Pair { signature, labels, drop_name: many.drop_name, left: values.0, outcome })
             })
             .collect();
         if let Err(Refusal(mut reasons)) =
@@ -75,22 +77,18 @@ impl Plain<'_> {
             }
             return Err(Refusal(reasons));
         }
-        let results = pairs.into_iter().filter_map(|pair| {
-            let outcome = apply(&pair.values.0, &pair.values.1)?;
-            self.pair_result(binary, pair, outcome)
-        });
-        Ok(results.collect())
+        Ok(pairs.into_iter().filter_map(|pair| self.pair_result(binary, pair)).collect())
     }
 
-    fn pair_result<V>(&self, binary: &Binary, pair: Pair<V>, outcome: Outcome<V>) -> Option<Element<V>> {
+    fn pair_result<V>(&self, binary: &Binary, pair: Pair<V>) -> Option<Element<V>> {
         let labels = pair.labels;
-        match outcome {
+        match pair.outcome {
             Outcome::Filtered(true) => {
                 // Upstream forgets here, and here alone, that a name is to be dropped.
                 if pair.drop_name {
                     self.leave_open();
                 }
-                Some(Element { labels, drop_name: pair.drop_name, value: pair.values.0 })
+                Some(Element { labels, drop_name: pair.drop_name, value: pair.left })
             }
             Outcome::Filtered(false) => None,
             Outcome::Value(value) => Some(Element { labels, drop_name: binary.return_bool, value }),
@@ -105,8 +103,9 @@ struct Pair<V> {
     labels: LabelSet,
     /// Whether the name of the "many" side is to be dropped.
     drop_name: bool,
-    /// Left and right of the operator.
-    values: (V, V),
+    /// What is left of the operator.
+    left: V,
+    outcome: Outcome<V>,
 }
 
 /// Elements that belong together and their signature, a value to fill in where one is missing.

@@ -105,6 +105,13 @@ impl Generator<'_> {
     }
 
     fn native_matrix(&mut self) -> String {
+        if self.rng.u8(..6) == 0 {
+            let inner = match self.rng.bool() {
+                true => self.native_leaf(),
+                false => format!("sum{}({})", self.grouping(), self.native_leaf()),
+            };
+            return format!("({inner})[{}]{}", self.pick(&["2m:30s", "5m:", "95s:13s", "1m:10s"]), self.moved());
+        }
         format!("{}[{}]{}", self.native_metric(), self.window(), self.moved())
     }
 

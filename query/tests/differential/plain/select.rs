@@ -147,9 +147,8 @@ impl Plain<'_> {
         }
     }
 
-    /// The inner expression at all multiples of the subquery's step that any window may see, those in the gaps between
-    /// windows too.
-    fn subquery(&self, subquery: &Subquery, grid: &Grid) -> Result<RangeVector> {
+    /// All multiples of the subquery's step that any window may see, those in the gaps between windows too.
+    pub(super) fn inner_grid(&self, subquery: &Subquery, grid: &Grid) -> Grid {
         let range_ms = self.duration_ms(&subquery.range);
         let offset_ms = self.duration_ms(&subquery.offset);
         let at = self.at(subquery.at);
@@ -159,7 +158,14 @@ impl Plain<'_> {
         };
         let first = at.unwrap_or(grid.start_ms) - offset_ms - range_ms;
         let last = at.unwrap_or(grid.at(grid.steps - 1)) - offset_ms;
-        let inner = Grid::covering((first.div_euclid(step_ms) + 1) * step_ms, last, step_ms);
+        Grid::covering((first.div_euclid(step_ms) + 1) * step_ms, last, step_ms)
+    }
+
+    fn subquery(&self, subquery: &Subquery, grid: &Grid) -> Result<RangeVector> {
+        let range_ms = self.duration_ms(&subquery.range);
+        let offset_ms = self.duration_ms(&subquery.offset);
+        let at = self.at(subquery.at);
+        let inner = self.inner_grid(subquery, grid);
         let rows = if inner.steps == 0 { Rows::new() } else { self.vector(&subquery.expr, &inner)? };
         let series = rows.into_iter().map(|row| {
             let samples = row.values.iter().enumerate();

@@ -127,6 +127,7 @@ impl Histogram {
             left = left.with_schema(schema);
             right = right.with_schema(schema);
         }
+        left.is_gauge |= right.is_gauge || factor < 0.0;
         left.zero_count += factor * right.zero_count;
         left.count += factor * right.count;
         left.sum += factor * right.sum;

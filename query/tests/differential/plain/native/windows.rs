@@ -1,7 +1,7 @@
 //! Functions of windows in which there may be histograms.
 
-use pharos_model::{Sample, TimestampMs};
-use pharos_promql::ast::Call;
+use pharos_model::{LabelSet, Sample, TimestampMs};
+use pharos_promql::ast::{Call, MatrixSelector, Subquery};
 use pharos_promql::{ExprKind, FunctionId};
 
 use super::super::range::Window;
@@ -18,29 +18,42 @@ struct Seen {
     ts: TimestampMs,
 }
 
+/// A range vector, its window as seen from an evaluation time.
+struct Ranges {
+    series: Vec<RangeSeries>,
+    range_ms: i64,
+    at: Option<TimestampMs>,
+    offset_ms: i64,
+}
+
+struct RangeSeries {
+    labels: LabelSet,
+    drop_name: bool,
+    /// In time order, without staleness markers.
+    samples: Vec<(TimestampMs, Native)>,
+}
+
 impl Plain<'_> {
     pub(super) fn native_range_call(&self, call: &Call, grid: &Grid) -> Result<Rows<Native>> {
-        let ExprKind::Matrix(matrix) = &call.args[0].without_parens().kind else {
-            unreachable!("not generated for histograms: {:?}", call.args[0])
+        let ranges = match &call.args[0].without_parens().kind {
+            ExprKind::Matrix(matrix) => self.native_matrix(matrix),
+            ExprKind::Subquery(subquery) => self.native_subquery(subquery, grid)?,
+            other => unreachable!("no range vector: {other:?}"),
         };
-        let selector = &matrix.selector;
-        let at = self.at(selector.at);
-        let (range_ms, offset_ms) = (self.duration_ms(&matrix.range), self.duration_ms(&selector.offset));
         let mut rows: Rows<Native> = Vec::new();
-        for series in self.selected(&selector.matchers) {
-            let samples = timed(series);
+        for series in &ranges.series {
             let value = |step: usize| {
-                let end_ms = at.unwrap_or(grid.at(step)) - offset_ms;
-                let edges = Edges { start_ms: end_ms - range_ms, end_ms };
-                let within = samples.iter().filter(|(ts, _)| edges.start_ms < *ts && *ts <= end_ms);
-                let all: Vec<_> = within.filter_map(|(ts, value)| Some((*ts, value.clone()?))).collect();
+                let end_ms = ranges.at.unwrap_or(grid.at(step)) - ranges.offset_ms;
+                let edges = Edges { start_ms: end_ms - ranges.range_ms, end_ms };
+                let within = series.samples.iter().filter(|(ts, _)| edges.start_ms < *ts && *ts <= end_ms);
+                let all: Vec<(TimestampMs, Native)> = within.cloned().collect();
                 if matches!(call.function.id, FunctionId::Rate | FunctionId::Increase | FunctionId::Irate) {
                     self.check_gauges(&all);
                 }
                 if all.is_empty() { None } else { Seen { all, edges, ts: grid.at(step) }.value(call.function.id) }
             };
             let values = (0..grid.steps).map(value).collect();
-            let mut row = Row { labels: series.labels.clone(), drop_name: false, values };
+            let mut row = Row { labels: series.labels.clone(), drop_name: series.drop_name, values };
             if !matches!(call.function.id, FunctionId::LastOverTime | FunctionId::FirstOverTime) {
                 self.rename(&mut row);
             }
@@ -48,6 +61,37 @@ impl Plain<'_> {
         }
         rows.retain(Row::is_live);
         if self.settings.delayed_names { Ok(rows) } else { distinct(rows) }
+    }
+
+    fn native_matrix(&self, matrix: &MatrixSelector) -> Ranges {
+        let selector = &matrix.selector;
+        let series = self.selected(&selector.matchers).map(|series| RangeSeries {
+            labels: series.labels.clone(),
+            drop_name: false,
+            samples: timed(series).into_iter().filter_map(|(ts, value)| Some((ts, value?))).collect(),
+        });
+        Ranges {
+            series: series.collect(),
+            range_ms: self.duration_ms(&matrix.range),
+            at: self.at(selector.at),
+            offset_ms: self.duration_ms(&selector.offset),
+        }
+    }
+
+    fn native_subquery(&self, subquery: &Subquery, grid: &Grid) -> Result<Ranges> {
+        let inner = self.inner_grid(subquery, grid);
+        let rows = if inner.steps == 0 { Vec::new() } else { self.native(&subquery.expr, &inner)? };
+        let series = rows.into_iter().map(|row| {
+            let steps = row.values.into_iter().enumerate();
+            let samples = steps.filter_map(|(step, value)| Some((inner.at(step), value?))).collect();
+            RangeSeries { labels: row.labels, drop_name: row.drop_name, samples }
+        });
+        Ok(Ranges {
+            series: series.collect(),
+            range_ms: self.duration_ms(&subquery.range),
+            at: self.at(subquery.at),
+            offset_ms: self.duration_ms(&subquery.offset),
+        })
     }
 }
 

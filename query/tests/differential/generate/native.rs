@@ -51,10 +51,18 @@ impl Generator<'_> {
             11 => format!("-({})", self.histograms(depth - 1)),
             12 => format!("({}) {} {}", self.histograms(depth - 1), self.pick(&["*", "/", "/"]), self.number()),
             13 => format!("{} * ({})", self.number(), self.histograms(depth - 1)),
-            14..18 => {
-                let op = self.pick(&["+", "-", "and", "or", "unless"]);
+            14 | 15 => {
+                let op = self.pick(&["and", "or", "unless"]);
                 let (left, matching, right) = (self.histograms(depth - 1), self.matching(), self.histograms(depth - 1));
-                let right = if self.rng.bool() { left.clone() } else { right };
+                format!("({left}) {op} {matching}({right})")
+            }
+            16 | 17 => {
+                let (left, matching) = (self.histograms(depth - 1), self.matching_with_grouping());
+                let (op, right) = match self.rng.u8(..4) {
+                    0 => (self.pick(&["*", "/"]), self.floats(depth - 1)),
+                    1 | 2 => (self.pick(&["+", "-"]), left.clone()),
+                    _ => (self.pick(&["+", "-"]), self.histograms(depth - 1)),
+                };
                 format!("({left}) {op} {matching}({right})")
             }
             18 => {

@@ -94,7 +94,7 @@ impl Generator<'_> {
         }
     }
 
-    fn matching_with_grouping(&mut self) -> String {
+    pub(super) fn matching_with_grouping(&mut self) -> String {
         let mut matching = match self.rng.u8(..6) {
             0 => "on (job) ".into(),
             1 => "on (job, instance) ".into(),

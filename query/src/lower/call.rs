@@ -64,7 +64,8 @@ impl Lowering<'_> {
     fn histogram_stat(&mut self, stat: HistogramStat, arg: &Expr, span: Span) -> Result<Plan, QueryError> {
         let buckets = if stat.needs_totals_only() { Buckets::Unused } else { self.buckets };
         let input = self.with_buckets(buckets, |lowering| lowering.plan(arg))?;
-        Ok(self.map(MapFunction::HistogramStat(stat), vec![input], self.changed(), span))
+        let names = NameRule::of_histogram_stat(self.settings.delayed_names);
+        Ok(self.map(MapFunction::HistogramStat(stat), vec![input], names, span))
     }
 
     fn plans(&mut self, args: &[Expr]) -> Result<Vec<Plan>, QueryError> {

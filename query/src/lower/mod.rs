@@ -142,7 +142,7 @@ impl Lowering<'_> {
         let params = (1..inputs.len()).map(crate::plan::Param::Input).collect();
         let (shape, unique) = (inputs[0].shape, self.is_unique_without_names(&inputs[0]));
         let plan = Plan { op: Op::Map { function, params, names }, inputs, shape, span };
-        if names == NameRule::Drop && !unique { merged(plan, false) } else { plan }
+        if names.drops() && !unique { merged(plan, false) } else { plan }
     }
 }
 

@@ -4,12 +4,14 @@
 use pharos_model::LabelSet;
 use pharos_model::labels::{EncodedLabel, METRIC_NAME, iter_encoded};
 
-/// What an operator does to the name of its rows. With it go `__type__` and `__unit__`.
+/// What an operator does to the name of its rows. With it go `__type__` and `__unit__`, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameRule {
     Keep,
     /// Remove it now.
     Drop,
+    /// Remove it now and leave type and unit, as Prometheus does where count, sum or spread of histograms is asked for.
+    DropNameAlone,
     /// Mark the row.
     Mark,
 }
@@ -20,12 +22,23 @@ impl NameRule {
         if delayed { Self::Mark } else { Self::Drop }
     }
 
+    /// As [`Self::of_change`], where type and unit stay.
+    pub fn of_histogram_stat(delayed: bool) -> Self {
+        if delayed { Self::Mark } else { Self::DropNameAlone }
+    }
+
+    /// Whether rows that differ in their names alone become equal.
+    pub fn drops(self) -> bool {
+        matches!(self, Self::Drop | Self::DropNameAlone)
+    }
+
     /// Applies the rule: the labels to send (in `buffer` when they change) and the row's mark.
     pub fn apply<'a>(self, labels: &'a [u8], marked: bool, buffer: &'a mut Vec<u8>) -> (&'a [u8], bool) {
         match self {
             Self::Keep => (labels, marked),
             Self::Mark => (labels, true),
             Self::Drop => (without_metadata(labels, buffer), marked),
+            Self::DropNameAlone => (without(labels, buffer, |name| name == METRIC_NAME.as_bytes()), marked),
         }
     }
 }
@@ -41,22 +54,24 @@ pub fn is_metadata_label(name: &str) -> bool {
 
 /// Canonical bytes without the labels that describe the metric.
 pub fn without_metadata<'a>(labels: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    without(labels, buffer, |name| METADATA_LABELS.iter().any(|metadata| metadata.as_bytes() == name))
+}
+
+/// Canonical bytes without some of the labels that describe the metric.
+fn without<'a>(labels: &'a [u8], buffer: &'a mut Vec<u8>, goes: impl Fn(&[u8]) -> bool) -> &'a [u8] {
+    let goes = |label: &EncodedLabel<'_>| goes(label.name);
     // The name mostly comes first, and what follows is the answer as it lies there.
-    let leading = iter_encoded(labels).take_while(is_metadata).map(|label| label.encoded.len()).sum();
+    let leading = iter_encoded(labels).take_while(goes).map(|label| label.encoded.len()).sum();
     let rest = &labels[leading..];
     // Labels are in the order of their names: after the last that may go, none does.
-    if !iter_encoded(rest).take_while(|label| label.name <= LAST_METADATA.as_bytes()).any(|label| is_metadata(&label)) {
+    if !iter_encoded(rest).take_while(|label| label.name <= LAST_METADATA.as_bytes()).any(|label| goes(&label)) {
         return rest;
     }
     buffer.clear();
-    for label in iter_encoded(rest).filter(|label| !is_metadata(label)) {
+    for label in iter_encoded(rest).filter(|label| !goes(label)) {
         buffer.extend_from_slice(label.encoded);
     }
     buffer
-}
-
-fn is_metadata(label: &EncodedLabel<'_>) -> bool {
-    METADATA_LABELS.iter().any(|name| name.as_bytes() == label.name)
 }
 
 /// A label set without the labels that describe the metric.

@@ -172,7 +172,7 @@ pub(super) fn is_unique_on(plan: &Plan, on: &Grouping) -> bool {
             let one_name = |m: &Matcher| m.name == METRIC_NAME && m.op == MatchOp::Equal && !m.value.is_empty();
             scan.selector.matchers.iter().any(one_name) && keeps_all_but_name(on)
         }
-        Op::Map { names: NameRule::Drop, .. } => keeps_all_but_name(on) || is_unique_on(&plan.inputs[0], &lasting(on)),
+        Op::Map { names, .. } if names.drops() => keeps_all_but_name(on) || is_unique_on(&plan.inputs[0], &lasting(on)),
         Op::Map { .. } => input(),
         Op::AggregateK { .. } | Op::Sort(_) | Op::Repeat => input(),
         Op::Set { op: SetOp::And | SetOp::Unless, .. } => input(),

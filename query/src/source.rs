@@ -5,7 +5,7 @@ mod local;
 use std::fmt;
 
 use async_trait::async_trait;
-pub use pharos_storage::select::{ReadError, SampleColumns, SelectRequest};
+pub use pharos_storage::select::{Estimate, ReadError, SampleColumns, SelectRequest};
 
 pub use self::local::Local;
 pub use crate::functions::{HistogramSamples, Samples, SeriesSamples};
@@ -30,6 +30,8 @@ pub trait SeriesBatch: fmt::Debug + Send + Sync {
 pub trait Selection: fmt::Debug + Send {
     /// Series that match, known from the index.
     fn series_count(&self) -> usize;
+    /// What reading all of it is reckoned to take, from indexes and a bounded number of chunks: no IO, no decoding.
+    fn estimate(&self) -> Estimate;
     /// Bytes held in memory now, for the query's memory limit; the batches handed out are not among them.
     fn memory_bytes(&self) -> usize;
     /// The next series; `None` at the end. IO happens here.

@@ -29,6 +29,24 @@ pub struct SelectRequest {
     pub newest_only: bool,
 }
 
+/// What reading a selection is reckoned to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Series that match: exact, but for those of which all is deleted.
+    pub series: u64,
+    pub samples: u64,
+    /// As they are stored.
+    pub bytes: u64,
+}
+
+/// How many of `count` things that lie evenly in `span` are in `asked`, rounded up.
+pub(crate) fn share_within(asked: TimeRange, span: TimeRange, count: u64) -> u64 {
+    let width = |from: i64, to: i64| (i128::from(to) - i128::from(from) + 1).max(0) as u128;
+    let inside = width(asked.start_ms.max(span.start_ms), asked.end_ms.min(span.end_ms));
+    let whole = width(span.start_ms, span.end_ms).max(1);
+    (u128::from(count) * inside).div_ceil(whole) as u64
+}
+
 /// Samples of one series in columns, ascending by time, one for each timestamp. Reused from series to series.
 ///
 /// Floats and native histograms are apart, so that a series of floats, as nearly all are, costs nothing more. No

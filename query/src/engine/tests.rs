@@ -6,7 +6,7 @@ use pharos_model::{LabelSet, Sample};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::source::{ReadError, SelectRequest, Selection, SeriesBatch};
+use crate::source::{Estimate, ReadError, SelectRequest, Selection, SeriesBatch};
 use crate::testing::MemorySource;
 use crate::value::{Point, Series};
 
@@ -216,6 +216,10 @@ impl SeriesSource for Counting {
 impl Selection for CountingSelection {
     fn series_count(&self) -> usize {
         self.0.series_count()
+    }
+
+    fn estimate(&self) -> Estimate {
+        self.0.estimate()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -7,8 +7,8 @@ use pharos_model::partition;
 use pharos_storage::select::{self, PartitionReader, SampleSlices};
 
 use super::{
-    HistogramSamples, ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSamples,
-    SeriesSource,
+    Estimate, HistogramSamples, ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch,
+    SeriesSamples, SeriesSource,
 };
 
 /// Reads every partition that it was given.
@@ -53,6 +53,10 @@ struct LocalSelection(select::Selection);
 impl Selection for LocalSelection {
     fn series_count(&self) -> usize {
         self.0.series_count()
+    }
+
+    fn estimate(&self) -> Estimate {
+        self.0.estimate()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -10,7 +10,9 @@ use pharos_model::matcher::all_match;
 use pharos_model::{FloatHistogram, LabelSet, Sample, TenantId, TimestampMs, partition};
 
 use super::hint::as_stored;
-use crate::source::{ReadError, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples, SeriesSource};
+use crate::source::{
+    Estimate, ReadError, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples, SeriesSource,
+};
 use crate::value::Point;
 
 /// Series that [`Selection::next_batch`] returns at a time.
@@ -157,6 +159,13 @@ struct MemorySelection {
 impl Selection for MemorySelection {
     fn series_count(&self) -> usize {
         self.found.len()
+    }
+
+    fn estimate(&self) -> Estimate {
+        let range = self.request.range;
+        let inside = |ts: &[i64]| ts.iter().filter(|ts| range.contains(**ts)).count() as u64;
+        let samples = self.found.iter().map(|(_, series)| inside(&series.ts) + inside(&series.histogram_ts)).sum();
+        Estimate { series: self.found.len() as u64, samples, bytes: samples * size_of::<Sample>() as u64 }
     }
 
     fn memory_bytes(&self) -> usize {

@@ -40,6 +40,26 @@ async fn ranges_cross_the_border_of_head_and_files() {
 }
 
 #[tokio::test]
+async fn an_estimate_is_near_what_is_read() {
+    let node = sealed_node().await;
+    for (matchers, range) in [
+        (vec![Matcher::equal("__name__", "both")], TimeRange::ALL),
+        (vec![Matcher::equal("__name__", "old")], TimeRange::ALL),
+        (Vec::new(), TimeRange::new(0, SLICE_MS / 2)),
+        (Vec::new(), TimeRange::new(10 * SLICE_MS, 11 * SLICE_MS)),
+    ] {
+        let estimate = node.reader().select(&request(matchers.clone(), range)).await.unwrap().estimate();
+        let read = node.dump_matching(matchers, range).await.unwrap();
+        let samples: usize = read.values().map(Vec::len).sum();
+        assert_eq!(estimate.series, read.len() as u64, "{range:?}");
+        // The open chunks of the head count as a whole.
+        let most = samples + 10 * read.len();
+        assert!((samples..=most).contains(&(estimate.samples as usize)), "{range:?}: {samples} and {estimate:?}");
+        assert_eq!(estimate.bytes > 0, samples > 0, "{estimate:?}");
+    }
+}
+
+#[tokio::test]
 async fn names_values_and_series_come_from_head_and_files_within_the_range() {
     let node = sealed_node().await;
     let reader = node.reader();

@@ -1,5 +1,6 @@
 //! The way in: parses, plans and runs queries within their limits.
 
+mod explain;
 mod gate;
 mod metrics;
 mod result;
@@ -8,13 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
 use pharos_model::{Clock, TenantId, TimestampMs};
 use pharos_promql::{Expr, ParserOptions};
 
+pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation};
 use self::gate::Gate;
 pub use self::metrics::Metrics;
-use self::metrics::Slice;
+use self::metrics::{Counted, Slice};
 use crate::batch::{RowBatch, RowBuffer};
 use crate::error::QueryError;
 use crate::exec::context::{PHASE_EVALUATION, PHASE_QUEUE};
@@ -22,7 +25,7 @@ use crate::exec::session::Session;
 use crate::exec::{Limits, QueryContext, logical, read_raw};
 use crate::functions::Grid;
 use crate::lower::{Lowered, Settings, lower};
-use crate::plan::{Plan, Query, passes};
+use crate::plan::{Plan, Query, RawRange, Selector, passes};
 use crate::source::SeriesSource;
 use crate::value::{QueryOutcome, QueryStats, Value};
 
@@ -191,22 +194,42 @@ impl Engine {
         times: Times,
         options: QueryOptions,
     ) -> Result<QueryOutcome, QueryError> {
+        let admitted = self.admit(&options).await?;
+        let Admitted { started, deadline, .. } = admitted;
+        let run = Run { engine: self, tenant, expression, times, options: &options, started, deadline };
+        let evaluated = tokio::time::timeout_at(admitted.ends, run.evaluate()).await;
+        let mut outcome = evaluated.map_err(over_time(PHASE_EVALUATION))??;
+        outcome.stats.exec_queue_secs = admitted.queued.as_secs_f64();
+        outcome.stats.exec_total_secs = (self.clock.monotonic() - admitted.started).as_secs_f64();
+        Ok(outcome)
+    }
+
+    /// Waits for the query's turn.
+    async fn admit(&self, options: &QueryOptions) -> Result<Admitted<'_>, QueryError> {
         let timeout = options.timeout.map_or(self.options.timeout, |own| own.min(self.options.timeout));
         let started = self.clock.monotonic();
         let ends = tokio::time::Instant::now() + timeout;
-        let over_time = |phase| move |_| QueryError::Timeout { phase };
-        let _counted = self.metrics.begin();
-        let _permit = tokio::time::timeout_at(ends, self.gate.enter()).await.map_err(over_time(PHASE_QUEUE))?;
+        let counted = self.metrics.begin();
+        let permit = tokio::time::timeout_at(ends, self.gate.enter()).await.map_err(over_time(PHASE_QUEUE))?;
         let queued = self.clock.monotonic() - started;
         self.metrics.took(Slice::QueueTime, queued);
-        let deadline = started + timeout;
-        let run = Run { engine: self, tenant, expression, times, options: &options, started, deadline };
-        let evaluated = tokio::time::timeout_at(ends, run.evaluate()).await;
-        let mut outcome = evaluated.map_err(over_time(PHASE_EVALUATION))??;
-        outcome.stats.exec_queue_secs = queued.as_secs_f64();
-        outcome.stats.exec_total_secs = (self.clock.monotonic() - started).as_secs_f64();
-        Ok(outcome)
+        Ok(Admitted { started, queued, ends, deadline: started + timeout, _counted: counted, _permit: permit })
     }
+}
+
+fn over_time(phase: &'static str) -> impl Fn(tokio::time::error::Elapsed) -> QueryError {
+    move |_| QueryError::Timeout { phase }
+}
+
+/// A query's turn, which is over when this is dropped.
+struct Admitted<'a> {
+    started: Duration,
+    queued: Duration,
+    ends: tokio::time::Instant,
+    /// The same as `ends`, on the clock's monotonic axis.
+    deadline: Duration,
+    _counted: Counted,
+    _permit: tokio::sync::SemaphorePermit<'a>,
 }
 
 /// One query past the gate.
@@ -220,6 +243,27 @@ struct Run<'a> {
     deadline: Duration,
 }
 
+/// A query that is planned, and not run yet.
+enum Prepared {
+    Text(String),
+    Raw {
+        selector: Selector,
+        range: RawRange,
+    },
+    /// There is no step to evaluate.
+    Nothing,
+    Rows(Rows),
+}
+
+/// A plan of rows, and what its answer looks like.
+struct Rows {
+    plan: Plan,
+    physical: Arc<dyn ExecutionPlan>,
+    grid: Grid,
+    /// Whether the answer is a matrix of all steps rather than a vector or scalar of the only one.
+    is_matrix: bool,
+}
+
 impl Run<'_> {
     #[tracing::instrument(level = "debug", skip_all)]
     async fn evaluate(&self) -> Result<QueryOutcome, QueryError> {
@@ -231,7 +275,7 @@ impl Run<'_> {
         let lowered = lowered?;
         let query = self.context();
         lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
-        let evaluated = self.value(lowered.query, &query).await;
+        let evaluated = async { self.value(&self.prepare(lowered.query, &query).await?, &query).await }.await;
         let done = self.now();
         let sorting = evaluated.as_ref().map_or(Duration::ZERO, |(_, sorting)| *sorting);
         metrics.took(Slice::InnerEval, done - prepared - sorting);
@@ -299,34 +343,54 @@ impl Run<'_> {
         Arc::new(query)
     }
 
-    /// The answer, and how long putting it in order took.
-    async fn value(&self, query: Query, context: &Arc<QueryContext>) -> Result<(Value, Duration), QueryError> {
+    async fn prepare(&self, query: Query, context: &QueryContext) -> Result<Prepared, QueryError> {
         let grid = self.times.grid();
-        let at = self.times.start_ms;
-        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
         match query {
-            Query::Text(text) => Ok((Value::String { ts: at, text }, Duration::ZERO)),
-            Query::Raw { selector, range, .. } => {
-                let series = read_raw(&selector, range, at, context).await?;
-                Ok(self.timed(|| Ok(result::sorted(series)))?)
-            }
+            Query::Text(text) => Ok(Prepared::Text(text)),
+            Query::Raw { selector, range, .. } => Ok(Prepared::Raw { selector, range }),
             Query::Subquery { window, inner } => {
                 let too_many = QueryError::TooManySamples { phase: "query execution" };
                 let inner_grid = window.grid(&grid).ok_or(too_many)?;
                 if inner_grid.n == 0 {
-                    return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
+                    return Ok(Prepared::Nothing);
                 }
-                let (_, rows) = self.rows(inner, inner_grid, context).await?;
-                self.timed(|| result::matrix(rows, &inner_grid).map_err(own))
+                self.prepare_rows(inner, inner_grid, true, context).await
             }
-            Query::Rows(plan) => {
-                if self.times.end_ms < self.times.start_ms {
-                    return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
-                }
-                let (plan, rows) = self.rows(plan, grid, context).await?;
-                match self.times.step_ms {
-                    Some(_) => self.timed(|| result::matrix(rows, &grid).map_err(own)),
-                    None => self.timed(|| result::instant(&plan, rows, at).map_err(own)),
+            Query::Rows(_) if self.times.end_ms < self.times.start_ms => Ok(Prepared::Nothing),
+            Query::Rows(plan) => self.prepare_rows(plan, grid, self.times.step_ms.is_some(), context).await,
+        }
+    }
+
+    async fn prepare_rows(
+        &self,
+        plan: Plan,
+        grid: Grid,
+        is_matrix: bool,
+        context: &QueryContext,
+    ) -> Result<Prepared, QueryError> {
+        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
+        let plan = passes::rewrite(plan);
+        let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
+        let physical = self.engine.session.physical(&logical).await.map_err(own)?;
+        Ok(Prepared::Rows(Rows { plan, physical, grid, is_matrix }))
+    }
+
+    /// The answer, and how long putting it in order took.
+    async fn value(&self, prepared: &Prepared, context: &Arc<QueryContext>) -> Result<(Value, Duration), QueryError> {
+        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
+        let at = self.times.start_ms;
+        match prepared {
+            Prepared::Text(text) => Ok((Value::String { ts: at, text: text.clone() }, Duration::ZERO)),
+            Prepared::Nothing => Ok((Value::Matrix(Vec::new()), Duration::ZERO)),
+            Prepared::Raw { selector, range } => {
+                let series = read_raw(selector, *range, at, context).await?;
+                Ok(self.timed(|| Ok(result::sorted(series)))?)
+            }
+            Prepared::Rows(Rows { plan, physical, grid, is_matrix }) => {
+                let rows = self.rows(physical, context).await?;
+                match is_matrix {
+                    true => self.timed(|| result::matrix(rows, grid).map_err(own)),
+                    false => self.timed(|| result::instant(plan, rows, at).map_err(own)),
                 }
             }
         }
@@ -337,21 +401,21 @@ impl Run<'_> {
         Ok((make()?, self.now() - begun))
     }
 
-    /// Runs a plan to its end. Returns it too, as it was rewritten.
-    async fn rows(&self, plan: Plan, grid: Grid, context: &Arc<QueryContext>) -> Result<(Plan, RowBuffer), QueryError> {
+    /// Runs a plan to its end.
+    async fn rows(
+        &self,
+        physical: &Arc<dyn ExecutionPlan>,
+        context: &Arc<QueryContext>,
+    ) -> Result<RowBuffer, QueryError> {
         let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
-        let plan = passes::rewrite(plan);
-        let session = &self.engine.session;
-        let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
-        let physical = session.physical(&logical).await.map_err(own)?;
         let _waiting = context.cancel_on_drop();
-        let mut stream = session.execute(&physical, Arc::clone(context)).map_err(own)?;
+        let mut stream = self.engine.session.execute(physical, Arc::clone(context)).map_err(own)?;
         let mut rows = RowBuffer::new(context.reserve_result());
         while let Some(record) = stream.try_next().await.map_err(own)? {
             context.check_deadline().map_err(own)?;
             rows.push(RowBatch::new(record).map_err(own)?).map_err(own)?;
         }
-        Ok((plan, rows))
+        Ok(rows)
     }
 }
 

@@ -72,6 +72,10 @@ impl QueryContext {
         }
     }
 
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Has reads counted for each step of `grid`.
     pub fn count_per_step(&mut self, grid: Grid) {
         self.per_step = Some((grid, Mutex::new(vec![0; grid.n])));

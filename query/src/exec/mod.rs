@@ -12,6 +12,7 @@ pub mod planner;
 pub mod session;
 
 mod input;
+mod measure;
 
 mod absent;
 mod accumulate;
@@ -34,5 +35,7 @@ mod set;
 mod sort;
 
 pub use context::{Limits, QueryContext};
+pub use measure::{Measured, measured};
 pub use merge::SAME_LABELSET;
-pub use raw::read_raw;
+pub use raw::{raw_request, read_raw};
+pub use scan::request_of;

@@ -8,7 +8,7 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
@@ -17,6 +17,7 @@ use pharos_promql::Span;
 use super::context::QueryContext;
 use super::input::{RowStream, SharedScalars};
 use super::logical::QueryNode;
+use super::measure::{Counters, Timed};
 use super::{
     absent, aggregate, aggregate_k, count_values, histogram, info, join, map, merge, quantile, range, relabel, scalar,
     scan, set, sort,
@@ -62,10 +63,24 @@ pub(super) struct Call {
     pub query: Arc<QueryContext>,
     pub task: Arc<TaskContext>,
     pub scalars: Arc<SharedScalars>,
+    /// What a scan counts of what it reads.
+    pub read: Option<Counters>,
     inputs: Vec<Arc<dyn ExecutionPlan>>,
 }
 
 impl OperatorExec {
+    pub fn op(&self) -> &Op {
+        &self.op
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
     /// A selector, read in `partitions` parts.
     pub(super) fn scan(node: &QueryNode, scalars: Vec<Arc<dyn ExecutionPlan>>, partitions: usize) -> Self {
         Self::new(node, Stage::Whole, scalars, partitions)
@@ -145,14 +160,17 @@ impl ExecutionPlan for OperatorExec {
             query: QueryContext::of(&task)?,
             task,
             scalars: Arc::clone(&self.scalars),
+            read: matches!(*self.op, Op::Scan(_)).then(|| Counters::read(&self.metrics, partition)),
             inputs: self.inputs.clone(),
         };
         let query = Arc::clone(&call.query);
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let records = run(call)?.and_then(move |batch| {
-            metrics.record_output(batch.len());
+        let given = Counters::given(&self.metrics, partition);
+        let rows = Timed::new(run(call)?, given.clone(), Arc::clone(query.clock()));
+        let records = rows.and_then(move |batch| {
+            let samples = batch.points();
+            given.add_rows(&batch, samples);
             // The samples are held until whoever takes the batch is done with it.
-            let held = query.hold_samples(batch.points());
+            let held = query.hold_samples(samples);
             std::future::ready(held.map(|()| batch.into_record()))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), records.boxed())))

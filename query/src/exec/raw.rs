@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Sample, TimestampMs};
+use pharos_model::{LabelSet, Sample, TenantId, TimestampMs};
 
 use super::context::QueryContext;
 use crate::error::QueryError;
@@ -12,6 +12,22 @@ use crate::plan::{RawRange, Selector};
 use crate::source::{SampleColumns, SelectRequest, partitions_of};
 use crate::value::{HistogramSample, Series};
 
+fn window_of(selector: &Selector, range: RawRange) -> RangeWindow {
+    RangeWindow {
+        range_ms: range.range_ms,
+        offset_ms: selector.shift.offset_ms,
+        at_ms: selector.shift.at,
+        selection: range.selection,
+        lookback_ms: range.lookback_ms,
+    }
+}
+
+/// What is asked of the source for a range selector at a time.
+pub fn raw_request(selector: &Selector, range: RawRange, at: TimestampMs, tenant: &TenantId) -> SelectRequest {
+    let range = window_of(selector, range).read_range(&Grid::instant(at));
+    SelectRequest { tenant: tenant.clone(), matchers: selector.matchers.clone(), range, newest_only: false }
+}
+
 /// The samples of each series in the window that ends at the time the selector looks at. In no particular order.
 pub async fn read_raw(
     selector: &Selector,
@@ -19,19 +35,8 @@ pub async fn read_raw(
     at: TimestampMs,
     query: &Arc<QueryContext>,
 ) -> Result<Vec<Series>, QueryError> {
-    let window = RangeWindow {
-        range_ms: range.range_ms,
-        offset_ms: selector.shift.offset_ms,
-        at_ms: selector.shift.at,
-        selection: range.selection,
-        lookback_ms: range.lookback_ms,
-    };
-    let request = SelectRequest {
-        tenant: query.tenant.clone(),
-        matchers: selector.matchers.clone(),
-        range: window.read_range(&Grid::instant(at)),
-        newest_only: false,
-    };
+    let window = window_of(selector, range);
+    let request = raw_request(selector, range, at, &query.tenant);
     let mut found = Vec::new();
     let mut columns = SampleColumns::default();
     let answer = query.reserve_result();

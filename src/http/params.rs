@@ -83,6 +83,15 @@ impl Params {
         }
     }
 
+    /// `true` or `false` as Go reads them; absent is `false`.
+    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some(_) => Err(ApiError::invalid_parameter(name, format!("unable to parse boolean \"{name}\" argument"))),
+        }
+    }
+
     /// A limit of the metadata endpoints: negative and absent mean no limit, zero is one.
     pub fn count(&self, name: &str) -> Result<Option<usize>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
@@ -165,6 +174,14 @@ mod tests {
         assert_eq!(params("").count("limit").unwrap(), None);
         let error = params("limit_per_metric=x").count("limit_per_metric").unwrap_err();
         assert_eq!(error.message, "limit_per_metric must be a number");
+    }
+
+    #[test]
+    fn switches_are_off_unless_they_say_yes() {
+        assert!(!params("").flag("a").unwrap() && !params("a=false").flag("a").unwrap());
+        assert!(params("a=true").flag("a").unwrap() && params("a=1").flag("a").unwrap());
+        let error = params("a=yes").flag("a").unwrap_err();
+        assert_eq!(error.message, "invalid parameter \"a\": unable to parse boolean \"a\" argument");
     }
 
     #[test]

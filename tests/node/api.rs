@@ -197,3 +197,34 @@ fn a_proxy_may_take_the_prefix_away() {
     let (status, page) = node.get("/query");
     assert!(status == 200 && page.contains("<base href=\"/prom/\">"), "{page}");
 }
+
+#[test]
+fn explain_shows_the_plan_with_reckoned_and_measured_figures() {
+    let node = Node::start(NO_SCRAPES, &[]);
+    let now = now_ms();
+    let samples: Vec<(i64, f64)> = (0..100).map(|k| (now - 100_000 + k * 1000, k as f64)).collect();
+    assert_eq!(node.write(&[(&[("__name__", "a_total"), ("job", "x")], &samples)]).0, 204);
+    assert_eq!(node.write(&[(&[("__name__", "a_total"), ("job", "y")], &samples)]).0, 204);
+    let times = format!("start={}&end={}&step=10", (now - 50_000) as f64 / 1000.0, now as f64 / 1000.0);
+    let planned = node.data(&format!("/api/v1/explain?query=sum(rate(a_total[30s]))&{times}"));
+    assert!(planned["operator"] == "Aggregate" && planned.get("measured").is_none(), "{planned}");
+    let mut plan = &node.data(&format!("/api/v1/explain?query=sum(rate(a_total[30s]))&{times}&analyze=true"));
+    assert_eq!(plan["measured"]["samples"], 6, "{plan}");
+    while plan["operator"] != "Read" {
+        plan = &plan["children"][0];
+    }
+    assert_eq!(plan["estimated"]["series"], 2, "{plan}");
+    assert_eq!(plan["measured"]["series"], plan["measured"]["nodes"][0]["series"], "{plan}");
+    let (reckoned, measured) = (plan["estimated"]["samples"].as_u64(), plan["measured"]["samples"].as_u64());
+    assert!(measured.unwrap() > 100 && reckoned.unwrap() >= measured.unwrap(), "{plan}");
+    assert!(plan["measured"]["seconds"].as_f64().unwrap() > 0.0, "{plan}");
+    let (status, body) = node.get("/api/v1/explain?query=sum(");
+    assert!(status == 400 && body.contains("bad_data"), "{body}");
+    assert_eq!(node.get("/api/v1/explain?query=1&analyze=maybe").0, 400);
+    let output = crate::harness::binary()
+        .args(["query", "explain", "--analyze", &node.url(""), "rate(a_total[30s])"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("Scan rate") && text.contains("└─ Read storage") && text.contains("seconds"), "{text}");
+}

@@ -32,6 +32,16 @@ pub async fn instant(State(app): State<Arc<App>>, headers: HeaderMap, params: Pa
 
 pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
     let limit = params.limit()?;
+    let range = steps(&params)?;
+    let (options, stats) = options(&params)?;
+    let tenant = tenant_of(&headers)?;
+    let query = params.get("query").unwrap_or_default();
+    let outcome = app.engine.range(&tenant, query, range, options).await?;
+    Ok(json_response(json::query_answer(limited(outcome, limit), stats)))
+}
+
+/// When a range query is evaluated.
+pub(super) fn steps(params: &Params) -> Result<QueryRange, ApiError> {
     let start_ms = params.required_time("start")?;
     let end_ms = params.required_time("end")?;
     if end_ms < start_ms {
@@ -51,16 +61,10 @@ pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Para
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    let (options, stats) = options(&params)?;
-    let tenant = tenant_of(&headers)?;
-    let query = params.get("query").unwrap_or_default();
-    let step = Duration::from_millis(step_ms as u64);
-    let range = QueryRange { start_ms, end_ms, step };
-    let outcome = app.engine.range(&tenant, query, range, options).await?;
-    Ok(json_response(json::query_answer(limited(outcome, limit), stats)))
+    Ok(QueryRange { start_ms, end_ms, step: Duration::from_millis(step_ms as u64) })
 }
 
-fn options(params: &Params) -> Result<(QueryOptions, StatsDetail), ApiError> {
+pub(super) fn options(params: &Params) -> Result<(QueryOptions, StatsDetail), ApiError> {
     let duration = |name| -> Result<Option<Duration>, ApiError> {
         match params.duration_ms(name)? {
             Some(ms) if ms < 0 => Err(ApiError::invalid_parameter(name, "must not be negative")),

@@ -10,7 +10,7 @@ mod reader;
 mod selection;
 
 pub use batch::SeriesBatch;
-pub use reader::{FileStats, PartitionReader};
+pub use reader::{FileStats, PartitionReader, Relied};
 pub use selection::{BATCH_SAMPLES_MAX, BATCH_SERIES_MAX, Selection};
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct SelectRequest {
 /// What reading a selection is reckoned to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
-    /// Series that match: exact, but for those of which all is deleted.
+    /// Series that match. Some may turn out to have no samples in the range.
     pub series: u64,
     pub samples: u64,
     /// As they are stored.

@@ -76,6 +76,10 @@ impl Annotations {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.seen.lock().is_empty()
+    }
+
     /// Warnings and infos as the API shows them, positions in `text` included.
     pub fn render(&self, text: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());

@@ -1,33 +1,31 @@
 //! The way in: parses, plans and runs queries within their limits.
 
+mod cached;
 mod explain;
 mod gate;
 mod metrics;
 mod result;
+mod run;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use datafusion::physical_plan::ExecutionPlan;
-use futures::TryStreamExt;
 use pharos_model::{Clock, TenantId, TimestampMs};
 use pharos_promql::{Expr, ParserOptions};
 
+use self::cached::ResultsCache;
 pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation};
 use self::gate::Gate;
 pub use self::metrics::Metrics;
 use self::metrics::{Counted, Slice};
-use crate::batch::{RowBatch, RowBuffer};
+use self::run::Run;
 use crate::error::QueryError;
 use crate::exec::context::{PHASE_EVALUATION, PHASE_QUEUE};
 use crate::exec::session::Session;
-use crate::exec::{Limits, QueryContext, logical, read_raw};
 use crate::functions::Grid;
-use crate::lower::{Lowered, Settings, lower};
-use crate::plan::{Plan, Query, RawRange, Selector, passes};
 use crate::source::SeriesSource;
-use crate::value::{QueryOutcome, QueryStats, Value};
+use crate::value::QueryOutcome;
 
 /// How an engine runs its queries. Defaults are those of Prometheus where it has them.
 #[derive(Clone, Debug)]
@@ -52,6 +50,8 @@ pub struct EngineOptions {
     pub use_start_timestamps: bool,
     /// Step of a subquery that names none: the global evaluation interval. Default 1 minute.
     pub subquery_step: Duration,
+    /// Memory of the results of range queries that are kept for when they come again. Default 0: none are.
+    pub results_cache_bytes: usize,
     /// Selectors are read in this many parts at a time; at most the source's partitions. Default: the machine's cores.
     pub parallelism: usize,
 }
@@ -69,6 +69,7 @@ impl Default for EngineOptions {
             type_and_unit_labels: false,
             use_start_timestamps: false,
             subquery_step: Duration::from_secs(60),
+            results_cache_bytes: 0,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -83,6 +84,8 @@ pub struct QueryOptions {
     pub lookback: Option<Duration>,
     /// Fills [`QueryStats::samples_per_step`].
     pub per_step_stats: bool,
+    /// Neither answers from the results cache nor keeps the answer there.
+    pub bypass_cache: bool,
 }
 
 /// When a range query is evaluated: from `start_ms` to `end_ms`, both in, each `step` (at least a millisecond). The caller bounds
@@ -104,6 +107,7 @@ pub struct Engine {
     session: Session,
     gate: Gate,
     metrics: Metrics,
+    results_cache: Option<ResultsCache>,
 }
 
 /// A query as written, and its tree when that was changed afterwards.
@@ -146,6 +150,7 @@ impl Engine {
             session,
             gate: Gate::new(options.max_concurrency),
             metrics: Metrics::new(options.max_concurrency),
+            results_cache: (options.results_cache_bytes > 0).then(|| ResultsCache::new(options.results_cache_bytes)),
             options,
         })
     }
@@ -230,193 +235,6 @@ struct Admitted<'a> {
     deadline: Duration,
     _counted: Counted,
     _permit: tokio::sync::SemaphorePermit<'a>,
-}
-
-/// One query past the gate.
-struct Run<'a> {
-    engine: &'a Engine,
-    tenant: &'a TenantId,
-    expression: Expression<'a>,
-    times: Times,
-    options: &'a QueryOptions,
-    started: Duration,
-    deadline: Duration,
-}
-
-/// A query that is planned, and not run yet.
-enum Prepared {
-    Text(String),
-    Raw {
-        selector: Selector,
-        range: RawRange,
-    },
-    /// There is no step to evaluate.
-    Nothing,
-    Rows(Rows),
-}
-
-/// A plan of rows, and what its answer looks like.
-struct Rows {
-    plan: Plan,
-    physical: Arc<dyn ExecutionPlan>,
-    grid: Grid,
-    /// Whether the answer is a matrix of all steps rather than a vector or scalar of the only one.
-    is_matrix: bool,
-}
-
-impl Run<'_> {
-    #[tracing::instrument(level = "debug", skip_all)]
-    async fn evaluate(&self) -> Result<QueryOutcome, QueryError> {
-        let metrics = &self.engine.metrics;
-        let begun = self.now();
-        let lowered = self.lowered();
-        let prepared = self.now();
-        metrics.took(Slice::PrepareTime, prepared - begun);
-        let lowered = lowered?;
-        let query = self.context();
-        lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
-        let evaluated = async { self.value(&self.prepare(lowered.query, &query).await?, &query).await }.await;
-        let done = self.now();
-        let sorting = evaluated.as_ref().map_or(Duration::ZERO, |(_, sorting)| *sorting);
-        metrics.took(Slice::InnerEval, done - prepared - sorting);
-        metrics.took(Slice::ResultSort, sorting);
-        metrics.read(query.samples_read());
-        let (value, _) = evaluated?;
-        let (warnings, infos) = query.annotations.render(self.expression.text);
-        let stats = QueryStats {
-            total_queryable_samples: query.samples_read(),
-            peak_samples: query.samples_peak(),
-            samples_per_step: query.samples_per_step(),
-            eval_total_secs: (done - begun).as_secs_f64(),
-            query_preparation_secs: (prepared - begun).as_secs_f64(),
-            inner_eval_secs: (done - prepared - sorting).as_secs_f64(),
-            result_sort_secs: sorting.as_secs_f64(),
-            ..QueryStats::default()
-        };
-        Ok(QueryOutcome { value, warnings, infos, stats })
-    }
-
-    fn lowered(&self) -> Result<Lowered, QueryError> {
-        match self.expression.tree {
-            Some(tree) => Ok(lower(tree, &self.settings())?),
-            None => {
-                let tree = pharos_promql::parse_expr(self.expression.text, &self.engine.options.parser)
-                    .map_err(|errors| QueryError::Parse(errors.to_string()))?;
-                Ok(lower(&tree, &self.settings())?)
-            }
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.engine.clock.monotonic().max(self.started)
-    }
-
-    fn settings(&self) -> Settings {
-        let options = &self.engine.options;
-        let Times { start_ms, end_ms, step_ms } = self.times;
-        Settings {
-            start_ms,
-            end_ms,
-            step_ms,
-            lookback_ms: positive_ms(self.options.lookback.unwrap_or(options.lookback)),
-            subquery_step_ms: self.engine.subquery_step_ms.load(Ordering::Relaxed),
-            delayed_names: options.delayed_name_removal,
-            type_and_unit_labels: options.type_and_unit_labels,
-            use_start_timestamps: options.use_start_timestamps,
-        }
-    }
-
-    fn context(&self) -> Arc<QueryContext> {
-        let engine = self.engine;
-        let limits = Limits {
-            samples_max: engine.options.max_samples,
-            memory_bytes_max: engine.options.memory_limit,
-            deadline: self.deadline,
-        };
-        let (source, clock) = (Arc::clone(&engine.source), Arc::clone(&engine.clock));
-        let mut query = QueryContext::new(source, self.tenant.clone(), limits, clock);
-        query.type_and_unit_labels = engine.options.type_and_unit_labels;
-        query.use_start_timestamps = engine.options.use_start_timestamps;
-        if self.options.per_step_stats {
-            query.count_per_step(self.times.grid());
-        }
-        Arc::new(query)
-    }
-
-    async fn prepare(&self, query: Query, context: &QueryContext) -> Result<Prepared, QueryError> {
-        let grid = self.times.grid();
-        match query {
-            Query::Text(text) => Ok(Prepared::Text(text)),
-            Query::Raw { selector, range, .. } => Ok(Prepared::Raw { selector, range }),
-            Query::Subquery { window, inner } => {
-                let too_many = QueryError::TooManySamples { phase: "query execution" };
-                let inner_grid = window.grid(&grid).ok_or(too_many)?;
-                if inner_grid.n == 0 {
-                    return Ok(Prepared::Nothing);
-                }
-                self.prepare_rows(inner, inner_grid, true, context).await
-            }
-            Query::Rows(_) if self.times.end_ms < self.times.start_ms => Ok(Prepared::Nothing),
-            Query::Rows(plan) => self.prepare_rows(plan, grid, self.times.step_ms.is_some(), context).await,
-        }
-    }
-
-    async fn prepare_rows(
-        &self,
-        plan: Plan,
-        grid: Grid,
-        is_matrix: bool,
-        context: &QueryContext,
-    ) -> Result<Prepared, QueryError> {
-        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
-        let plan = passes::rewrite(plan);
-        let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
-        let physical = self.engine.session.physical(&logical).await.map_err(own)?;
-        Ok(Prepared::Rows(Rows { plan, physical, grid, is_matrix }))
-    }
-
-    /// The answer, and how long putting it in order took.
-    async fn value(&self, prepared: &Prepared, context: &Arc<QueryContext>) -> Result<(Value, Duration), QueryError> {
-        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
-        let at = self.times.start_ms;
-        match prepared {
-            Prepared::Text(text) => Ok((Value::String { ts: at, text: text.clone() }, Duration::ZERO)),
-            Prepared::Nothing => Ok((Value::Matrix(Vec::new()), Duration::ZERO)),
-            Prepared::Raw { selector, range } => {
-                let series = read_raw(selector, *range, at, context).await?;
-                Ok(self.timed(|| Ok(result::sorted(series)))?)
-            }
-            Prepared::Rows(Rows { plan, physical, grid, is_matrix }) => {
-                let rows = self.rows(physical, context).await?;
-                match is_matrix {
-                    true => self.timed(|| result::matrix(rows, grid).map_err(own)),
-                    false => self.timed(|| result::instant(plan, rows, at).map_err(own)),
-                }
-            }
-        }
-    }
-
-    fn timed(&self, make: impl FnOnce() -> Result<Value, QueryError>) -> Result<(Value, Duration), QueryError> {
-        let begun = self.now();
-        Ok((make()?, self.now() - begun))
-    }
-
-    /// Runs a plan to its end.
-    async fn rows(
-        &self,
-        physical: &Arc<dyn ExecutionPlan>,
-        context: &Arc<QueryContext>,
-    ) -> Result<RowBuffer, QueryError> {
-        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
-        let _waiting = context.cancel_on_drop();
-        let mut stream = self.engine.session.execute(physical, Arc::clone(context)).map_err(own)?;
-        let mut rows = RowBuffer::new(context.reserve_result());
-        while let Some(record) = stream.try_next().await.map_err(own)? {
-            context.check_deadline().map_err(own)?;
-            rows.push(RowBatch::new(record).map_err(own)?).map_err(own)?;
-        }
-        Ok(rows)
-    }
 }
 
 impl Times {

@@ -15,6 +15,7 @@ pub mod exec;
 pub mod functions;
 pub mod lower;
 pub mod plan;
+pub mod results_cache;
 
 pub mod script;
 pub mod testing;

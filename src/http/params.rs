@@ -38,6 +38,12 @@ impl FromRequest<Arc<App>> for Params {
 }
 
 impl Params {
+    /// Those of a URL's query.
+    #[cfg(test)]
+    pub fn of(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
     /// The first non-empty value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).find(|value| !value.is_empty())
@@ -164,7 +170,7 @@ mod tests {
     }
 
     fn params(query: &str) -> Params {
-        Params(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        Params::of(query)
     }
 
     #[test]

@@ -8,9 +8,8 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use pharos_model::duration::format_ms;
 use pharos_model::{TenantId, TimestampMs};
 
-use super::{
-    Admitted, Engine, Expression, PHASE_EVALUATION, Prepared, QueryOptions, QueryRange, Run, Times, over_time,
-};
+use super::run::{Prepared, Run};
+use super::{Admitted, Engine, Expression, PHASE_EVALUATION, QueryOptions, QueryRange, Times, over_time};
 use crate::error::QueryError;
 use crate::exec::node::{OperatorExec, Stage};
 use crate::exec::{Measured, QueryContext, measured, raw_request, request_of};
@@ -76,8 +75,9 @@ impl Engine {
 
 impl Run<'_> {
     async fn explain(&self, analyze: bool) -> Result<Explanation, QueryError> {
-        let lowered = self.lowered()?;
+        let (_, lowered) = self.lowered()?;
         let query = self.context();
+        let _waiting = query.cancel_on_drop();
         lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
         let prepared = self.prepare(lowered.query, &query).await?;
         let mut reads = VecDeque::new();

@@ -7,6 +7,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntGauge, Opts};
 
+use crate::results_cache;
+
 /// Quantiles of each slice's duration.
 const QUANTILES: &[f64] = &[0.5, 0.9, 0.99];
 
@@ -17,6 +19,7 @@ pub struct Metrics {
     concurrent_max: IntGauge,
     samples: IntCounter,
     durations: SummaryVec,
+    pub(super) results_cache: results_cache::Metrics,
 }
 
 /// A part of a query's life.
@@ -67,6 +70,7 @@ impl Metrics {
                 QUANTILES,
             )
             .expect(VALID),
+            results_cache: results_cache::Metrics::default(),
         };
         metrics.concurrent_max.set(i64::try_from(concurrent_max).unwrap_or(i64::MAX));
         metrics
@@ -86,8 +90,8 @@ impl Metrics {
         self.samples.inc_by(samples);
     }
 
-    fn parts(&self) -> [&dyn Collector; 4] {
-        [&self.queries, &self.concurrent_max, &self.samples, &self.durations]
+    fn parts(&self) -> [&dyn Collector; 5] {
+        [&self.queries, &self.concurrent_max, &self.samples, &self.durations, &self.results_cache]
     }
 }
 

@@ -12,6 +12,7 @@
 //! A failure prints the seed and the smallest case that still fails, as a test script with what was expected and what came.
 //! When it is mended, its seed goes into `seeds.txt`.
 
+mod cached;
 mod case;
 mod compare;
 mod data;
@@ -142,6 +143,26 @@ fn engine_and_plain_evaluator_agree() {
         println!("new seed {new}");
         for seed in seeds(kept_seeds().into_iter().chain([new])) {
             tally.take(seed).await;
+            if tally.failures.len() >= FAILURES_MAX {
+                break;
+            }
+        }
+        tally
+    });
+}
+
+#[test]
+fn engine_and_results_cache_agree() {
+    check(async {
+        let mut tally = Tally::default();
+        let new = new_seed();
+        println!("new seed {new}");
+        for seed in seeds(kept_seeds().into_iter().chain([new])) {
+            let compared = cached::run(seed).await;
+            assert!(compared.kept_steps > 0, "seed {seed} asks for nothing twice");
+            tally.same += compared.same;
+            tally.open += compared.open;
+            tally.failures.extend(compared.failures.iter().map(|failure| format!("seed {seed}: {failure}")));
             if tally.failures.len() >= FAILURES_MAX {
                 break;
             }

@@ -26,7 +26,7 @@ pub async fn explain(State(app): State<Arc<App>>, headers: HeaderMap, params: Pa
         false => ExplainTimes::Instant(params.time_or("time", app.clock.now_ms())?),
     };
     let analyze = params.flag("analyze")?;
-    let (options, _) = options(&params)?;
+    let (options, _) = options(&params, &headers)?;
     let tenant = tenant_of(&headers)?;
     let request = ExplainRequest { text: params.get("query").unwrap_or_default(), times, analyze };
     let explanation = app.engine.explain(&tenant, request, options).await?;

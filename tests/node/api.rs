@@ -228,3 +228,42 @@ fn explain_shows_the_plan_with_reckoned_and_measured_figures() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("Scan rate") && text.contains("└─ Read storage") && text.contains("seconds"), "{text}");
 }
+
+#[test]
+fn a_range_query_that_comes_again_is_answered_from_the_results_cache() {
+    let node = Node::start(NO_SCRAPES, &["--web.enable-admin-api"]);
+    let now = now_ms() / 1000 * 1000;
+    let samples: Vec<(i64, f64)> = (0..=240).map(|k| (now - 3_600_000 + k * 15_000, k as f64)).collect();
+    assert_eq!(node.write(&[(&[("__name__", "kept_total"), ("job", "x")], &samples)]).0, 204);
+    let times = format!("start={}&end={}&step=15", now / 1000 - 3600, now / 1000);
+    let path = format!("/api/v1/query_range?query=rate(kept_total[1m])&{times}");
+    let steps = |from: &str| {
+        let (_, text) = node.get("/metrics");
+        let line = format!("pharos_query_results_cache_steps_total{{from=\"{from}\"}} ");
+        text.lines().find_map(|found| found.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let first = node.data(&path);
+    assert_eq!((steps("cache"), steps("engine")), (0, 241));
+    assert_eq!(node.data(&path), first);
+    // The last five minutes are still coming in.
+    let kept = steps("cache");
+    assert!((221..=230).contains(&kept) && kept + steps("engine") == 2 * 241, "{kept} steps were kept");
+    for passed_over in ["&nocache=1", "&stats=all"] {
+        assert_eq!(node.data(&format!("{path}{passed_over}"))["result"], first["result"]);
+    }
+    let no_store = node.post(&path, &[("cache-control", "no-store")], b"");
+    assert!(no_store.0 == 200 && steps("cache") == kept && kept + steps("engine") == 2 * 241, "{no_store:?}");
+
+    // Forty minutes ago, and half an hour ago.
+    let (from, until) = (now / 1000 - 2400, now / 1000 - 1800);
+    let deletion = format!("/api/v1/admin/tsdb/delete_series?match[]=kept_total&start={from}&end={until}");
+    assert_eq!(node.post(&deletion, &[], b"").0, 204);
+    let deleted = node.data(&path);
+    assert_eq!(deleted, node.data(&format!("{path}&nocache=1")));
+    assert_ne!(deleted, first);
+    assert!((kept + 1..2 * kept).contains(&steps("cache")), "{} steps", steps("cache"));
+    let late = [(now - 3_000_000 + 1, 1.0)];
+    assert_eq!(node.write(&[(&[("__name__", "kept_total"), ("job", "x")], &late)]).0, 204);
+    assert_eq!(node.data(&path), node.data(&format!("{path}&nocache=1")));
+    assert_ne!(node.data(&path), deleted);
+}

@@ -117,9 +117,8 @@ impl Server {
     /// Calls the query API and returns `data.result`.
     pub async fn query(&self, path: &str, parameters: &[(&str, String)]) -> Result<Value> {
         let mut parameters = parameters.to_vec();
-        if self.kind == Kind::VictoriaMetrics {
-            parameters.push(("nocache", "1".into()));
-        }
+        // Evaluation is what is measured. Prometheus keeps no results, and minds no parameter.
+        parameters.push(("nocache", "1".into()));
         let text = self.client.post(self.url(path)).form(&parameters).send().await?.text().await?;
         let mut answer: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
         if answer["status"] != "success" {
@@ -130,7 +129,8 @@ impl Server {
 
     /// Makes everything written so far visible to queries.
     pub async fn flush(&self) -> Result<()> {
-        if self.kind == Kind::VictoriaMetrics {
+        // What is measured is evaluation; Prometheus keeps no results, and refuses no parameter.
+        if self.kind != Kind::Prometheus {
             self.client.get(self.url("/internal/force_flush")).send().await?;
         }
         Ok(())

@@ -45,7 +45,7 @@ peers:
 	@tests/peers.sh
 
 bench:
-	$(CARGO) bench -p pharos-benches
+	$(CARGO) bench --workspace --bench '*'
 
 versus:
 	$(CARGO) build --release --workspace --bin pharos --bin versus

@@ -36,7 +36,7 @@ fn steady_state(group: &mut BenchmarkGroup<'_, WallTime>, series: usize) {
     let cache = Arc::new(RawCache::new(CACHE_BYTES_MAX));
     learn(&cache, &hasher, &tenant, series);
     let decoder = Decoder::new(cache, hasher, RequestLimits::default());
-    let requests = Fleet::new(series).round(0, START_MS);
+    let requests: Vec<Bytes> = Fleet::new(series).round(0, START_MS).collect();
     let mut scratch = Scratch::default();
     let mut decode = |request: &Bytes| {
         decoder.decode(&tenant, request, TimestampMs::MAX, &mut scratch).expect("a request that we encoded")

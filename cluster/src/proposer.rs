@@ -1,8 +1,9 @@
 //! Joins the commands that wait for a group into few entries.
 //!
 //! The library writes one entry for each flush of the log, and takes any number in without a word. So at most
-//! [`ProposerOptions::depth`] entries are in flight; whatever arrives meanwhile joins the next one. What waits is bounded by
-//! count and by bytes, and refused beyond that. Room on disk is reserved before an entry is proposed.
+//! [`ProposerOptions::depth`] entries are in flight; whatever arrives meanwhile joins the next one. A command whose sender is in
+//! no hurry may also wait a while for others: an entry wakes a dozen threads and syncs once, whatever it carries. What waits is
+//! bounded by count and by bytes, and refused beyond that. Room on disk is reserved before an entry is proposed.
 
 mod queue;
 
@@ -16,12 +17,13 @@ use openraft::Raft;
 use openraft::error::ClientWriteError;
 use pharos_model::Clock;
 use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use crate::log::body::commands_record_len;
 use crate::log::{NoRoom, Room};
 use crate::metrics::RaftMetrics;
 use crate::raft::{Answers, Commands, TypeConfig};
-use queue::{Queue, Waiting};
+use queue::{Next, Queue, Waiting};
 
 /// Limits of one group's proposer.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +123,7 @@ impl Proposer {
         metrics: RaftMetrics,
         clock: Arc<dyn Clock>,
     ) -> (Self, impl Future<Output = ()>) {
-        let queue = Arc::new(Queue::new(options, metrics.clone()));
+        let queue = Arc::new(Queue::new(options, metrics.clone(), Arc::clone(&clock)));
         let proposer = Self { queue, room, options, metrics };
         let worker = Worker { proposer: proposer.clone(), raft, clock };
         (proposer, worker.run())
@@ -129,12 +131,23 @@ impl Proposer {
 
     /// Proposes a command and waits for its answer: by then it is durable and applied. Fails by the configured timeout.
     pub async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
-        self.propose_within(command, self.options.timeout).await
+        self.propose_lingering(command, Duration::ZERO).await
     }
 
-    /// As [`Proposer::propose`] with a timeout of its own. A dropped call takes its command back if it still waits.
-    pub async fn propose_within(&self, command: Bytes, timeout: Duration) -> Result<Bytes, ProposeError> {
-        let outcome = self.wait_for(command, timeout).await;
+    /// As [`Proposer::propose`], but waits up to `linger` for other commands to share its entry, as long as no other's time is
+    /// up and they do not fill it. A dropped call takes its command back if it still waits.
+    pub async fn propose_lingering(&self, command: Bytes, linger: Duration) -> Result<Bytes, ProposeError> {
+        self.propose_within(command, linger, self.options.timeout).await
+    }
+
+    /// As [`Proposer::propose_lingering`] with a timeout of its own.
+    pub(crate) async fn propose_within(
+        &self,
+        command: Bytes,
+        linger: Duration,
+        timeout: Duration,
+    ) -> Result<Bytes, ProposeError> {
+        let outcome = self.wait_for(command, linger, timeout).await;
         match &outcome {
             Ok(_) => {}
             Err(ProposeError::OutcomeUnknown { .. }) => self.metrics.proposals_unknown.inc(),
@@ -143,14 +156,14 @@ impl Proposer {
         outcome
     }
 
-    async fn wait_for(&self, command: Bytes, timeout: Duration) -> Result<Bytes, ProposeError> {
+    async fn wait_for(&self, command: Bytes, linger: Duration, max: Duration) -> Result<Bytes, ProposeError> {
         self.room.check()?;
-        let (ticket, answer) = self.queue.push(command)?;
-        match tokio::time::timeout(timeout, answer).await {
+        let (ticket, answer) = self.queue.push(command, linger)?;
+        match timeout(max, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(unknown("the group ended")),
-            Err(_) if self.queue.take_back(ticket) => Err(ProposeError::TimedOut { waited: timeout }),
-            Err(_) => Err(unknown(&format!("no answer within {timeout:?}"))),
+            Err(_) if self.queue.take_back(ticket) => Err(ProposeError::TimedOut { waited: max }),
+            Err(_) => Err(unknown(&format!("no answer within {max:?}"))),
         }
     }
 
@@ -176,10 +189,16 @@ impl Worker {
         let queue = &self.proposer.queue;
         let mut in_flight = FuturesUnordered::new();
         loop {
-            while in_flight.len() < self.proposer.options.depth
-                && let Some(batch) = queue.next_batch()
-            {
-                in_flight.push(self.submit(batch));
+            let mut wait = None;
+            while in_flight.len() < self.proposer.options.depth {
+                match queue.next() {
+                    Next::Propose(batch) => in_flight.push(self.submit(batch)),
+                    Next::Wait(left) => {
+                        wait = Some(left);
+                        break;
+                    }
+                    Next::Idle => break,
+                }
             }
             if in_flight.is_empty() && queue.is_done() {
                 return;
@@ -187,6 +206,7 @@ impl Worker {
             tokio::select! {
                 Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
                 () = queue.pushed(), if in_flight.len() < self.proposer.options.depth => {}
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
     }

@@ -249,6 +249,7 @@ impl World {
             matchers: Vec::new(),
             range: TimeRange::ALL,
             newest_only: false,
+            totals_only: false,
         };
         let selection = self.partition.select(&request);
         let mut read = HashMap::new();

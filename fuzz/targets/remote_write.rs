@@ -90,13 +90,13 @@ impl Store {
 
 #[async_trait]
 impl Sink for Store {
-    async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
+    async fn append(&self, batch: Arc<SampleBatch>) -> Result<AppendOutcome, AppendError> {
         let mut state = self.0.lock().expect("no panic while locked");
         let mut handles = Vec::with_capacity(batch.fresh.len());
-        for fresh in batch.fresh {
+        for fresh in &batch.fresh {
             let next = SeriesHandle(state.handles.len() as u64);
             handles.push(Some(*state.handles.entry(fresh.labels.clone()).or_insert(next)));
-            state.stored.push((fresh.labels, fresh.sample.ts, fresh.sample.value.to_bits()));
+            state.stored.push((fresh.labels.clone(), fresh.sample.ts, fresh.sample.value.to_bits()));
         }
         Ok(AppendOutcome { handles, stale: (0..batch.known.len()).collect(), ..AppendOutcome::default() })
     }

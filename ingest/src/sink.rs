@@ -1,6 +1,7 @@
 //! The port through which accepted samples leave this crate.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -53,6 +54,8 @@ pub struct SampleBatch {
     /// Refuses every sample that is not newer than its series' newest one, whatever window of late samples the store keeps open.
     /// For staleness markers: where the series went on meanwhile, a marker between its samples would be a hole.
     pub refuse_late: bool,
+    /// How long the store may hold the batch back to commit it together with others. Zero where somebody waits for the answer.
+    pub patience: Duration,
 }
 
 /// A sample of a [`SampleBatch`] by its place.
@@ -124,5 +127,5 @@ pub enum AppendError {
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// Stores a batch. Returns when every sample that is not refused is on disk on a majority of its partition's replicas.
-    async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError>;
+    async fn append(&self, batch: Arc<SampleBatch>) -> Result<AppendOutcome, AppendError>;
 }

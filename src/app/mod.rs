@@ -3,6 +3,7 @@
 mod config;
 mod metrics;
 mod run;
+mod scrape_threads;
 mod scraping;
 mod signals;
 

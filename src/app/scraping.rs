@@ -13,6 +13,8 @@ use pharos_ingest::sink::Sink;
 use pharos_model::{Clock, TenantId};
 use prometheus::Registry;
 
+use super::run::StartError;
+use super::scrape_threads::ScrapeThreads;
 use crate::build_info;
 
 /// What runs as long as the server scrapes; dropping it ends every loop.
@@ -21,6 +23,8 @@ pub struct Scraping {
     surroundings: Surroundings,
     discovery: Discovery,
     manager: ScrapeManager,
+    /// After the manager, so that no loop outlives its runtime.
+    _threads: ScrapeThreads,
 }
 
 /// What HTTP clients of this process share.
@@ -41,13 +45,14 @@ impl Scraping {
         seed: u64,
         secret: u128,
         registry: &Registry,
-    ) -> Result<Self, prometheus::Error> {
+    ) -> Result<Self, StartError> {
         let surroundings = surroundings(clock);
         let discovery = Discovery::start(DiscoveryOptions {
             surroundings: surroundings.clone(),
             resolver: system_resolver(),
             metrics: DiscoveryMetrics::new(registry)?,
         });
+        let threads = ScrapeThreads::start().map_err(|error| StartError::Scrape(error.to_string()))?;
         let options = ScrapeOptions {
             surroundings: surroundings.clone(),
             sink,
@@ -56,9 +61,10 @@ impl Scraping {
             hasher: SeriesHasher::new(secret),
             metrics: ScrapeMetrics::new(registry)?,
             sync_pause: SYNC_PAUSE_DEFAULT,
+            runtimes: threads.runtimes(),
         };
         let manager = ScrapeManager::start(options, discovery.targets());
-        Ok(Self { surroundings, discovery, manager })
+        Ok(Self { surroundings, discovery, manager, _threads: threads })
     }
 
     /// Takes the jobs of a configuration, or none of them and says why.

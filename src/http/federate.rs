@@ -119,7 +119,7 @@ async fn newest_samples(
     let range = TimeRange::new(now_ms - app.flags.query_lookback.as_millis() as i64 + 1, now_ms);
     let mut found = BTreeMap::new();
     for matchers in matcher_sets {
-        let request = SelectRequest { tenant: tenant.clone(), matchers, range, newest_only: true };
+        let request = SelectRequest { tenant: tenant.clone(), matchers, range, newest_only: true, totals_only: false };
         newest_of_set(&**app.node.source(), &request, &mut found).await?;
     }
     Ok(found)

@@ -36,8 +36,13 @@ pub struct IndexRequest {
 
 impl IndexRequest {
     fn selects(&self) -> Vec<SelectRequest> {
-        let select =
-            |matchers| SelectRequest { tenant: self.tenant.clone(), matchers, range: self.range, newest_only: false };
+        let select = |matchers| SelectRequest {
+            tenant: self.tenant.clone(),
+            matchers,
+            range: self.range,
+            newest_only: false,
+            totals_only: false,
+        };
         if self.matcher_sets.is_empty() {
             vec![select(Vec::new())]
         } else {

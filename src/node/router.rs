@@ -80,21 +80,26 @@ impl Router {
         }
     }
 
-    async fn split(&self, batch: SampleBatch) -> Result<Vec<PartitionParts>, AppendError> {
-        let (limits, partitions) = (self.limits_of(&batch), self.proposers.len() as u16);
-        if is_small(&batch) {
-            return Ok(split(&batch, limits, partitions));
+    async fn split(&self, batch: &Arc<SampleBatch>) -> Result<Vec<PartitionParts>, AppendError> {
+        let (limits, partitions) = (self.limits_of(batch), self.proposers.len() as u16);
+        if is_small(batch) {
+            return Ok(split(batch, limits, partitions));
         }
+        let batch = Arc::clone(batch);
         let parts = tokio::task::spawn_blocking(move || split(&batch, limits, partitions)).await;
         parts.map_err(|panicked| unavailable(panicked.to_string()))
     }
 
     /// Proposes the parts of one partition in their order, a few at a time: all at once, a large batch would fill the queue by
     /// itself, and again with every retry.
-    async fn send(&self, PartitionParts { partition, parts }: PartitionParts) -> Result<Vec<Answered>, AppendError> {
+    async fn send(
+        &self,
+        PartitionParts { partition, parts }: PartitionParts,
+        patience: Duration,
+    ) -> Result<Vec<Answered>, AppendError> {
         let proposer = &self.proposers[partition];
         let propose = |Part { command, places }| async move {
-            let answer = proposer.propose(command).await.map_err(append_error)?;
+            let answer = proposer.propose_lingering(command, patience).await.map_err(append_error)?;
             Ok(Answered { partition, places, answer })
         };
         stream::iter(parts).map(propose).buffered(PARTS_OUTSTANDING_MAX).try_collect().await
@@ -121,18 +126,18 @@ impl Sink for Router {
         skip_all,
         fields(tenant = %batch.tenant, known = batch.known.len(), fresh = batch.fresh.len())
     )]
-    async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
+    async fn append(&self, batch: Arc<SampleBatch>) -> Result<AppendOutcome, AppendError> {
         let mut outcome = AppendOutcome { handles: vec![None; batch.fresh.len()], ..AppendOutcome::default() };
         if !self.tenants.admit(&batch.tenant) {
             return Err(AppendError::TooManyTenants { max: TENANTS_MAX });
         }
-        let partitions = self.split(batch).await?;
+        let partitions = self.split(&batch).await?;
         // Full chunks that find no room on disk wait in memory, so no more may come before they are written.
         if partitions.iter().any(|parts| self.partitions[parts.partition].writable().is_err()) {
             return Err(AppendError::DiskFull { retry_after: RETRY_AFTER });
         }
         // All are waited for, so that what a retry brings again is there and answered as such.
-        for answered in join_all(partitions.into_iter().map(|parts| self.send(parts))).await {
+        for answered in join_all(partitions.into_iter().map(|parts| self.send(parts, batch.patience))).await {
             for Answered { partition, places, answer } in answered? {
                 merge(&mut outcome, partition, &places, &answer)?;
             }

@@ -342,7 +342,13 @@ impl Partition {
     /// All series that may have samples in the span, ordered by labels: what a data file is made of.
     pub fn slice(&self, tenant: &TenantId, span: BlockSpan) -> HeadSelection {
         let range = TimeRange::new(span.start_ms, span.end_ms.saturating_sub(1));
-        let request = SelectRequest { tenant: tenant.clone(), matchers: Vec::new(), range, newest_only: false };
+        let request = SelectRequest {
+            tenant: tenant.clone(),
+            matchers: Vec::new(),
+            range,
+            newest_only: false,
+            totals_only: false,
+        };
         let mut selection = self.select(&request);
         selection.sort_by_labels();
         selection

@@ -27,6 +27,9 @@ pub struct SelectRequest {
     pub range: TimeRange,
     /// Only the newest sample of each series counts: what lies before it may be left out.
     pub newest_only: bool,
+    /// Only count, sum, schema and resets of native histograms count. Buckets may be left out where a hint says whether there
+    /// was a reset.
+    pub totals_only: bool,
 }
 
 /// What reading a selection is reckoned to take.

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, bail};
 use clap::Parser;
 use pharos_benches::versus::process::Kind;
-use pharos_benches::versus::{disk, queries, remote_write, report, scrape};
+use pharos_benches::versus::{day, disk, queries, remote_write, report, scrape, selectors, soak};
 
 /// Feeds the same bytes to Pharos and to the installed peers, checks that the answers agree, prints ratios.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Parts to run.
-    #[arg(long, value_delimiter = ',', default_value = "remote-write,scrape,disk,queries")]
+    #[arg(long, value_delimiter = ',', default_value = "remote-write,scrape,disk,queries,selectors")]
     parts: Vec<String>,
     /// Servers to leave out: prometheus, victoria-metrics.
     #[arg(long, value_delimiter = ',')]
@@ -29,6 +29,18 @@ struct Arguments {
     /// Rounds of the query part, 15 s apart.
     #[arg(long, default_value_t = 240)]
     query_rounds: usize,
+    /// Series of the selectors part.
+    #[arg(long, default_value_t = 1_000_000)]
+    selector_series: usize,
+    /// Series of the day part, which is Pharos alone and not among the parts unless named.
+    #[arg(long, default_value_t = 1_000_000)]
+    day_series: usize,
+    /// Length of the soak part, which is Pharos alone and not among the parts unless named.
+    #[arg(long, default_value_t = 600)]
+    soak_secs: u64,
+    /// Seed of the soak part's expressions.
+    #[arg(long, default_value_t = 1)]
+    soak_seed: u64,
     /// Targets of the scrape part, 800 samples each, every 2 s.
     #[arg(long, default_value_t = 250)]
     targets: usize,
@@ -76,14 +88,27 @@ async fn main() -> Result<()> {
             "queries" => {
                 let figures =
                     queries::run(&kinds, folder, arguments.query_series, arguments.query_rounds, now_ms).await?;
-                report::print("range queries", &figures);
-                for peer in [Kind::Prometheus, Kind::VictoriaMetrics] {
-                    if let Some(mean) = report::geometric_mean(&figures, peer) {
-                        println!("geometric mean of CPU, pharos / {}: {mean:.3}", peer.name());
+                for (title, figures) in
+                    [("range queries", &figures.ranges), ("instant queries of rules", &figures.rules)]
+                {
+                    report::print(title, figures);
+                    for peer in [Kind::Prometheus, Kind::VictoriaMetrics] {
+                        if let Some(mean) = report::geometric_mean(figures, peer) {
+                            println!("geometric mean of CPU, pharos / {}: {mean:.3}", peer.name());
+                        }
                     }
                 }
             }
-            other => bail!("unknown part `{other}`: remote-write, scrape, disk, queries"),
+            "selectors" => {
+                let figures = selectors::run(&kinds, folder, arguments.selector_series, now_ms).await?;
+                report::print("selectors over many series", &figures);
+            }
+            "day" => report::print("a day from data files", &day::run(folder, arguments.day_series, now_ms).await?),
+            "soak" => {
+                let length = Duration::from_secs(arguments.soak_secs);
+                report::print("soak", &soak::run(folder, arguments.soak_seed, length, now_ms).await?);
+            }
+            other => bail!("unknown part `{other}`: remote-write, scrape, disk, queries, selectors, day, soak"),
         }
     }
     Ok(())

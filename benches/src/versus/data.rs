@@ -1,4 +1,6 @@
-//! Series of node_exporter's shape, and the remote-write bodies that carry them.
+//! Series of node_exporter's and the kubelet's shapes, and the remote-write bodies that carry them.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use pharos_model::TimestampMs;
@@ -7,6 +9,9 @@ use pharos_model::TimestampMs;
 pub const SERIES_PER_HOST: usize = 800;
 /// Samples of one request, as Prometheus' sender batches them.
 const SAMPLES_PER_REQUEST: usize = 2000;
+
+/// Values of label `x` in [`Fleet::of_one_metric`].
+pub const ONE_METRIC_GROUPS: usize = 100;
 
 /// How a series' values move from round to round.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,15 @@ impl Fleet {
         Self { label_blocks, shapes }
     }
 
+    /// One counter of very many instances, in [`ONE_METRIC_GROUPS`] groups by label `x`.
+    pub fn of_one_metric(series: usize) -> Self {
+        let block = |i: usize| {
+            let (instance, group) = (format!("host-{i:07}:9100"), format!("group-{}", i % ONE_METRIC_GROUPS));
+            label_fields([("__name__", "m"), ("instance", &*instance), ("job", "node"), ("x", &*group)])
+        };
+        Self { label_blocks: (0..series).map(block).collect(), shapes: vec![Shape::IntegerCounter; series] }
+    }
+
     pub fn len(&self) -> usize {
         self.shapes.len()
     }
@@ -47,18 +61,33 @@ impl Fleet {
         self.shapes.is_empty()
     }
 
-    /// The compressed requests that carry one sample of every series.
-    pub fn round(&self, round: usize, ts: TimestampMs) -> Vec<Bytes> {
-        let series: Vec<usize> = (0..self.len()).collect();
-        series.chunks(SAMPLES_PER_REQUEST).map(|chunk| self.request(chunk, round, ts)).collect()
+    /// Containers of many pods: each pod has a series of every metric.
+    pub fn of_pods(series: usize) -> Self {
+        let label_blocks = (0..series)
+            .map(|i| pod_labels(i / METRICS_PER_POD, i % METRICS_PER_POD))
+            .map(|labels| label_fields(labels.iter().map(|(name, value)| (*name, value.as_str()))))
+            .collect();
+        let shapes = (0..series).map(|i| shape(i % METRICS_PER_POD)).collect();
+        Self { label_blocks, shapes }
     }
 
-    fn request(&self, series: &[usize], round: usize, ts: TimestampMs) -> Bytes {
-        let mut body = Vec::with_capacity(series.len() * 220);
-        for &i in series {
-            series_fields(&mut body, &self.label_blocks[i], ts, self.value(i, round));
-        }
-        snap::raw::Encoder::new().compress_vec(&body).expect("a body far below snappy's limit").into()
+    /// The compressed requests that carry one sample of every series.
+    pub fn round(&self, round: usize, ts: TimestampMs) -> impl Iterator<Item = Bytes> {
+        self.rounds(round..round + 1, move |_| ts)
+    }
+
+    /// The compressed requests that carry the samples of some rounds of every series.
+    pub fn rounds(&self, rounds: Range<usize>, time_of: impl Fn(usize) -> TimestampMs) -> impl Iterator<Item = Bytes> {
+        let series_per_request = (SAMPLES_PER_REQUEST / rounds.len()).max(1);
+        let starts = (0..self.len()).step_by(series_per_request);
+        starts.map(move |start| {
+            let mut body = Vec::with_capacity(SAMPLES_PER_REQUEST * 220);
+            for i in start..(start + series_per_request).min(self.len()) {
+                let samples = rounds.clone().map(|round| (time_of(round), self.value(i, round)));
+                series_fields(&mut body, &self.label_blocks[i], samples);
+            }
+            snap::raw::Encoder::new().compress_vec(&body).expect("a body far below snappy's limit").into()
+        })
     }
 
     /// Deterministic, so that every server gets the same and a check can tell what it must hold.
@@ -122,6 +151,29 @@ pub fn labels(host: usize, index: usize) -> Vec<(&'static str, String)> {
     }
 }
 
+/// Metrics of one pod.
+const METRICS_PER_POD: usize = 20;
+/// Of the letters that the last part of a pod's name is made of.
+const POD_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789a";
+
+/// The labels of one series of a pod, sorted by name.
+fn pod_labels(pod: usize, metric: usize) -> Vec<(&'static str, String)> {
+    let suffix = if matches!(shape(metric), Shape::IntegerCounter | Shape::FloatCounter) { "total" } else { "bytes" };
+    let letters = |count: usize, seed: u64| -> String {
+        let noise = |at: usize| mix(pod as u64, seed + at as u64) as usize % POD_LETTERS.len();
+        (0..count).map(|at| char::from(POD_LETTERS[noise(at)])).collect()
+    };
+    vec![
+        ("__name__", format!("container_metric_{metric}_{suffix}")),
+        ("cluster", format!("prod-{}", pod % 3)),
+        ("container", format!("app-{}", pod % 200)),
+        ("job", "kubelet".to_owned()),
+        ("namespace", format!("team-{}", pod % 50)),
+        ("node", format!("node-{:04}.example.internal", pod / 50)),
+        ("pod", format!("app-{}-{}-{}", pod % 200, letters(9, 0), letters(5, 100))),
+    ]
+}
+
 fn label_block(host: usize, index: usize) -> Vec<u8> {
     label_fields(labels(host, index).iter().map(|(name, value)| (*name, value.as_str())))
 }
@@ -144,19 +196,23 @@ pub fn label_fields<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) ->
     block
 }
 
-/// Appends a `TimeSeries` of one sample to a protobuf `WriteRequest`.
-pub fn series_fields(body: &mut Vec<u8>, label_fields: &[u8], ts: TimestampMs, value: f64) {
-    let mut sample = Vec::with_capacity(18);
-    sample.push(0x09);
-    sample.extend_from_slice(&value.to_le_bytes());
-    sample.push(0x10);
-    varint(&mut sample, ts as u64);
+/// Appends a `TimeSeries` to a protobuf `WriteRequest`.
+pub fn series_fields(body: &mut Vec<u8>, label_fields: &[u8], samples: impl IntoIterator<Item = (TimestampMs, f64)>) {
+    let mut fields = Vec::with_capacity(20);
+    for (ts, value) in samples {
+        let mut sample = Vec::with_capacity(18);
+        sample.push(0x09);
+        sample.extend_from_slice(&value.to_le_bytes());
+        sample.push(0x10);
+        varint(&mut sample, ts as u64);
+        fields.push(0x12);
+        varint(&mut fields, sample.len() as u64);
+        fields.extend_from_slice(&sample);
+    }
     body.push(0x0a);
-    varint(body, (label_fields.len() + 2 + sample.len()) as u64);
+    varint(body, (label_fields.len() + fields.len()) as u64);
     body.extend_from_slice(label_fields);
-    body.push(0x12);
-    varint(body, sample.len() as u64);
-    body.extend_from_slice(&sample);
+    body.extend_from_slice(&fields);
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
@@ -168,7 +224,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// SplitMix64 over both numbers.
-fn mix(a: u64, b: u64) -> u64 {
+pub fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b.wrapping_mul(0xbf58_476d_1ce4_e5b9));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

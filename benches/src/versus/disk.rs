@@ -36,7 +36,7 @@ pub async fn run(kinds: &[Kind], root: &Path, archive: &Path, now_ms: i64) -> Re
         // A sample of now tells the store that the slice of then is over.
         let mut over = Vec::new();
         let labels = [("__name__", "over"), ("instance", "localhost:9100"), ("job", "node")];
-        series_fields(&mut over, &label_fields(labels), now_ms, 1.0);
+        series_fields(&mut over, &label_fields(labels), [(now_ms, 1.0)]);
         server.write(snap::raw::Encoder::new().compress_vec(&over)?.into()).await?;
         server.flush().await?;
         let size = match kind {
@@ -120,8 +120,7 @@ fn request(text: &str, ts: i64) -> (Bytes, usize) {
         series_fields(
             &mut body,
             &label_fields(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-            ts,
-            value,
+            [(ts, value)],
         );
         count += 1;
     }

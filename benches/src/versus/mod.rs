@@ -2,9 +2,12 @@
 //! CPU-seconds, anonymous memory and bytes on disk printed as ratios. Wall time is only a sanity column, machines are noisy.
 
 pub mod data;
+pub mod day;
 pub mod disk;
 pub mod process;
 pub mod queries;
 pub mod remote_write;
 pub mod report;
 pub mod scrape;
+pub mod selectors;
+pub mod soak;

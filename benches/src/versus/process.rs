@@ -1,9 +1,12 @@
 //! A server under measurement: started, asked, and read through `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +16,10 @@ use serde_json::Value;
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Pause between two looks at a server that is coming up.
 const READY_POLL: Duration = Duration::from_millis(10);
+/// Pause before what was refused for now is offered again.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// Pause between two looks at the memory of a server at work.
+const PEAK_POLL: Duration = Duration::from_millis(5);
 /// Clock ticks a second in `/proc/PID/stat`; fixed at 100 on Linux for user space.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -114,17 +121,44 @@ impl Server {
         Ok(())
     }
 
+    /// As [`Self::write`], again and again while the server says that it is busy.
+    pub async fn write_patiently(&self, body: bytes::Bytes) -> Result<()> {
+        while let Err(error) = self.write(body.clone()).await {
+            if !error.to_string().contains("429") && !error.to_string().contains("503") {
+                return Err(error);
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Calls the query API and returns the whole answer, a refusal too.
+    pub async fn ask(&self, path: &str, parameters: &BTreeMap<&'static str, String>) -> Result<Value> {
+        let text = self.client.post(self.url(path)).form(parameters).send().await?.text().await?;
+        serde_json::from_str(&text).with_context(|| text.clone())
+    }
+
     /// Calls the query API and returns `data.result`.
     pub async fn query(&self, path: &str, parameters: &[(&str, String)]) -> Result<Value> {
         let mut parameters = parameters.to_vec();
         // Evaluation is what is measured. Prometheus keeps no results, and minds no parameter.
         parameters.push(("nocache", "1".into()));
         let text = self.client.post(self.url(path)).form(&parameters).send().await?.text().await?;
-        let mut answer: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+        Ok(self.data(&text)?["result"].take())
+    }
+
+    /// Calls an endpoint of the API that has no parameters and returns `data`.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let text = self.client.get(self.url(path)).send().await?.text().await?;
+        self.data(&text)
+    }
+
+    fn data(&self, text: &str) -> Result<Value> {
+        let mut answer: Value = serde_json::from_str(text).with_context(|| text.to_owned())?;
         if answer["status"] != "success" {
             bail!("{}: {text}", self.kind.name());
         }
-        Ok(answer["data"]["result"].take())
+        Ok(answer["data"].take())
     }
 
     /// Makes everything written so far visible to queries.
@@ -147,10 +181,25 @@ impl Server {
 
     /// Anonymous resident bytes now.
     pub fn anonymous_bytes(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
-        let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kib * 1024)
+        anonymous_bytes(self.child.id())
+    }
+
+    /// The most anonymous resident bytes while `work` goes on, and what it gave.
+    pub async fn peak_bytes<T>(&self, work: impl Future<Output = Result<T>>) -> Result<(u64, T)> {
+        let (process, done) = (self.child.id(), Arc::new(AtomicBool::new(false)));
+        let watched = done.clone();
+        let watcher = std::thread::spawn(move || {
+            let mut peak = 0;
+            while !watched.load(Ordering::Relaxed) {
+                peak = anonymous_bytes(process).unwrap_or(0).max(peak);
+                std::thread::sleep(PEAK_POLL);
+            }
+            peak
+        });
+        let outcome = work.await;
+        done.store(true, Ordering::Relaxed);
+        let peak = watcher.join().expect("the watcher does not panic");
+        Ok((peak.max(self.anonymous_bytes()?), outcome?))
     }
 
     /// Bytes below a subfolder of the data folder whose name `keep` accepts; sizes as allocated on disk.
@@ -207,6 +256,13 @@ fn spawn(kind: Kind, folder: &Path, port: u16, config: &str, extra: &[String]) -
     }
     let log = File::options().create(true).append(true).open(folder.join("log"))?;
     command.stdout(Stdio::null()).stderr(log).spawn().with_context(|| format!("start {}", kind.name()))
+}
+
+fn anonymous_bytes(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
+    let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib * 1024)
 }
 
 fn walk(path: &Path, keep: &dyn Fn(&Path) -> bool) -> u64 {

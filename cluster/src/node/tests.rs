@@ -1,5 +1,7 @@
 //! Whole nodes on a simulated disk: restarts, kills, power loss, full disks, checkpoints.
 
+mod lingering;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -345,13 +347,13 @@ async fn timeouts_tell_what_was_written_from_what_was_not() {
     let proposer = running.node.proposer(PartitionId(0));
     let short = Duration::from_millis(20);
     // Two entries may be in flight, so the third command stays in the queue.
-    let (first, second) = tokio::join!(proposer.propose_within(Bytes::from("a"), short), async {
+    let (first, second) = tokio::join!(proposer.propose_within(Bytes::from("a"), Duration::ZERO, short), async {
         tokio::task::yield_now().await;
-        proposer.propose_within(Bytes::from("b"), short).await
+        proposer.propose_within(Bytes::from("b"), Duration::ZERO, short).await
     });
     assert!(matches!(first, Err(ProposeError::OutcomeUnknown { .. })), "{first:?}");
-    let third = proposer.propose_within(Bytes::from("c"), short).await;
-    let fourth = proposer.propose_within(Bytes::from("d"), short).await;
+    let third = proposer.propose_within(Bytes::from("c"), Duration::ZERO, short).await;
+    let fourth = proposer.propose_within(Bytes::from("d"), Duration::ZERO, short).await;
     assert_eq!(fourth, Err(ProposeError::TimedOut { waited: short }), "{second:?} {third:?}");
     sim.hold_syncs(false);
     running.propose(0, "e").await.unwrap();

@@ -1,9 +1,12 @@
 //! The commands that wait for a group: first in, first out, bounded by count and bytes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pharos_model::Clock;
 use tokio::sync::{Notify, oneshot};
 
 use super::{ProposeError, ProposerOptions};
@@ -21,6 +24,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Queue {
     options: ProposerOptions,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
     pushed: Notify,
     metrics: RaftMetrics,
@@ -32,18 +36,31 @@ struct State {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     next_ticket: u64,
+    /// When, on the monotonic clock, the next entry is to be proposed: by the most hurried command that waits.
+    due: Option<Duration>,
     closed: bool,
 }
 
+/// What the proposer is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Propose(Vec<Waiting>),
+    /// Nothing is due so soon, unless something is pushed.
+    Wait(Duration),
+    /// Nothing waits.
+    Idle,
+}
+
 impl Queue {
-    pub(super) fn new(options: ProposerOptions, metrics: RaftMetrics) -> Self {
-        Self { options, state: Mutex::default(), pushed: Notify::new(), metrics }
+    pub(super) fn new(options: ProposerOptions, metrics: RaftMetrics, clock: Arc<dyn Clock>) -> Self {
+        Self { options, clock, state: Mutex::default(), pushed: Notify::new(), metrics }
     }
 
-    /// Adds a command. Returns its ticket, and where its answer comes.
+    /// Adds a command that waits at most `linger` for others to share its entry. Returns its ticket, and where its answer comes.
     pub(super) fn push(
         &self,
         command: Bytes,
+        linger: Duration,
     ) -> Result<(u64, oneshot::Receiver<Result<Bytes, ProposeError>>), ProposeError> {
         let (bytes, max) = (command.len(), self.options.entry_bytes_max);
         if bytes > max {
@@ -62,11 +79,20 @@ impl Queue {
         state.next_ticket += 1;
         state.bytes += bytes;
         state.waiting.push_back(Waiting { ticket, command, answer });
+        let due = due(self.clock.monotonic(), linger);
+        let sooner = state.due.is_none_or(|earliest| due < earliest);
+        if sooner {
+            state.due = Some(due);
+        }
+        // The worker sleeps until what it knew to be due.
+        let wakes = sooner || self.fills_entry(&state);
         drop(state);
         self.metrics.proposals.inc();
         self.metrics.queued_proposals.inc();
         self.metrics.queued_bytes.add(bytes as i64);
-        self.pushed.notify_one();
+        if wakes {
+            self.pushed.notify_one();
+        }
         Ok((ticket, answered))
     }
 
@@ -79,9 +105,14 @@ impl Queue {
         true
     }
 
-    /// The commands of the next entry; `None` when nothing waits.
-    pub(super) fn next_batch(&self) -> Option<Vec<Waiting>> {
+    /// The commands of the next entry once they are due or fill it.
+    pub(super) fn next(&self) -> Next {
         let mut state = self.state.lock();
+        let Some(due) = state.due else { return Next::Idle };
+        let left = due.saturating_sub(self.clock.monotonic());
+        if !left.is_zero() && !state.closed && !self.fills_entry(&state) {
+            return Next::Wait(left);
+        }
         let mut bytes = 0;
         let mut batch = Vec::new();
         while let Some(next) = state.waiting.front() {
@@ -97,7 +128,16 @@ impl Queue {
             bytes = entry_bytes;
             batch.push(waiting);
         }
-        (!batch.is_empty()).then_some(batch)
+        if state.waiting.is_empty() {
+            state.due = None;
+        }
+        if batch.is_empty() { Next::Idle } else { Next::Propose(batch) }
+    }
+
+    /// What waits is worth an entry of its own, or keeps others out.
+    fn fills_entry(&self, state: &State) -> bool {
+        let ProposerOptions { queue_commands_max, queue_bytes_max, entry_bytes_max, .. } = self.options;
+        state.bytes >= entry_bytes_max.min(queue_bytes_max / 2) || state.waiting.len() >= queue_commands_max / 2
     }
 
     fn removed(&self, state: &mut State, waiting: &Waiting) {
@@ -120,5 +160,30 @@ impl Queue {
     pub(super) fn is_done(&self) -> bool {
         let state = self.state.lock();
         state.closed && state.waiting.is_empty()
+    }
+}
+
+/// When a command has to leave that comes `now` and may wait for `linger`. All groups of a node take the same moments for it, so that
+/// their entries share a write and a sync.
+fn due(now: Duration, linger: Duration) -> Duration {
+    if linger.is_zero() {
+        return now;
+    }
+    let latest = (now + linger).as_nanos();
+    Duration::from_nanos((latest - latest % linger.as_nanos()) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_leave_at_common_moments_within_what_they_may_linger() {
+        let ms = Duration::from_millis;
+        assert_eq!(due(ms(1234), ms(0)), ms(1234));
+        for now in [1200, 1201, 1234, 1299] {
+            assert_eq!(due(ms(now), ms(100)), ms(1300), "{now}");
+        }
+        assert_eq!(due(ms(1250), ms(50)), ms(1300));
     }
 }

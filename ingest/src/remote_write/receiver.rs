@@ -162,7 +162,7 @@ impl Receiver {
         let mut waiting = Waiting { sent, refusals, scratch };
         // A second time only for what comes back as stale; what is sent with labels never does.
         while !(batch.known.is_empty() && batch.fresh.is_empty() && batch.exemplars.is_empty()) {
-            let outcome = self.sink.append(batch).await?;
+            let outcome = self.sink.append(Arc::new(batch)).await?;
             summary.duplicates += outcome.duplicates;
             self.metrics.stale.inc_by(outcome.stale.len() as u64);
             (batch, waiting) = self.settle(outcome, waiting).await?;

@@ -44,7 +44,7 @@ struct StoreState {
 
 #[async_trait]
 impl Sink for Store {
-    async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
+    async fn append(&self, batch: Arc<SampleBatch>) -> Result<AppendOutcome, AppendError> {
         let mut state = self.0.lock();
         if let Some(error) = &state.fail {
             return Err(error.clone());

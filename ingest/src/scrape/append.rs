@@ -22,6 +22,9 @@ use crate::sink::{AppendError, AppendOutcome, KnownSample, Place, Refusal, Sampl
 
 /// Shortest wait before a batch is offered to the store again.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
+/// Longest time that a scrape waits for others to share its commit: it takes as many wake-ups and one sync for one scrape as for
+/// a hundred. A query sees the scrape that much later, and a crash can take that much more of what nobody was promised.
+const PATIENCE_MAX: Duration = Duration::from_millis(100);
 
 /// The series of one target and the way to the store.
 #[derive(Debug)]
@@ -185,9 +188,11 @@ impl Appender {
     }
 
     /// Offers the batch until the store takes it or the deadline would pass. Sending again is always safe.
-    async fn send(&self, batch: SampleBatch, deadline: Instant) -> Result<AppendOutcome, AppendError> {
+    async fn send(&self, mut batch: SampleBatch, deadline: Instant) -> Result<AppendOutcome, AppendError> {
+        batch.patience = patience(deadline.saturating_duration_since(Instant::now()));
+        let batch = Arc::new(batch);
         loop {
-            let error = match self.sink.append(batch.clone()).await {
+            let error = match self.sink.append(Arc::clone(&batch)).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
@@ -205,6 +210,11 @@ impl Appender {
             tokio::time::sleep(wait).await;
         }
     }
+}
+
+/// How long a scrape may wait for others to share its commit. Nobody waits for its answer but the target's next scrape.
+fn patience(until_next_scrape: Duration) -> Duration {
+    PATIENCE_MAX.min(until_next_scrape / 10)
 }
 
 /// What is to be sent once more.

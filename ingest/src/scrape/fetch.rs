@@ -21,6 +21,9 @@ const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-
 /// Compressed bytes that are unpacked before other tasks get their turn; they become 4 MiB at worst.
 const UNPACK_STEP_BYTES: usize = 4 << 10;
 
+/// A body gets room for a sixteenth more than the last one had.
+const BODY_SPARE_PART: usize = 16;
+
 /// A body and what the target says it is.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -68,7 +71,9 @@ impl Request {
         let content_type = header(CONTENT_TYPE);
         let is_gzip = header(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
         let read = async {
-            let body = self.budget.body(expected_bytes, self.body_bytes_max).await;
+            // Numbers come and go; a body that outgrows its room is copied whole.
+            let room = expected_bytes + expected_bytes / BODY_SPARE_PART;
+            let body = self.budget.body(room, self.body_bytes_max).await;
             match is_gzip {
                 true => read_gzip(response, body).await,
                 false => read_plain(response, body).await,

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use pharos_model::TenantId;
 use pharos_model::histogram::packed::PackError;
+use tokio::runtime::Handle;
 
 pub use body_budget::BODIES_BYTES_MAX;
 pub use manager::ScrapeManager;
@@ -70,6 +71,8 @@ pub struct ScrapeOptions {
     pub metrics: ScrapeMetrics,
     /// [`SYNC_PAUSE_DEFAULT`] unless a test is in a hurry.
     pub sync_pause: Duration,
+    /// The runtimes that targets are dealt over, at least one. A scrape stays on its own from the request to the store.
+    pub runtimes: Arc<[Handle]>,
 }
 
 /// Why a scrape failed. Texts are Prometheus' and become the target's `lastError`.

@@ -219,7 +219,9 @@ impl Pool {
         let (instructions, instructed) = watch::channel(Instruction::Scrape(spec.clone()));
         let left = Arc::new(AtomicBool::new(false));
         let told = (instructed, left.clone());
-        let task = running.spawn(TargetLoop::new(self.options.clone(), spec.clone(), told, live.clone()).run());
+        let runtime = &self.options.runtimes[(identity % self.options.runtimes.len() as u64) as usize];
+        let target_loop = TargetLoop::new(self.options.clone(), spec.clone(), told, live.clone());
+        let task = running.spawn_on(target_loop.run(), runtime);
         self.loops.push(Running { identity, spec, instructions, left, live, task, is_ending: false });
     }
 

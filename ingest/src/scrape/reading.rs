@@ -112,7 +112,9 @@ impl Rules<'_> {
         cache: &mut LineCache,
         metadata: &mut MetadataCache,
     ) -> (Reading, Result<(), ScrapeError>) {
-        let mut reading = Reading::default();
+        // A steady target exposes what it exposed before.
+        let (known, slots) = (Vec::with_capacity(cache.len()), Vec::with_capacity(cache.len()));
+        let mut reading = Reading { known, slots, ..Reading::default() };
         let outcome = self.read_events(body, cache, metadata, &mut reading);
         let outcome = match outcome {
             Ok(()) if self.is_beyond_limit(&reading) => Err(ScrapeError::SampleLimit),

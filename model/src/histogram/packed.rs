@@ -154,6 +154,17 @@ impl PackedHistogram {
         }
     }
 
+    /// Count, sum, schema and hint of it, without buckets.
+    pub fn totals(&self) -> FloatHistogram {
+        FloatHistogram {
+            counter_reset_hint: self.hint,
+            schema: self.layout.schema,
+            count: self.counts().next().unwrap_or_default(),
+            sum: f64::from_bits(self.sum_bits),
+            ..FloatHistogram::default()
+        }
+    }
+
     /// The numbers as counts: absolute, and floats.
     fn counts(&self) -> impl Iterator<Item = f64> {
         let whole = self.layout.counts == CountKind::Whole;

@@ -43,6 +43,25 @@ impl RowBuffer {
         Some(batch)
     }
 
+    /// Batches now in memory.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// The `i`th oldest batch.
+    pub fn batch(&self, i: usize) -> Option<&RowBatch> {
+        self.batches.get(i)
+    }
+
+    /// Bytes paid for.
+    pub fn bytes(&self) -> usize {
+        self.reservation.size()
+    }
+
     /// Memory of what is made from the rows, counted against the same limit.
     pub fn reserve_beside(&self) -> MemoryReservation {
         self.reservation.new_empty()

@@ -1,3 +1,5 @@
+mod sharing;
+
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;

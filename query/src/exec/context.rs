@@ -171,6 +171,29 @@ impl QueryContext {
     }
 }
 
+/// As how many evaluations those in a task count. Prometheus evaluates equal expressions each by itself, and its statistics
+/// show that.
+#[derive(Debug)]
+struct Evaluations(u32);
+
+/// A task in which each evaluation counts as many.
+pub(super) fn counting(task: &TaskContext, evaluations: u32) -> Arc<TaskContext> {
+    Arc::new(TaskContext::new(
+        task.task_id(),
+        task.session_id(),
+        task.session_config().clone().with_extension(Arc::new(Evaluations(evaluations))),
+        Default::default(),
+        Default::default(),
+        Default::default(),
+        Default::default(),
+        task.runtime_env(),
+    ))
+}
+
+pub(super) fn evaluations_of(task: &TaskContext) -> u32 {
+    task.session_config().get_extension::<Evaluations>().map_or(1, |evaluations| evaluations.0)
+}
+
 /// Whoever waits for the answer of a query.
 #[derive(Debug)]
 pub struct CancelGuard(Arc<QueryContext>);

@@ -40,7 +40,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             evaluation.group(key, group)?;
             reservation.try_resize(evaluation.output.bytes())?;
         }
-        call.query.annotations.add_notes(evaluation.notes, arg_spans);
+        call.query.annotations.add_notes(evaluation.notes.times(call.evaluations), arg_spans);
         evaluation.output.finish(&call.query)
     }))
 }

@@ -33,7 +33,12 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         let left = Gathered::from_input(&call, 0).await?;
         let right = Gathered::from_input(&call, 1).await?;
         let Op::Match { op, matching, return_bool, names } = &*call.op else { unreachable!("planned as a match") };
-        let sides = Sides::new(&left.rows, &right.rows, matching, call.grid.words());
+        let mut sides = Sides::new(&left.rows, &right.rows, matching, call.grid.words());
+        let duplicate = sides.first_duplicate();
+        if let Some(duplicate) = &duplicate {
+            // What else may be wrong counts only if it is so earlier.
+            sides.end_before(duplicate.step());
+        }
         let mut join = Join {
             op: *op,
             return_bool: *return_bool,
@@ -45,11 +50,18 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             output: RowMerger::new(call.grid.n),
             values: vec![0.0; call.grid.n],
             points: Points::new(*op, *return_bool),
+            has_collision: false,
         };
         let reservation = QueryContext::reserve(&call.task, "match");
         for group in sides.groups() {
             join.group(group)?;
             reservation.try_resize(join.output.bytes())?;
+        }
+        if join.has_collision {
+            return Err(fail(collision(matching.card)));
+        }
+        if let Some(duplicate) = duplicate {
+            return Err(fail(duplicate.error(matching)));
         }
         call.add_notes(join.points.notes);
         join.output.finish(&call.query)
@@ -69,11 +81,12 @@ struct Join<'a> {
     /// Of the row under way.
     values: Vec<f64>,
     points: Points,
+    /// Whether two results were one.
+    has_collision: bool,
 }
 
 impl Join<'_> {
     fn group(&mut self, group: &Group) -> Result<()> {
-        self.sides.check_one_side(group, self.matching)?;
         // Not swapped with the sides: `fill_left` stands in for the many side even under `group_right`, as in Prometheus.
         let (fill_many, fill_one) =
             (self.matching.fill_left.map(|fill| fill.0), self.matching.fill_right.map(|fill| fill.0));
@@ -110,7 +123,10 @@ impl Join<'_> {
             return Ok(());
         }
         let (labels, drop_name) = self.labels.of(many.row(), one.row());
-        taken.take(labels, &bits)?;
+        if !taken.take(labels, &bits) {
+            self.has_collision = true;
+            return Ok(());
+        }
         let (left, right) = if self.swapped { (one, many) } else { (many, one) };
         if left.has_histograms() || right.has_histograms() {
             self.points.compute([left, right], &mut bits, &mut self.values);
@@ -186,24 +202,28 @@ impl Taken {
         }
     }
 
-    fn take(&mut self, labels: &[u8], bits: &[u64]) -> Result<()> {
-        let (seen, why) = match self {
-            Self::Single => return Ok(()),
-            Self::OneToOne(seen) => {
-                (seen, "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)")
-            }
-            Self::ByLabels(seen) => (
-                seen.entry_ref(labels).or_default(),
-                "multiple matches for labels: grouping labels must ensure unique matches",
-            ),
+    /// Whether there is no other result at these steps.
+    fn take(&mut self, labels: &[u8], bits: &[u64]) -> bool {
+        let seen = match self {
+            Self::Single => return true,
+            Self::OneToOne(seen) => seen,
+            Self::ByLabels(seen) => seen.entry_ref(labels).or_default(),
         };
         seen.resize(bits.len(), 0);
-        if seen.iter().zip(bits).any(|(seen, bits)| seen & bits != 0) {
-            return Err(fail(QueryError::Execution(why.into())));
-        }
+        let is_free = seen.iter().zip(bits).all(|(seen, bits)| seen & bits == 0);
         seen.iter_mut().zip(bits).for_each(|(seen, bits)| *seen |= bits);
-        Ok(())
+        is_free
     }
+}
+
+/// Of two results that are one.
+fn collision(card: Cardinality) -> QueryError {
+    QueryError::Execution(match card {
+        Cardinality::OneToOne => {
+            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".into()
+        }
+        _ => "multiple matches for labels: grouping labels must ensure unique matches".into(),
+    })
 }
 
 /// Rows of one side that belong to one match group.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use hashbrown::HashMap;
 use pharos_promql::Span;
 
 use super::context::fail;
+use super::share::SharedRows;
 use crate::batch::batch_schema;
 use crate::error::QueryError;
 use crate::functions::Grid;
@@ -22,6 +24,8 @@ pub struct QueryNode {
     pub grid: Grid,
     pub span: Span,
     pub inputs: Vec<LogicalPlan>,
+    /// What the places of an [`Op::Share`] have in common.
+    pub(super) shared: Option<Arc<SharedRows>>,
     schema: DFSchemaRef,
 }
 
@@ -30,16 +34,17 @@ pub struct QueryNode {
 /// # Errors
 /// When a grid has more steps than could be answered within `samples_max`.
 pub fn bind(plan: &Plan, grid: Grid, samples_max: u64) -> Result<LogicalPlan> {
-    let binder = Binder { samples_max };
-    binder.bind(plan, grid)
+    Binder { samples_max, shared: HashMap::new() }.bind(plan, grid)
 }
 
 struct Binder {
     samples_max: u64,
+    /// By the id of the places that use them.
+    shared: HashMap<u32, Arc<SharedRows>>,
 }
 
 impl Binder {
-    fn bind(&self, plan: &Plan, grid: Grid) -> Result<LogicalPlan> {
+    fn bind(&mut self, plan: &Plan, grid: Grid) -> Result<LogicalPlan> {
         if grid.n > STEPS_MAX || grid.n as u64 > self.samples_max {
             return Err(fail(QueryError::TooManySamples { phase: "query execution" }));
         }
@@ -61,6 +66,11 @@ impl Binder {
                 }
                 node(plan, grid, inputs)
             }
+            Op::Share(share) => {
+                let input = self.bind(&plan.inputs[0], grid)?;
+                let shared = self.shared.entry(share.id).or_insert_with(|| Arc::new(SharedRows::new(share)));
+                shared_node(plan, grid, input, Arc::clone(shared))
+            }
             _ => {
                 let inputs = plan.inputs.iter().map(|input| self.bind(input, grid)).collect::<Result<_>>()?;
                 node(plan, grid, inputs)
@@ -70,9 +80,22 @@ impl Binder {
 }
 
 fn node(plan: &Plan, grid: Grid, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
-    let schema = Arc::new(DFSchema::try_from(batch_schema(grid.n))?);
-    let node = QueryNode { op: Arc::new(plan.op.clone()), grid, span: plan.span, inputs, schema };
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    Ok(extension(QueryNode::new(plan, grid, inputs)?))
+}
+
+fn shared_node(plan: &Plan, grid: Grid, input: LogicalPlan, shared: Arc<SharedRows>) -> Result<LogicalPlan> {
+    Ok(extension(QueryNode { shared: Some(shared), ..QueryNode::new(plan, grid, vec![input])? }))
+}
+
+fn extension(node: QueryNode) -> LogicalPlan {
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+}
+
+impl QueryNode {
+    fn new(plan: &Plan, grid: Grid, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let schema = Arc::new(DFSchema::try_from(batch_schema(grid.n))?);
+        Ok(Self { op: Arc::new(plan.op.clone()), grid, span: plan.span, inputs, shared: None, schema })
+    }
 }
 
 impl UserDefinedLogicalNodeCore for QueryNode {

@@ -13,6 +13,7 @@ pub mod session;
 
 mod input;
 mod measure;
+mod share;
 
 mod absent;
 mod accumulate;

@@ -14,13 +14,13 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Exe
 use futures::{StreamExt, TryStreamExt};
 use pharos_promql::Span;
 
-use super::context::QueryContext;
+use super::context::{QueryContext, evaluations_of};
 use super::input::{RowStream, SharedScalars};
 use super::logical::QueryNode;
 use super::measure::{Counters, Timed};
 use super::{
     absent, aggregate, aggregate_k, count_values, histogram, info, join, map, merge, quantile, range, relabel, scalar,
-    scan, set, sort,
+    scan, set, share, sort,
 };
 use crate::annotation::Annotation;
 use crate::batch::batch_schema;
@@ -47,6 +47,7 @@ pub struct OperatorExec {
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     /// Values of scalar inputs, evaluated once for all partitions.
     scalars: Arc<SharedScalars>,
+    shared: Option<Arc<share::SharedRows>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -65,6 +66,9 @@ pub(super) struct Call {
     pub scalars: Arc<SharedScalars>,
     /// What a scan counts of what it reads.
     pub read: Option<Counters>,
+    pub shared: Option<Arc<share::SharedRows>>,
+    /// As how many evaluations this one counts in statistics.
+    pub evaluations: u32,
     inputs: Vec<Arc<dyn ExecutionPlan>>,
 }
 
@@ -87,9 +91,14 @@ impl OperatorExec {
     }
 
     /// An operator with as many partitions as its first input; a leaf has one.
-    pub(super) fn over(node: &QueryNode, stage: Stage, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Arc<dyn ExecutionPlan> {
+    pub(super) fn over(node: &QueryNode, stage: Stage, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Self {
         let partitions = inputs.first().map_or(1, |input| input.output_partitioning().partition_count());
-        Arc::new(Self::new(node, stage, inputs, partitions))
+        Self::new(node, stage, inputs, partitions)
+    }
+
+    /// With the scalar inputs of `other`, which are evaluated once for both.
+    pub(super) fn sharing_scalars(self, other: &Self) -> Self {
+        Self { scalars: Arc::clone(&other.scalars), ..self }
     }
 
     fn new(node: &QueryNode, stage: Stage, inputs: Vec<Arc<dyn ExecutionPlan>>, partitions: usize) -> Self {
@@ -106,6 +115,7 @@ impl OperatorExec {
             grid: node.grid,
             span: node.span,
             scalars: Arc::new(SharedScalars::new(inputs.len())),
+            shared: node.shared.clone(),
             inputs,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -143,6 +153,7 @@ impl ExecutionPlan for OperatorExec {
             grid: self.grid,
             span: self.span,
             scalars: Arc::new(SharedScalars::new(inputs.len())),
+            shared: self.shared.clone(),
             inputs,
             properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -158,9 +169,11 @@ impl ExecutionPlan for OperatorExec {
             partition,
             partitions: self.properties.partitioning.partition_count(),
             query: QueryContext::of(&task)?,
+            evaluations: evaluations_of(&task),
             task,
             scalars: Arc::clone(&self.scalars),
             read: matches!(*self.op, Op::Scan(_)).then(|| Counters::read(&self.metrics, partition)),
+            shared: self.shared.clone(),
             inputs: self.inputs.clone(),
         };
         let query = Arc::clone(&call.query);
@@ -206,6 +219,7 @@ fn run(call: Call) -> Result<RowStream> {
         Op::Info(_) => info::run(call),
         Op::Sort(_) => sort::run(call),
         Op::Repeat => scalar::repeat(call),
+        Op::Share(_) => share::run(call),
     }
 }
 
@@ -224,6 +238,17 @@ impl Call {
 
     pub(super) fn add_notes_at(&self, notes: Notes, span: Span) {
         notes.into_vec().into_iter().for_each(|note| self.query.annotations.add(Annotation { note, span }));
+    }
+
+    /// Counts samples that a selector read.
+    pub(super) fn count_read(&self, samples: u64) {
+        self.query.count_read(samples * u64::from(self.evaluations));
+    }
+
+    /// Counts samples that a selector read at steps.
+    pub(super) fn count_read_at(&self, reads: impl Iterator<Item = (usize, u64)>) {
+        let evaluations = u64::from(self.evaluations);
+        self.query.count_read_at(&self.grid, reads.map(|(step, samples)| (step, samples * evaluations)));
     }
 
     pub(super) fn input_plan(&self, input: usize) -> &Arc<dyn ExecutionPlan> {

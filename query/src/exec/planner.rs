@@ -39,19 +39,17 @@ impl ExtensionPlanner for QueryNodePlanner {
 
 impl QueryNodePlanner {
     fn plan(&self, node: &QueryNode, inputs: &[Arc<dyn ExecutionPlan>]) -> Arc<dyn ExecutionPlan> {
-        match &*node.op {
-            Op::Scan(_) => {
-                let scalars = inputs.iter().map(gather).collect();
-                Arc::new(OperatorExec::scan(node, scalars, self.scan_partitions))
-            }
+        Arc::new(match &*node.op {
+            Op::Scan(_) => OperatorExec::scan(node, inputs.iter().map(gather).collect(), self.scan_partitions),
             // Row by row: partitions stay apart, scalar arguments are shared by them.
-            Op::Map { .. } | Op::Relabel(_) | Op::RangeOverSubquery { .. } | Op::Repeat => {
+            Op::Map { .. } | Op::Relabel(_) | Op::RangeOverSubquery { .. } | Op::Repeat | Op::Share(_) => {
                 let mut inputs = inputs.iter();
                 let rows = inputs.next().cloned();
                 OperatorExec::over(node, Stage::Whole, rows.into_iter().chain(inputs.map(gather)).collect())
             }
             Op::Aggregate { .. } if partitions(&inputs[0]) > 1 => {
-                let partial = OperatorExec::over(node, Stage::Partial, inputs.to_vec());
+                let partial: Arc<dyn ExecutionPlan> =
+                    Arc::new(OperatorExec::over(node, Stage::Partial, inputs.to_vec()));
                 OperatorExec::over(node, Stage::Final, vec![gather(&partial)])
             }
             // The pick of the picks of all partitions is the pick of all rows.
@@ -59,11 +57,12 @@ impl QueryNodePlanner {
                 let scalars: Vec<_> = inputs[1..].iter().map(gather).collect();
                 let with_scalars =
                     |rows: Arc<dyn ExecutionPlan>| std::iter::once(rows).chain(scalars.iter().cloned()).collect();
-                let partial = OperatorExec::over(node, Stage::Whole, with_scalars(Arc::clone(&inputs[0])));
-                OperatorExec::over(node, Stage::Whole, with_scalars(gather(&partial)))
+                let partial = Arc::new(OperatorExec::over(node, Stage::Whole, with_scalars(Arc::clone(&inputs[0]))));
+                let picks: Arc<dyn ExecutionPlan> = Arc::<OperatorExec>::clone(&partial);
+                OperatorExec::over(node, Stage::Whole, with_scalars(gather(&picks))).sharing_scalars(&partial)
             }
             _ => OperatorExec::over(node, Stage::Whole, inputs.iter().map(gather).collect()),
-        }
+        })
     }
 }
 

@@ -45,8 +45,9 @@ impl RangeEval {
         samples: SeriesSamples<'_>,
         labels: &[u8],
         out: PointsOut<'_>,
-        query: &QueryContext,
+        call: &Call,
     ) -> Result<(), QueryError> {
+        let query = &*call.query;
         let mut notes = Notes::default();
         let PointsOut { present, values, histograms } = out;
         let points = PointsOut { present: &mut *present, values, histograms: &mut *histograms };
@@ -62,12 +63,12 @@ impl RangeEval {
             query.annotations.add_notes(notes, &self.arg_spans);
         }
         if self.kernel.window().selection == Selection::Plain && !query.counts_per_step() {
-            query.count_read(self.kernel.samples_read());
+            call.count_read(self.kernel.samples_read());
         } else {
-            self.count(samples.floats.ts, |range| range.len() as u64, query);
+            self.count(samples.floats.ts, |range| range.len() as u64, call);
         }
         if !samples.histograms.is_empty() {
-            self.count(samples.histograms.ts, |range| samples.histograms.slice(range).weight(), query);
+            self.count(samples.histograms.ts, |range| samples.histograms.slice(range).weight(), call);
         }
         Ok(())
     }
@@ -90,7 +91,7 @@ impl RangeEval {
     }
 
     /// Each step has read the samples in its window, which weigh what `weight` says.
-    fn count(&self, ts: &[TimestampMs], weight: impl Fn(Range<usize>) -> u64, query: &QueryContext) {
+    fn count(&self, ts: &[TimestampMs], weight: impl Fn(Range<usize>) -> u64, call: &Call) {
         let (grid, window) = (self.kernel.grid(), self.kernel.window());
         let (mut first, mut end, mut total) = (0, 0, 0u64);
         let mut read_at = |step: usize| {
@@ -103,14 +104,14 @@ impl RangeEval {
             }
             weight(first..end)
         };
-        if query.counts_per_step() {
+        if call.query.counts_per_step() {
             let reads: Vec<(usize, u64)> = (0..grid.n).map(|step| (step, read_at(step))).collect();
             total = reads.iter().map(|(_, samples)| samples).sum();
-            query.count_read_at(grid, reads.into_iter());
+            call.count_read_at(reads.into_iter());
         } else {
             (0..grid.n).for_each(|step| total += read_at(step));
         }
-        query.count_read(total);
+        call.count_read(total);
     }
 }
 
@@ -139,9 +140,8 @@ pub(super) fn over_subquery(call: Call) -> Result<RowStream> {
             labels: Vec::new(),
         };
         let steps = call.grid.n;
-        let query = Arc::clone(&call.query);
         Ok::<_, DataFusionError>(
-            rows.map(move |batch| rows_eval.eval(&batch?, steps, &query).map(batches)).try_flatten(),
+            rows.map(move |batch| rows_eval.eval(&batch?, steps, &call).map(batches)).try_flatten(),
         )
     };
     Ok(futures::stream::once(evaluated).try_flatten().boxed())
@@ -157,7 +157,7 @@ struct RowsEval {
 }
 
 impl RowsEval {
-    fn eval(&mut self, batch: &RowBatch, steps: usize, query: &QueryContext) -> Result<Vec<RowBatch>> {
+    fn eval(&mut self, batch: &RowBatch, steps: usize, call: &Call) -> Result<Vec<RowBatch>> {
         let mut output = Output::new(steps);
         for row in batch.rows() {
             self.gather(row);
@@ -165,7 +165,7 @@ impl RowsEval {
             let (samples, range) = (SeriesSamples::from(&self.samples), &mut self.range);
             let evaluated = output
                 .builder()?
-                .push_points(labels, marked, |out: PointsOut<'_>| range.eval(samples, row.labels, out, query));
+                .push_points(labels, marked, |out: PointsOut<'_>| range.eval(samples, row.labels, out, call));
             evaluated.map_err(fail)?;
         }
         output.finish()

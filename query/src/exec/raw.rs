@@ -25,7 +25,13 @@ fn window_of(selector: &Selector, range: RawRange) -> RangeWindow {
 /// What is asked of the source for a range selector at a time.
 pub fn raw_request(selector: &Selector, range: RawRange, at: TimestampMs, tenant: &TenantId) -> SelectRequest {
     let range = window_of(selector, range).read_range(&Grid::instant(at));
-    SelectRequest { tenant: tenant.clone(), matchers: selector.matchers.clone(), range, newest_only: false }
+    SelectRequest {
+        tenant: tenant.clone(),
+        matchers: selector.matchers.clone(),
+        range,
+        newest_only: false,
+        totals_only: false,
+    }
 }
 
 /// The samples of each series in the window that ends at the time the selector looks at. In no particular order.

@@ -24,7 +24,7 @@ use super::node::Call;
 use super::range::{RangeEval, metric_name};
 use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::histogram::stats::reduce_to_totals;
-use crate::functions::{Grid, HistogramSamples, Notes, PointsOut};
+use crate::functions::{HistogramSamples, Notes, PointsOut};
 use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
 use crate::source::{SampleColumns, Selection, SeriesBatch, partitions_of};
 
@@ -175,12 +175,12 @@ impl Scanner {
                 let series = InstantSeries { samples, metric_name: metric_name(labels) };
                 instant::eval(*read, series, References { grid, shift }, &mut out, &mut notes);
                 self.call.add_notes(notes);
-                count_instant(query, grid, &out);
+                count_instant(&self.call, &out);
                 Ok(())
             }),
             Evaluator::Range(range) => {
                 let live = instant::without_stale(samples, &mut self.live);
-                self.builder.push_points(sent, marked, |out: PointsOut<'_>| range.eval(live, labels, out, query))
+                self.builder.push_points(sent, marked, |out: PointsOut<'_>| range.eval(live, labels, out, &self.call))
             }
         };
         query.release_samples(held);
@@ -219,12 +219,12 @@ impl Evaluator {
 }
 
 /// Each step that found a sample has read one, or a histogram.
-fn count_instant(query: &QueryContext, grid: &Grid, out: &PointsOut<'_>) {
+fn count_instant(call: &Call, out: &PointsOut<'_>) {
     let floats: u64 = out.present.iter().map(|word| u64::from(word.count_ones())).sum();
     let weight = |histogram: &FloatHistogram| histogram.size_in_samples() as u64;
-    query.count_read(floats + out.histograms.iter().map(|(_, histogram)| weight(histogram) - 1).sum::<u64>());
-    if query.counts_per_step() {
+    call.count_read(floats + out.histograms.iter().map(|(_, histogram)| weight(histogram) - 1).sum::<u64>());
+    if call.query.counts_per_step() {
         let weight_at = |step| out.histograms.get(step).map_or(1, |histogram| weight(histogram));
-        query.count_read_at(grid, crate::functions::grid::set_steps(out.present).map(|step| (step, weight_at(step))));
+        call.count_read_at(crate::functions::grid::set_steps(out.present).map(|step| (step, weight_at(step))));
     }
 }

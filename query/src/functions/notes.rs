@@ -121,6 +121,13 @@ impl Notes {
         }
     }
 
+    /// As if they had been made so many times.
+    pub fn times(mut self, evaluations: u32) -> Self {
+        let figures = self.list.iter_mut().filter_map(|note| note.monotonicity.as_mut());
+        figures.for_each(|figures| figures.samples *= u64::from(evaluations));
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -165,6 +172,15 @@ mod tests {
             notes.into_vec()[0].to_text(),
             "fixed, from buckets 2.5 to 100, with a max diff of 10, over 3 samples from 2023-12-25T00:00:00Z to 2024-12-25T00:00:00Z"
         );
+    }
+
+    #[test]
+    fn only_samples_are_counted_again() {
+        let mut notes = Notes::default();
+        notes.add(note("fixed", Some(Monotonicity::at(1, 5.0, 50.0, 5.5))));
+        notes.add(note("plain", None));
+        let figures = |samples| Some(Monotonicity { samples, ..Monotonicity::at(1, 5.0, 50.0, 5.5) });
+        assert_eq!(notes.times(3).into_vec(), [note("fixed", figures(3)), note("plain", None)]);
     }
 
     #[test]

@@ -90,6 +90,55 @@ fn what_is_the_same_at_each_step_is_evaluated_once() {
     }
 }
 
+#[test]
+fn what_is_written_more_than_once_is_evaluated_once() {
+    for (text, want) in [
+        ("rate(x[5m]) / (rate(x[5m]) + rate(y[5m]))", "Match(Share(Scan), Match(Share(Scan), Scan))"),
+        ("sum(x) / sum(x)", "Match(Share(Aggregate(Scan)), Share(Aggregate(Scan)))"),
+        ("sum(x) / count(x)", "Match(Aggregate(Share(Scan)), Aggregate(Share(Scan)))"),
+        ("topk(3, x) + topk(3,  (x))", "Match(Share(AggregateK(Scan)), Share(AggregateK(Scan)))"),
+        ("x - x offset 1m", "Match(Scan, Scan)"),
+        ("rate(x[5m]) - rate(x[1m])", "Match(Scan, Scan)"),
+        ("time() + time()", "ScalarBinary(Time, Time)"),
+        // Times of their own.
+        ("sum(x) - max_over_time(sum(x)[5m:1m])", "Match(Aggregate(Scan), RangeOverSubquery(Aggregate(Scan)))"),
+        (
+            "max_over_time(sum(x)[5m:1m]) - min_over_time(sum(x)[5m:1m])",
+            "Match(RangeOverSubquery(Share(Aggregate(Scan))), RangeOverSubquery(Share(Aggregate(Scan))))",
+        ),
+        ("x @ 10 + x @ 10", "Repeat(Match(Share(Scan), Share(Scan)))"),
+        ("x @ 10 + (x @ 10 + y)", "Match(Repeat(Share(Scan)), Match(Repeat(Share(Scan)), Scan))"),
+    ] {
+        assert_eq!(shape(&plan(text, &RANGE)), want, "{text}");
+    }
+}
+
+#[test]
+fn what_is_shared_says_what_its_first_place_says_and_how_often_it_is_written() {
+    // Twice `sum(x) + 1`, and once more what is in it.
+    let text = "((sum(x) + 1) * (sum(x) + 1)) / sum(x)";
+    let plan = plan(text, &RANGE);
+    let mut shares = Vec::new();
+    collect_shares(&plan, &mut shares);
+    shares.sort_by_key(|(share, _)| (share.id, share.place));
+    shares.dedup();
+    let place = |id, place, written| crate::plan::Share { id, place, places: 2, written };
+    let at = |text: &str, found: &str| text.find(found).unwrap();
+    let (inner, outer) = (at(text, "x"), at(text, "sum(x) + 1"));
+    let places: Vec<_> = shares.iter().map(|(share, span)| (*share, span.start as usize)).collect();
+    assert_eq!(
+        places,
+        [(place(0, 0, 3), inner), (place(0, 1, 3), inner), (place(1, 0, 2), outer), (place(1, 1, 2), outer)]
+    );
+}
+
+fn collect_shares(plan: &Plan, shares: &mut Vec<(crate::plan::Share, pharos_promql::Span)>) {
+    if let Op::Share(share) = plan.op {
+        shares.push((share, plan.span));
+    }
+    plan.inputs.iter().for_each(|input| collect_shares(input, shares));
+}
+
 fn scan(text: &str, settings: &Settings) -> crate::plan::Scan {
     let mut plan = plan(text, settings);
     while !matches!(plan.op, Op::Scan(_)) {

@@ -28,7 +28,7 @@ impl Lowering<'_> {
             Op::Aggregate { grouping, .. } | Op::Quantile { grouping, .. } | Op::CountValues { grouping, .. } => {
                 !grouping.keeps(METRIC_NAME)
             }
-            Op::AggregateK { .. } | Op::Sort(_) | Op::Repeat => input(0),
+            Op::AggregateK { .. } | Op::Sort(_) | Op::Repeat | Op::Share(_) => input(0),
             Op::Set { op, .. } => *op != SetOp::Or && input(0),
             Op::Match { names, .. } => *names == NameRule::Drop,
             Op::Relabel(_) | Op::Info(_) => false,

@@ -33,6 +33,7 @@ impl Op {
             Self::Info(_) => "Info",
             Self::Sort(_) => "Sort",
             Self::Repeat => "Repeat",
+            Self::Share(_) => "Share",
         }
     }
 
@@ -66,6 +67,7 @@ impl Op {
             }
             Self::Histogram { call, .. } => snake(call),
             Self::Absent { labels } => labels.to_string(),
+            Self::Share(share) => format!("#{} place {} of {}", share.id, share.place + 1, share.places),
             Self::Sort(SortBy::Value { descending }) => format!("by value{}", down(*descending)),
             Self::Sort(SortBy::Labels { names, descending }) => format!("by {}{}", names.join(", "), down(*descending)),
         }

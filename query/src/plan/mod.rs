@@ -19,7 +19,7 @@ pub use estimate::Figures;
 pub use names::NameRule;
 pub use op::{
     AggregateKind, DatePart, Float, Grouping, HistogramCall, InfoCall, KKind, MapFunction, Matching, Op, Param,
-    RangeCall, Read, Relabel, ScalarFunction, Scan, Selector, SetOp, SortBy,
+    RangeCall, Read, Relabel, ScalarFunction, Scan, Selector, SetOp, Share, SortBy,
 };
 use pharos_promql::Span;
 pub use time::{STEPS_MAX, SubqueryWindow, TimeShift};
@@ -90,9 +90,13 @@ impl Plan {
         match &self.op {
             Op::Sort(_) => true,
             Op::AggregateK { kind, .. } => matches!(kind, KKind::Topk | KKind::Bottomk),
-            Op::Map { .. } | Op::Relabel(_) | Op::Merge { .. } | Op::Repeat | Op::Match { .. } | Op::Set { .. } => {
-                self.inputs[0].is_ordered()
-            }
+            Op::Map { .. }
+            | Op::Relabel(_)
+            | Op::Merge { .. }
+            | Op::Repeat
+            | Op::Share(_)
+            | Op::Match { .. }
+            | Op::Set { .. } => self.inputs[0].is_ordered(),
             _ => false,
         }
     }

@@ -31,7 +31,7 @@ impl NameRule {
 }
 
 /// Labels that describe the metric rather than the series, in order.
-const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", LAST_METADATA];
+pub const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", LAST_METADATA];
 const LAST_METADATA: &str = "__unit__";
 
 /// Whether a label describes the metric rather than the series.

@@ -62,6 +62,20 @@ pub enum Op {
     Sort(SortBy),
     /// Input: a node evaluated at the first step only. The same at each step.
     Repeat,
+    /// Input: a node that is at other places of the plan too, and evaluated once for all of them.
+    Share(Share),
+}
+
+/// One of the places that use what is evaluated once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// The same at all places.
+    pub id: u32,
+    /// Which of `places` this is, from zero on.
+    pub place: u32,
+    pub places: u32,
+    /// Times that the node is in the query as it was written, which statistics count.
+    pub written: u32,
 }
 
 /// Which series are read, and at what time.

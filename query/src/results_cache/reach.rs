@@ -141,7 +141,8 @@ pub fn reach_of(plan: &Plan) -> Option<Reach> {
         | Op::Histogram { .. }
         | Op::Absent { .. }
         | Op::Sort(_)
-        | Op::Repeat => inputs(),
+        | Op::Repeat
+        | Op::Share(_) => inputs(),
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Places {
 /// The parts of each partition that the batch has something for.
 pub(super) fn split(batch: &SampleBatch, limits: AppendLimits, partitions: u16) -> Vec<PartitionParts> {
     let mut splitter = Splitter::new(batch, limits, partitions);
+    splitter.expect_known();
     let mut histograms = batch.histograms.known.iter().peekable();
     for (place, sample) in batch.known.iter().enumerate() {
         let (partition, series) = open_handle(sample.series);
@@ -61,9 +62,10 @@ pub(super) fn split(batch: &SampleBatch, limits: AppendLimits, partitions: u16) 
 struct Splitter<'a> {
     batch: &'a SampleBatch,
     limits: AppendLimits,
-    /// By partition: the records that are full, and the one that is not.
+    /// By partition: the records that are full, the one that is not, and the known samples of all.
     full: Vec<Vec<Part>>,
     open: Vec<Option<Open>>,
+    expected: Vec<usize>,
     /// The last series and its partition: the samples of one come together.
     last: Option<(&'a LabelSet, usize)>,
 }
@@ -82,7 +84,13 @@ impl Open {
 impl<'a> Splitter<'a> {
     fn new(batch: &'a SampleBatch, limits: AppendLimits, partitions: u16) -> Self {
         let (full, open) = (0..partitions).map(|_| (Vec::new(), None)).unzip();
-        Self { batch, limits, full, open, last: None }
+        Self { batch, limits, full, open, expected: vec![0; usize::from(partitions)], last: None }
+    }
+
+    fn expect_known(&mut self) {
+        for sample in &self.batch.known {
+            self.expected[open_handle(sample.series).0] += 1;
+        }
     }
 
     fn partition_of(&mut self, series: &'a LabelSet) -> usize {
@@ -100,9 +108,11 @@ impl<'a> Splitter<'a> {
     fn open(&mut self, partition: usize) -> &mut Open {
         let full = self.open[partition].take_if(|open| open.record.is_full());
         self.full[partition].extend(full.map(Open::finish));
-        self.open[partition].get_or_insert_with(|| Open {
-            record: AppendRecordBuilder::new(self.batch.tenant.clone(), self.limits),
-            places: Places::default(),
+        self.open[partition].get_or_insert_with(|| {
+            let mut record = AppendRecordBuilder::new(self.batch.tenant.clone(), self.limits);
+            let expected = self.expected[partition];
+            record.reserve_known(expected);
+            Open { record, places: Places { known: Vec::with_capacity(expected), fresh: Vec::new() } }
         })
     }
 

@@ -60,7 +60,7 @@ impl Bench {
     }
 
     async fn append(&self, fresh: Vec<FreshSample>) -> Result<AppendOutcome, AppendError> {
-        self.router.append(SampleBatch { fresh, ..SampleBatch::default() }).await
+        self.router.append(Arc::new(SampleBatch { fresh, ..SampleBatch::default() })).await
     }
 }
 
@@ -119,7 +119,7 @@ async fn late_samples_are_refused_where_the_batch_says_so() {
     let handle = bench.append(vec![sample(&series, NOW_MS)]).await.unwrap().handles[0].unwrap();
     let late = |refuse_late| {
         let known = vec![KnownSample { series: handle, ts: NOW_MS - 1_000, value: 2.0 }];
-        bench.router.append(SampleBatch { known, refuse_late, ..SampleBatch::default() })
+        bench.router.append(Arc::new(SampleBatch { known, refuse_late, ..SampleBatch::default() }))
     };
     assert_eq!(late(true).await.unwrap().refused, [(Place::Known(0), Refusal::OutOfOrder)]);
     assert_eq!(late(false).await.unwrap().refused, []);
@@ -168,19 +168,22 @@ async fn histograms_go_where_their_places_say() {
     let histograms =
         BatchHistograms { fresh: places().map(|at| (at, histogram(at as f64))).collect(), ..Default::default() };
     let fresh: Vec<_> = (0..8).map(|i| sample(&series(i), NOW_MS)).collect();
-    let outcome = bench.router.append(SampleBatch { fresh, histograms, ..SampleBatch::default() }).await.unwrap();
+    let outcome =
+        bench.router.append(Arc::new(SampleBatch { fresh, histograms, ..SampleBatch::default() })).await.unwrap();
     assert_eq!(outcome.refused, []);
     let handles = outcome.handles.iter().map(|handle| handle.unwrap());
     let known = handles.map(|series| KnownSample { series, ts: NOW_MS + 1, value: 2.0 }).collect();
     let histograms =
         BatchHistograms { known: places().map(|at| (at, histogram(10.0 + at as f64))).collect(), ..Default::default() };
-    let outcome = bench.router.append(SampleBatch { known, histograms, ..SampleBatch::default() }).await.unwrap();
+    let outcome =
+        bench.router.append(Arc::new(SampleBatch { known, histograms, ..SampleBatch::default() })).await.unwrap();
     assert_eq!((outcome.refused, outcome.stale), (vec![], vec![]));
     let request = SelectRequest {
         tenant: TenantId::anonymous(),
         matchers: Vec::new(),
         range: TimeRange::ALL,
         newest_only: false,
+        totals_only: false,
     };
     let mut found = Vec::new();
     for partition in &bench.router.partitions {

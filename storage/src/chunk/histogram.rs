@@ -85,7 +85,7 @@ impl OpenHistogramChunk {
         if stream.len() > HISTOGRAM_CHUNK_BYTES_MAX || count > CHUNK_SAMPLES_MAX {
             return Err(MALFORMED);
         }
-        (1..count).try_for_each(|_| walk.step())?;
+        (1..count).try_for_each(|_| walk.step().map(drop))?;
         let Walk { reader, ts, step, histogram } = walk;
         if count == 0 || !reader.is_empty() {
             return Err(MALFORMED);
@@ -96,21 +96,21 @@ impl OpenHistogramChunk {
 
 const MALFORMED: Malformed = Malformed("chunk of histograms");
 
-/// Hands every sample of a stream to `sample`, oldest first. An error says that the stream ended early or is none; samples
+/// Hands every sample of a stream to `sample`, oldest first, with the one before it. An error says that the stream ended early or is none; samples
 /// that were handed out before are not to be used then.
 pub fn decode(
     stream: &[u8],
     count: u8,
-    mut sample: impl FnMut(TimestampMs, &PackedHistogram),
+    mut sample: impl FnMut(TimestampMs, &PackedHistogram, Option<&PackedHistogram>),
 ) -> Result<(), Malformed> {
     if count == 0 {
         return Ok(());
     }
     let mut walk = Walk::new(stream)?;
-    sample(walk.ts, &walk.histogram);
+    sample(walk.ts, &walk.histogram, None);
     for _ in 1..count {
-        walk.step()?;
-        sample(walk.ts, &walk.histogram);
+        let before = walk.step()?;
+        sample(walk.ts, &walk.histogram, Some(&before));
     }
     Ok(())
 }
@@ -130,12 +130,13 @@ impl<'a> Walk<'a> {
         Ok(Self { reader: Reader::new(rest), ts: i64::from_be_bytes(*ts), step: 0, histogram })
     }
 
-    fn step(&mut self) -> Result<(), Malformed> {
+    /// Goes on to the next sample, and returns the one before it.
+    fn step(&mut self) -> Result<PackedHistogram, Malformed> {
         self.step = self.step.wrapping_add(self.reader.signed("step of a chunk of histograms")?);
         self.ts = self.ts.wrapping_add(self.step);
         let (histogram, rest) = wire::take(self.reader.rest(), Some(&self.histogram)).map_err(|_| MALFORMED)?;
-        (self.histogram, self.reader) = (histogram, Reader::new(rest));
-        Ok(())
+        self.reader = Reader::new(rest);
+        Ok(std::mem::replace(&mut self.histogram, histogram))
     }
 }
 

@@ -13,17 +13,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
-use pharos_model::TimeRange;
-
 use self::decoded::{TimestampPage, ValuePage};
 use super::decimal::join;
 use super::index::Index;
 use super::page::PageMark;
 use super::schema::SampleColumn;
 use crate::object::Bucket;
+use crate::select::histograms::{Run, Wanted};
 use crate::select::{ReadError, SampleColumns};
+use bytes::Bytes;
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 
 /// Pages of one file, fetched and not yet used up.
 #[derive(Debug)]
@@ -94,12 +93,13 @@ impl RowReader {
         }
     }
 
-    /// Appends the samples of a row within `range` to `out`. Its pages have been supplied. CPU work.
-    pub(crate) fn read(&mut self, row: u32, range: TimeRange, out: &mut SampleColumns) -> Result<(), ReadError> {
-        self.read_row(row, range, out).map_err(|reason| self.file.error(reason))
+    /// Appends the samples of a row that are wanted to `out`. Its pages have been supplied. CPU work.
+    pub(crate) fn read(&mut self, row: u32, wanted: Wanted, out: &mut SampleColumns) -> Result<(), ReadError> {
+        self.read_row(row, wanted, out).map_err(|reason| self.file.error(reason))
     }
 
-    fn read_row(&mut self, row: u32, range: TimeRange, out: &mut SampleColumns) -> Result<(), String> {
+    fn read_row(&mut self, row: u32, wanted: Wanted, out: &mut SampleColumns) -> Result<(), String> {
+        let range = wanted.range;
         let layout = self.file.index().row_layout(row);
         let times = self.file.index().row_range(row);
         let ts = self.timestamp_page(row)?.row(row);
@@ -125,7 +125,7 @@ impl RowReader {
             (None, false, false) => return Err(format!("row {row} has no values")),
             _ => {
                 let ts = ts.to_vec();
-                self.read_mixed(row, &ts, kept, out)?;
+                self.read_mixed(row, &ts, kept, Run::new(wanted, out))?;
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use super::reader::IndexOrigin;
 use super::{DataFile, FileIdentity, FileSummary, Index, LabelCensus, RowReader, WriteError, Writer};
 use crate::manifest::index_key;
 use crate::object::Bucket;
+use crate::select::histograms::{Form, Wanted};
 use crate::select::{ReadError, SampleColumns};
 use crate::test_histograms::{counter, packed, series};
 use crate::test_node::{labels, memory_bucket};
@@ -63,7 +64,7 @@ async fn read_rows(
         reader.supply(file.fetch(bucket, wanted).await?);
         for &row in &rest[..needed] {
             let mut samples = SampleColumns::default();
-            reader.read(row, range, &mut samples)?;
+            reader.read(row, Wanted { range, form: Form::Whole }, &mut samples)?;
             out.push(samples);
         }
         rest = &rest[needed..];

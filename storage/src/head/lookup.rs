@@ -141,7 +141,7 @@ impl Sought<'_> {
                     found = Some(self.value.is_float(value_bits));
                 }
             }),
-            ChunkKind::Histogram => histogram::decode(stream, count, |ts, histogram| {
+            ChunkKind::Histogram => histogram::decode(stream, count, |ts, histogram, _| {
                 if ts == self.ts {
                     found = Some(self.value.is_histogram(histogram));
                 }

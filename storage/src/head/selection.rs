@@ -4,11 +4,8 @@
 //! few hundred bytes a series. Full chunks never change, so it only notes where they are. Decoding happens later,
 //! without a lock.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{LabelSet, TimeRange, TimestampMs};
+use std::collections::HashMap;
 
 use super::histograms::LateHistograms;
 use super::lookup::{ChunkWalk, first_ts};
@@ -19,7 +16,8 @@ use crate::chunk::histogram;
 use crate::chunk::segment::{ChunkDamage, ChunkKind, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
-use crate::select::{Estimate, ReadError, SampleColumns, SelectRequest, histograms, share_within};
+use crate::select::histograms::{self, Form, Run, Wanted};
+use crate::select::{Estimate, ReadError, SampleColumns, SelectRequest, share_within};
 use crate::wire::Malformed;
 
 /// Series whose chunks are looked at for an estimate of all.
@@ -33,6 +31,8 @@ const LATE_HISTOGRAM_BYTES: usize = 512;
 pub struct HeadSelection {
     segments: SegmentList,
     range: TimeRange,
+    /// Whether buckets may be left out.
+    totals_only: bool,
     complete_from_ms: TimestampMs,
     series: Vec<SelectedSeries>,
     /// Canonical label bytes, open streams and waiting late samples, of all series.
@@ -63,6 +63,7 @@ impl HeadSelection {
         Self {
             segments: SegmentList::default(),
             range,
+            totals_only: false,
             complete_from_ms: TimestampMs::MIN,
             series: Vec::new(),
             labels: Vec::new(),
@@ -71,6 +72,11 @@ impl HeadSelection {
             late_histograms: HashMap::new(),
             tombstones: HashMap::new(),
         }
+    }
+
+    /// The same with all buckets of histograms.
+    pub(crate) fn with_buckets(self) -> Self {
+        Self { totals_only: false, ..self }
     }
 
     pub fn len(&self) -> usize {
@@ -137,7 +143,8 @@ impl HeadSelection {
             + (late_histograms * LATE_HISTOGRAM_BYTES) as u64;
         let open = &self.streams[series.stream_at..][..usize::from(series.stream_len)];
         let mut decoded = SampleColumns::default();
-        if decode_into(open, series.open_count, series.open_kind, asked, &mut decoded).is_ok() {
+        let wanted = Wanted { range: asked, form: Form::Whole };
+        if decode_into(open, series.open_count, series.open_kind, wanted, &mut decoded).is_ok() {
             samples += decoded.len() as u64;
             bytes += decoded.len() as u64 * u64::from(series.stream_len) / u64::from(series.open_count.max(1));
         }
@@ -164,7 +171,8 @@ impl HeadSelection {
         }
         let mut late = self.read_full_chunks(series, range, out).map_err(|damage| self.damaged(i, damage))?;
         let stream = &self.streams[series.stream_at..][..usize::from(series.stream_len)];
-        decode_into(stream, series.open_count, series.open_kind, range, out)
+        let form = self.form(series, late);
+        decode_into(stream, series.open_count, series.open_kind, Wanted { range, form }, out)
             .map_err(|reason| self.damaged(i, ChunkDamage { at: ChunkPtr::NONE, reason }))?;
         late.floats |= self.read_late(series, range, out);
         late.histograms |= self.read_late_histograms(series, range, out);
@@ -186,6 +194,13 @@ impl HeadSelection {
         Ok(())
     }
 
+    /// What is read of the histograms of a series, whose full chunks are known.
+    fn form(&self, series: &SelectedSeries, late: Late) -> Form {
+        let in_order = !late.histograms && !self.late_histograms.contains_key(&series.series);
+        let complete = !self.tombstones.contains_key(&series.series);
+        if self.totals_only && in_order && complete { Form::Totals } else { Form::Whole }
+    }
+
     /// Adds late floats that are in no chunk. Whether there were any.
     fn read_late(&self, series: &SelectedSeries, range: TimeRange, out: &mut SampleColumns) -> bool {
         let before = out.ts.len();
@@ -200,10 +215,12 @@ impl HeadSelection {
     /// As [`Self::read_late`], of histograms.
     fn read_late_histograms(&self, series: &SelectedSeries, range: TimeRange, out: &mut SampleColumns) -> bool {
         let before = out.histogram_ts.len();
-        for (ts, histogram) in self.late_histograms.get(&series.series).into_iter().flatten() {
-            if range.contains(*ts) {
-                push_histogram(out, *ts, histogram);
-            }
+        let waiting = self.late_histograms.get(&series.series).map_or(&[][..], Vec::as_slice);
+        // One that is all there is has nothing to be compared with.
+        let is_alone = waiting.len() == 1 && series.last_chunk == ChunkPtr::NONE && series.open_count == 0;
+        let form = if self.totals_only && is_alone { Form::Totals } else { Form::Whole };
+        for (ts, histogram) in waiting.iter().filter(|(ts, _)| range.contains(*ts)) {
+            histograms::push(out, form, *ts, histogram);
         }
         out.histogram_ts.len() > before
     }
@@ -231,8 +248,9 @@ impl HeadSelection {
                 streams.extend_from_slice(&stream);
             }
         }
+        let form = self.form(series, late);
         for (place, count, kind, range) in chunks.into_iter().rev() {
-            decode_into(&streams[place], count, kind, range, out)
+            decode_into(&streams[place], count, kind, Wanted { range, form }, out)
                 .map_err(|reason| ChunkDamage { at: series.last_chunk, reason })?;
         }
         Ok(late)
@@ -259,16 +277,18 @@ fn decode_into(
     stream: &[u8],
     count: u8,
     kind: ChunkKind,
-    range: TimeRange,
+    wanted: Wanted,
     out: &mut SampleColumns,
 ) -> Result<(), &'static str> {
     let decoded = match kind {
-        ChunkKind::Float => decode_floats(stream, count, range, out),
-        ChunkKind::Histogram => histogram::decode(stream, count, |ts, histogram| {
-            if range.contains(ts) {
-                push_histogram(out, ts, histogram);
-            }
-        }),
+        ChunkKind::Float => decode_floats(stream, count, wanted.range, out),
+        ChunkKind::Histogram => {
+            let (mut run, mut left) = (Run::new(wanted, out), count);
+            histogram::decode(stream, count, |ts, histogram, before| {
+                left -= 1;
+                run.push(ts, histogram, before, left == 0);
+            })
+        }
     };
     decoded.map_err(|malformed| malformed.0)
 }
@@ -286,11 +306,6 @@ fn decode_floats(stream: &[u8], count: u8, range: TimeRange, out: &mut SampleCol
         }
     };
     decode(stream, count, add)
-}
-
-fn push_histogram(out: &mut SampleColumns, ts: TimestampMs, histogram: &PackedHistogram) {
-    out.histogram_ts.push(ts);
-    out.histograms.push(Arc::new(histogram.to_float()));
 }
 
 #[inline]
@@ -332,6 +347,7 @@ impl Head {
     pub(crate) fn select(&self, request: &SelectRequest, segments: &SegmentList) -> HeadSelection {
         let mut selection = HeadSelection {
             segments: segments.clone(),
+            totals_only: request.totals_only,
             complete_from_ms: self.dropped_until_ms,
             ..HeadSelection::empty(request.range)
         };

@@ -104,6 +104,14 @@ impl AppendRecordBuilder {
         }
     }
 
+    /// Makes room for so many samples of known series.
+    pub fn reserve_known(&mut self, samples: usize) {
+        let samples = samples.min(RECORD_BODY_BYTES_FULL / VALUE_BYTES);
+        self.refs.reserve(samples);
+        self.known_ts.bytes.reserve(samples);
+        self.known_values.reserve(samples);
+    }
+
     /// A sample of a series that the partition gave a reference for.
     #[inline]
     pub fn push_known(&mut self, series: SeriesRef, ts: TimestampMs, value: f64) {

@@ -3,9 +3,76 @@
 
 use std::sync::Arc;
 
-use pharos_model::{CounterResetHint, FloatHistogram, TimestampMs};
+use pharos_model::histogram::packed::PackedHistogram;
+use pharos_model::sample::is_stale;
+use pharos_model::{CounterResetHint, FloatHistogram, TimeRange, TimestampMs};
 
 use super::SampleColumns;
+
+/// What is read of histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Whole,
+    /// Count and sum, and buckets only where a reset is still to be looked for: at a hint that is unknown, and at the one before
+    /// it. Not for samples that others may come between: their hints are taken back.
+    Totals,
+}
+
+/// What is read of a run of samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub range: TimeRange,
+    pub form: Form,
+}
+
+/// Takes the histograms of one chunk or row.
+pub(crate) struct Run<'a> {
+    wanted: Wanted,
+    /// Whether one was taken.
+    has_begun: bool,
+    pub out: &'a mut SampleColumns,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(wanted: Wanted, out: &'a mut SampleColumns) -> Self {
+        Self { wanted, has_begun: false, out }
+    }
+
+    /// Takes the next histogram, if it lies in the range; `before` is the one before it.
+    pub(crate) fn push(
+        &mut self,
+        ts: TimestampMs,
+        histogram: &PackedHistogram,
+        before: Option<&PackedHistogram>,
+        is_last: bool,
+    ) {
+        if !self.wanted.range.contains(ts) {
+            return;
+        }
+        // After a staleness marker, the sample before that is the one to compare with.
+        let looks_back = histogram.hint == CounterResetHint::Unknown || is_stale(f64::from_bits(histogram.sum_bits));
+        if let (Some(before), Some(last)) = (before, self.out.histograms.last_mut())
+            && self.wanted.form == Form::Totals
+            && looks_back
+            && self.has_begun
+        {
+            *last = Arc::new(before.to_float());
+        }
+        // The first of the next run may look back to the last of this one.
+        let form = if looks_back || is_last { Form::Whole } else { self.wanted.form };
+        push(self.out, form, ts, histogram);
+        self.has_begun = true;
+    }
+}
+
+/// Adds one histogram.
+pub(crate) fn push(out: &mut SampleColumns, form: Form, ts: TimestampMs, histogram: &PackedHistogram) {
+    out.histogram_ts.push(ts);
+    out.histograms.push(Arc::new(match form {
+        Form::Whole => histogram.to_float(),
+        Form::Totals => histogram.totals(),
+    }));
+}
 
 /// Takes back what the hint says about the sample before.
 pub(crate) fn forget_before(histogram: &mut Arc<FloatHistogram>) {

@@ -6,9 +6,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use pharos_model::matcher::all_match;
-use pharos_model::{LabelSet, Matcher, TimeRange};
+use pharos_model::{LabelSet, Matcher, TimeRange, TimestampMs};
 
 use super::batch::{DecodedSeries, HeadSeries};
+use super::histograms::{Form, Wanted};
 use super::pieces::{FilePart, Piece, merge_visible};
 use super::{Estimate, ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
 use crate::datafile::{DataFile, RowReader};
@@ -72,6 +73,8 @@ impl SelectedFile {
 pub struct Selection {
     bucket: Bucket,
     range: TimeRange,
+    /// Whether buckets of histograms may be left out.
+    totals_only: bool,
     head: Option<Arc<HeadSelection>>,
     files: Arc<Vec<SelectedFile>>,
     /// One for each file. The lock is taken by one blocking task at a time.
@@ -124,10 +127,13 @@ impl Selection {
             }
             grouping.finish()
         });
+        // Its first sample is compared with the last of a file.
+        let head = head.map(|head| if places.is_some() { head.with_buckets() } else { head });
         let readers = files.iter().map(|selected| RowReader::new(Arc::clone(&selected.file))).collect();
         Self {
             bucket,
             range: request.range,
+            totals_only: request.totals_only,
             head: head.map(Arc::new),
             files: Arc::new(files),
             readers: Arc::new(Mutex::new(readers)),
@@ -231,10 +237,11 @@ impl Selection {
         let ahead = series.end..self.series_count().min(series.end + AHEAD_SERIES_MAX);
         let mut plans: Vec<Option<FilePlan>> = self.files.iter().map(|_| None).collect();
         for (member, series) in series.enumerate() {
+            let form = self.form(places.of(series));
             for source in places.of(series).iter().filter(|source| source.origin != HEAD) {
                 let file = source.origin as usize;
                 let plan = plans[file].get_or_insert_with(|| FilePlan { file, rows: Vec::new(), ahead: Vec::new() });
-                plan.rows.push((source.row, member));
+                plan.rows.push(WantedRow { row: source.row, member, form });
             }
         }
         for series in ahead {
@@ -245,8 +252,25 @@ impl Selection {
             }
         }
         let mut plans: Vec<_> = plans.into_iter().flatten().collect();
-        plans.iter_mut().for_each(|plan| plan.rows.sort_unstable());
+        plans.iter_mut().for_each(|plan| plan.rows.sort_unstable_by_key(|wanted| (wanted.row, wanted.member)));
         plans
+    }
+
+    /// What is read of the histograms of a series. Buckets are needed where a sample may get another before it, by merging
+    /// sources that overlap or by deletions, because its hint is taken back then.
+    fn form(&self, sources: &[Source]) -> Form {
+        let complete_from_ms = self.head.as_ref().map_or(TimestampMs::MAX, |head| head.complete_from_ms());
+        let mut newest_ms = None;
+        let in_order = sources.iter().all(|source| {
+            let Some(selected) = self.files.get(source.origin as usize) else {
+                return newest_ms.is_none_or(|newest_ms| newest_ms < complete_from_ms);
+            };
+            let times = selected.file.index().row_range(source.row);
+            let follows = newest_ms.is_none_or(|newest_ms| newest_ms < times.start_ms);
+            newest_ms = Some(times.end_ms);
+            follows && selected.hidden.is_empty()
+        });
+        if self.totals_only && in_order { Form::Totals } else { Form::Whole }
     }
 
     /// Fetches and decodes the rows of some files.
@@ -255,7 +279,8 @@ impl Selection {
         let wanted: Vec<_> = {
             let readers = self.readers.lock();
             let missing = plans.iter().map(|plan| {
-                let rows: Vec<_> = plan.rows.iter().map(|(row, _)| *row).chain(plan.ahead.iter().copied()).collect();
+                let rows: Vec<_> =
+                    plan.rows.iter().map(|wanted| wanted.row).chain(plan.ahead.iter().copied()).collect();
                 let reader = &readers[plan.file];
                 (Arc::clone(reader.file()), reader.missing(&rows, plan.rows.len(), ahead_bytes))
             });
@@ -272,8 +297,8 @@ impl Selection {
                 let reader = &mut readers[plan.file];
                 reader.supply(pages);
                 let mut part = FilePart::new(plan.file);
-                for (row, member) in plan.rows {
-                    part.add(member, |samples| reader.read(row, range, samples))?;
+                for WantedRow { row, member, form } in plan.rows {
+                    part.add(member, |samples| reader.read(row, Wanted { range, form }, samples))?;
                 }
                 if plan.file >= DECODED_FILES_MAX {
                     reader.drop_decoded();
@@ -290,10 +315,18 @@ impl Selection {
 #[derive(Debug)]
 struct FilePlan {
     file: usize,
-    /// Rows, ascending, each with its series' place in the batch.
-    rows: Vec<(u32, usize)>,
+    /// Ascending by row.
+    rows: Vec<WantedRow>,
     /// Rows of later batches.
     ahead: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct WantedRow {
+    row: u32,
+    /// The series' place in the batch.
+    member: usize,
+    form: Form,
 }
 
 /// Samples that a series of the head is reckoned to have in a range.

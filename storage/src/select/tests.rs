@@ -1,3 +1,5 @@
+mod totals;
+
 use std::sync::Arc;
 
 use pharos_model::CounterResetHint::{NotCounterReset, Unknown};

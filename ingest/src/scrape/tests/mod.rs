@@ -66,8 +66,8 @@ impl Default for Recorder {
 
 #[async_trait]
 impl Sink for Recorder {
-    async fn append(&self, batch: SampleBatch) -> Result<AppendOutcome, AppendError> {
-        let outcome = self.kept.lock().append(batch);
+    async fn append(&self, batch: Arc<SampleBatch>) -> Result<AppendOutcome, AppendError> {
+        let outcome = self.kept.lock().append(Arc::unwrap_or_clone(batch));
         self.appends.send_modify(|count| *count += 1);
         outcome
     }
@@ -216,6 +216,7 @@ impl World {
             hasher: SeriesHasher::new(7),
             metrics: ScrapeMetrics::new(&registry).unwrap(),
             sync_pause: Duration::ZERO,
+            runtimes: [Handle::current()].into(),
         };
         let (targets, found) = watch::channel(Arc::default());
         let manager = ScrapeManager::start(options, found);

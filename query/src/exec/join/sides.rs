@@ -1,6 +1,5 @@
 //! The rows of both sides by match group, and the steps at which anything can match.
 
-use datafusion::common::Result;
 use hashbrown::HashMap;
 use pharos_model::LabelSet;
 use pharos_promql::ast::Cardinality;
@@ -8,8 +7,7 @@ use pharos_promql::ast::Cardinality;
 use super::Members;
 use crate::batch::{RowBuffer, RowId};
 use crate::error::QueryError;
-use crate::exec::context::fail;
-use crate::functions::grid::is_set;
+use crate::functions::grid::{is_set, set_steps};
 use crate::plan::Matching;
 
 /// One match group: rows with the same values of the labels that are matched on.
@@ -71,39 +69,75 @@ impl<'a> Sides<'a> {
         union
     }
 
-    /// Refuses two rows of the "one" side at one step.
-    pub(super) fn check_one_side(&self, group: &Group, matching: &Matching) -> Result<()> {
+    /// Where two rows of the "one" side first meet: at the earliest step, there the pair that comes first in the order of labels.
+    pub(super) fn first_duplicate(&self) -> Option<Duplicate> {
+        let mut first: Option<Duplicate> = None;
+        for group in self.groups.values().filter(|group| group.one.len() > 1) {
+            let Some(step) = self.first_step_twice(group) else { continue };
+            if first.as_ref().is_none_or(|first| step <= first.step) {
+                let found = self.pair_at(group, step);
+                first = Some(first.map_or(found.clone(), |first| first.min(found)));
+            }
+        }
+        first
+    }
+
+    fn first_step_twice(&self, group: &Group) -> Option<usize> {
         let mut seen = vec![0u64; self.active.len()];
+        let mut twice = vec![0u64; self.active.len()];
         for id in &group.one {
             for (word, present) in self.one.get(*id).present.iter().enumerate() {
-                let present = present & self.active[word];
-                let twice = seen[word] & present;
-                if twice != 0 {
-                    return Err(self.duplicate(group, matching, word * 64 + twice.trailing_zeros() as usize));
-                }
+                twice[word] |= seen[word] & present & self.active[word];
                 seen[word] |= present;
             }
         }
-        Ok(())
+        set_steps(&twice).next()
     }
 
-    fn duplicate(&self, group: &Group, matching: &Matching, step: usize) -> datafusion::common::DataFusionError {
+    fn pair_at(&self, group: &Group, step: usize) -> Duplicate {
         let at_step = |id: &&RowId| is_set(self.one.get(**id).present, step);
-        let mut found: Vec<LabelSet> = group
-            .one
-            .iter()
-            .filter(at_step)
-            .map(|id| LabelSet::from_canonical_trusted(self.one.get(*id).labels))
-            .collect();
+        let labels = |id: &RowId| LabelSet::from_canonical_trusted(self.one.get(*id).labels);
+        let mut found: Vec<LabelSet> = group.one.iter().filter(at_step).map(labels).collect();
         // Sorted, so that the text does not depend on the order of reading.
         found.sort();
-        let matched = found[0].filter(|name| matching.on.keeps(name));
+        let mut found = found.into_iter();
+        let (Some(known), Some(second)) = (found.next(), found.next()) else { unreachable!("two rows have the step") };
+        Duplicate { step, second, known }
+    }
+
+    /// Leaves out `step` and all after it.
+    pub(super) fn end_before(&mut self, step: usize) {
+        for (word, active) in self.active.iter_mut().enumerate() {
+            *active &= match step.saturating_sub(word * 64) {
+                steps @ 0..64 => (1 << steps) - 1,
+                _ => u64::MAX,
+            };
+        }
+    }
+}
+
+/// Two rows of the "one" side in one match group at one step. Ordered as Prometheus meets them, which looks at one step after the
+/// other and finds a pair when it comes to the second of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Duplicate {
+    step: usize,
+    second: LabelSet,
+    known: LabelSet,
+}
+
+impl Duplicate {
+    pub(super) fn step(&self) -> usize {
+        self.step
+    }
+
+    pub(super) fn error(&self, matching: &Matching) -> QueryError {
+        let matched = self.known.filter(|name| matching.on.keeps(name));
         let side = if matching.card == Cardinality::OneToMany { "left" } else { "right" };
-        fail(QueryError::Execution(format!(
+        QueryError::Execution(format!(
             "found duplicate series for the match group {matched} on the {side} hand-side of the operation: [{}, {}];\
              many-to-many matching not allowed: matching labels must be unique on one side",
-            found[0], found[1]
-        )))
+            self.known, self.second
+        ))
     }
 }
 

@@ -46,5 +46,11 @@ pub fn request_of(scan: &Scan, grid: &Grid, tenant: &TenantId) -> SelectRequest 
     // A series is then asked for its newest sample and no other.
     let newest_only =
         grid.n == 1 && matches!(look, Look::Instant(read) if !matches!(read, InstantRead::Smoothed { .. }));
-    SelectRequest { tenant: tenant.clone(), matchers: scan.selector.matchers.clone(), range, newest_only }
+    SelectRequest {
+        tenant: tenant.clone(),
+        matchers: scan.selector.matchers.clone(),
+        range,
+        newest_only,
+        totals_only: scan.totals_only,
+    }
 }

@@ -26,7 +26,8 @@ impl HistogramStat {
         }
     }
 
-    /// Whether the buckets do not matter.
+    /// Whether the buckets do not matter. Of other functions no bucket can be left out: a deviation is summed over all of them,
+    /// and for a quantile or a fraction each one moves the rank. A reset shows in any.
     pub fn needs_totals_only(self) -> bool {
         matches!(self, Self::Count | Self::Sum | Self::Avg)
     }
@@ -45,17 +46,26 @@ pub fn reduce_to_totals(list: &[Arc<FloatHistogram>], totals: &mut Vec<Arc<Float
             (CounterResetHint::Unknown, Some(_)) => CounterResetHint::NotCounterReset,
             (hint, _) => hint,
         };
-        totals.push(Arc::new(FloatHistogram {
-            counter_reset_hint: hint,
-            schema: histogram.schema,
-            count: histogram.count,
-            sum: histogram.sum,
-            ..FloatHistogram::default()
-        }));
+        totals.push(match has_totals_only(histogram) && hint == histogram.counter_reset_hint {
+            true => Arc::clone(histogram),
+            false => Arc::new(FloatHistogram {
+                counter_reset_hint: hint,
+                schema: histogram.schema,
+                count: histogram.count,
+                sum: histogram.sum,
+                ..FloatHistogram::default()
+            }),
+        });
         if !is_stale(histogram.sum) {
             before = Some(histogram);
         }
     }
+}
+
+/// Whether a source has left out the rest.
+fn has_totals_only(histogram: &FloatHistogram) -> bool {
+    let spans = histogram.positive_spans.len() + histogram.negative_spans.len() + histogram.custom_values.len();
+    spans == 0 && histogram.zero_count == 0.0 && histogram.zero_threshold == 0.0
 }
 
 #[cfg(test)]

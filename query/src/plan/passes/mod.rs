@@ -1,7 +1,10 @@
 //! Rewrites of a plan that do not change its answer, each in a file of its own, in the order they run.
 
 mod fold;
+mod matchers;
 mod step_invariant;
+
+mod share;
 
 pub use fold::apply as apply_scalar;
 
@@ -9,5 +12,5 @@ use super::Plan;
 
 /// Runs all passes.
 pub fn rewrite(plan: Plan) -> Plan {
-    step_invariant::mark(fold::fold(plan))
+    share::share(&step_invariant::mark(matchers::hand_over(fold::fold(plan))))
 }

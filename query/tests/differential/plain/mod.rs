@@ -75,7 +75,7 @@ pub(crate) fn evaluate(expr: &Expr, series: &[Series], settings: Settings) -> An
     let grid = settings.grid();
     let value = match expr.value_type() {
         ValueType::Scalar => plain.scalar(expr, &grid).map(|values| rows::samples(vec![Row::of_scalar(values)], &grid)),
-        ValueType::Matrix => plain.range_vector(expr, &grid).map(|vector| vector.samples_at(settings.start_ms)),
+        ValueType::Matrix => plain.range_vector(expr, &grid).and_then(|vector| vector.samples_at(settings.start_ms)),
         _ => plain.vector(expr, &grid).and_then(rows::finish).map(|rows| rows::samples(rows, &grid)),
     };
     Answer { value, remarks: plain.remarks.into_inner(), is_open: plain.is_open.get() }

@@ -9,7 +9,7 @@ use pharos_promql::{Expr, ExprKind};
 
 use super::rate::interpolate;
 use super::rows::{Grid, Row, Rows, without_metadata};
-use super::{Matrix, Plain, Result};
+use super::{Matrix, Plain, Refusal, Result, SAME_LABELSET};
 
 /// One series of a range vector.
 pub(super) struct RangeSeries {
@@ -37,8 +37,8 @@ impl RangeVector {
         self.at.unwrap_or(ts) - self.offset_ms
     }
 
-    /// The samples of the window at an evaluation time.
-    pub(super) fn samples_at(&self, ts: TimestampMs) -> Matrix {
+    /// The samples of the window at an evaluation time. Names that were marked go, and series that are then equal become one.
+    pub(super) fn samples_at(&self, ts: TimestampMs) -> Result<Matrix> {
         let end_ms = self.end_at(ts);
         let within = |sample: &&Sample| end_ms - self.range_ms < sample.ts && sample.ts <= end_ms;
         let of_series = |series: &RangeSeries| {
@@ -47,7 +47,20 @@ impl RangeVector {
             (labels, samples.collect())
         };
         let all: Matrix = self.series.iter().map(of_series).collect();
-        all.into_iter().filter(|(_, samples)| !samples.is_empty()).collect()
+        let mut found = Matrix::new();
+        for (labels, samples) in all.into_iter().filter(|(_, samples)| !samples.is_empty()) {
+            match found.iter_mut().find(|(known, _)| *known == labels) {
+                Some((_, known)) => known.extend(samples),
+                None => found.push((labels, samples)),
+            }
+        }
+        for (_, samples) in &mut found {
+            samples.sort_by_key(|(ts, _)| *ts);
+            if samples.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                return Err(Refusal::new(SAME_LABELSET));
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -18,7 +18,7 @@ fn chunks_of(samples: &[(i64, FloatHistogram)]) -> Vec<OpenHistogramChunk> {
 
 fn read(chunk: &OpenHistogramChunk) -> Vec<(i64, PackedHistogram)> {
     let mut samples = Vec::new();
-    decode(chunk.stream(), chunk.count(), |ts, histogram| samples.push((ts, histogram.clone()))).unwrap();
+    decode(chunk.stream(), chunk.count(), |ts, histogram, _| samples.push((ts, histogram.clone()))).unwrap();
     samples
 }
 
@@ -45,7 +45,7 @@ proptest! {
     #[test]
     fn any_bytes_decode_to_samples_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..250), count in any::<u8>()) {
         let mut seen = 0;
-        let result = decode(&bytes, count, |_, _| seen += 1);
+        let result = decode(&bytes, count, |_, _, _| seen += 1);
         prop_assert!(result.is_err() || seen == usize::from(count));
         let _ = OpenHistogramChunk::restore(&bytes, count);
     }

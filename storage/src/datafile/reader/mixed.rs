@@ -1,7 +1,5 @@
 //! Rows whose samples are in more than one list.
 
-use std::sync::Arc;
-
 use parquet::data_type::ByteArray;
 use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::histogram::wire;
@@ -9,7 +7,7 @@ use pharos_model::histogram::wire;
 use super::super::decimal::join;
 use super::super::schema::DEF_VALUE;
 use super::{Kept, RowReader};
-use crate::select::SampleColumns;
+use crate::select::histograms::Run;
 
 /// The list of a row, whose elements are taken in order. A list that the row lacks has none.
 struct Cells<'a, V> {
@@ -28,19 +26,17 @@ impl<'a, V> Cells<'a, V> {
         if self.def.get(position) == Some(&DEF_VALUE) { self.values.next() } else { None }
     }
 
+    fn is_at_end(&self) -> bool {
+        self.values.as_slice().is_empty()
+    }
+
     fn check_len(&self, kept: &Kept) -> Result<(), String> {
         if self.def.is_empty() { Ok(()) } else { kept.of(self.def).map(drop) }
     }
 }
 
 impl RowReader {
-    pub(super) fn read_mixed(
-        &mut self,
-        row: u32,
-        ts: &[i64],
-        kept: Kept,
-        out: &mut SampleColumns,
-    ) -> Result<(), String> {
+    pub(super) fn read_mixed(&mut self, row: u32, ts: &[i64], kept: Kept, run: Run<'_>) -> Result<(), String> {
         let layout = self.file.index().row_layout(row);
         if layout.scale.is_some() {
             self.mantissa_page(row)?;
@@ -60,19 +56,18 @@ impl RowReader {
         mantissas.check_len(&kept)?;
         doubles.check_len(&kept)?;
         histograms.check_len(&kept)?;
-        let mut chain = HistogramChain { out, before: None };
+        let mut chain = HistogramChain { run, before: None };
         for (position, &ts) in ts.iter().enumerate() {
-            let is_kept = kept.kept.contains(&position);
             if let Some(bytes) = histograms.at(position) {
-                chain.push(ts, bytes, is_kept)?;
+                chain.push(ts, bytes, histograms.is_at_end())?;
                 continue;
             }
             let mantissa = mantissas.at(position).map(|mantissa| join(*mantissa, scale));
             let value = doubles.at(position).copied().or(mantissa);
             let value = value.ok_or_else(|| format!("row {row} has fewer values than samples"))?;
-            if is_kept {
-                chain.out.ts.push(ts);
-                chain.out.values.push(value);
+            if kept.kept.contains(&position) {
+                chain.run.out.ts.push(ts);
+                chain.run.out.values.push(value);
             }
         }
         Ok(())
@@ -81,20 +76,17 @@ impl RowReader {
 
 /// The histograms of a row: each is read with the one before it.
 struct HistogramChain<'a> {
-    out: &'a mut SampleColumns,
+    run: Run<'a>,
     before: Option<PackedHistogram>,
 }
 
 impl HistogramChain<'_> {
-    fn push(&mut self, ts: i64, bytes: &ByteArray, is_kept: bool) -> Result<(), String> {
+    fn push(&mut self, ts: i64, bytes: &ByteArray, is_last: bool) -> Result<(), String> {
         let (histogram, rest) = wire::take(bytes.data(), self.before.as_ref()).map_err(|error| error.to_string())?;
         if !rest.is_empty() {
             return Err("bytes after a histogram".to_owned());
         }
-        if is_kept {
-            self.out.histogram_ts.push(ts);
-            self.out.histograms.push(Arc::new(histogram.to_float()));
-        }
+        self.run.push(ts, &histogram, self.before.as_ref(), is_last);
         self.before = Some(histogram);
         Ok(())
     }

@@ -6,6 +6,7 @@ mod gate;
 mod metrics;
 mod result;
 mod run;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,6 +21,7 @@ use self::gate::Gate;
 pub use self::metrics::Metrics;
 use self::metrics::{Counted, Slice};
 use self::run::Run;
+use crate::distributed::{Channels, Placement};
 use crate::error::QueryError;
 use crate::exec::context::{PHASE_EVALUATION, PHASE_QUEUE};
 use crate::exec::session::Session;
@@ -105,6 +107,8 @@ pub struct Engine {
     subquery_step_ms: AtomicI64,
     clock: Arc<dyn Clock>,
     session: Session,
+    /// Where series are, when they are not all in `source`.
+    placement: Option<Arc<dyn Placement>>,
     gate: Gate,
     metrics: Metrics,
     results_cache: Option<ResultsCache>,
@@ -148,11 +152,20 @@ impl Engine {
             subquery_step_ms: AtomicI64::new(positive_ms(options.subquery_step)),
             clock,
             session,
+            placement: None,
             gate: Gate::new(options.max_concurrency),
             metrics: Metrics::new(options.max_concurrency),
             results_cache: (options.results_cache_bytes > 0).then(|| ResultsCache::new(options.results_cache_bytes)),
             options,
         })
+    }
+
+    /// Has leaves of queries read where `placement` says, over `channels`, rather than here. The engine's own source then says
+    /// which partition can have what, and is read when it has them all.
+    pub fn over_workers(self, placement: Arc<dyn Placement>, channels: Arc<dyn Channels>) -> Result<Self, QueryError> {
+        let memory = self.options.memory_limit;
+        let session = self.session.with_workers(channels).map_err(|e| QueryError::from_datafusion(&e, memory))?;
+        Ok(Self { session, placement: Some(placement), ..self })
     }
 
     /// Collectors for the node's registry.

@@ -43,7 +43,7 @@ pub trait Selection: fmt::Debug + Send {
 }
 
 /// The series of a node. Two implementations: the node's partitions ([`Local`]), and [`crate::testing::MemorySource`] for
-/// scripts. A series lives in exactly one partition.
+/// scripts, whole or as workers see it. A series lives in exactly one partition.
 #[async_trait]
 pub trait SeriesSource: fmt::Debug + Send + Sync {
     /// Partitions that can be read in parallel.

@@ -58,6 +58,8 @@ impl Run<'_> {
     ) -> Result<(Value, Duration), QueryError> {
         if let Some(cache) = &self.engine.results_cache
             && self.times.step_ms.is_some()
+            // Changes to samples are noted where they are kept, and only those here are known.
+            && context.snapshot.is_none()
         {
             if let Some(keepable) = self.keepable(tree, &query) {
                 return self.answer_with(cache, keepable, context).await;

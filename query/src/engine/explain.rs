@@ -76,7 +76,8 @@ impl Engine {
 impl Run<'_> {
     async fn explain(&self, analyze: bool) -> Result<Explanation, QueryError> {
         let (_, lowered) = self.lowered()?;
-        let query = self.context();
+        // What this node has itself is explained; where else parts of it would run is not looked at.
+        let query = self.context(None);
         let _waiting = query.cancel_on_drop();
         lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
         let prepared = self.prepare(lowered.query, &query).await?;
@@ -101,7 +102,7 @@ impl Run<'_> {
         let mut found = Vec::new();
         match prepared {
             Prepared::Rows(rows) => collect_requests(&rows.physical, self.tenant, &mut found),
-            Prepared::Raw { selector, range } => {
+            Prepared::Raw { selector, range, .. } => {
                 found.push(raw_request(selector, *range, self.times.start_ms, self.tenant));
             }
             Prepared::Text(_) | Prepared::Nothing => {}
@@ -115,7 +116,7 @@ fn collect_requests(node: &Arc<dyn ExecutionPlan>, tenant: &TenantId, found: &mu
     if let Some(operator) = node.downcast_ref::<OperatorExec>()
         && let Op::Scan(scan) = operator.op()
     {
-        found.push(request_of(scan, operator.grid(), tenant));
+        found.push(request_of(scan, &operator.operator().grid, tenant));
     }
     node.children().into_iter().for_each(|child| collect_requests(child, tenant, found));
 }
@@ -151,16 +152,17 @@ fn explained(node: &Arc<dyn ExecutionPlan>, reads: &mut VecDeque<Figures>, analy
     Explained {
         operator: operator.op().name(),
         detail: detail(operator),
-        estimated: operator.op().estimate(&inputs, operator.grid().n, partitions),
+        estimated: operator.op().estimate(&inputs, operator.operator().grid.n, partitions),
         measured: analyze.then_some(given),
         children,
     }
 }
 
 fn detail(operator: &OperatorExec) -> String {
-    let stage = match operator.stage() {
+    let stage = match operator.operator().stage {
         Stage::Whole => "",
         Stage::Partial => "in each partition",
+        Stage::Combine => "of some partitions",
         Stage::Final => "of all partitions",
     };
     let detail = operator.op().detail();
@@ -175,7 +177,9 @@ fn reading(estimated: Figures, measured: Option<Measured>) -> Explained {
 fn leaf(prepared: &Prepared, estimated: Figures, answered: Option<(&Value, Duration)>) -> Explained {
     let measured = answered.map(|(value, took)| Measured { figures: figures(value), seconds: took.as_secs_f64() });
     let (operator, detail) = match prepared {
-        Prepared::Raw { selector, range } => ("Samples", format!("[{}]{}", format_ms(range.range_ms), selector.shift)),
+        Prepared::Raw { selector, range, .. } => {
+            ("Samples", format!("[{}]{}", format_ms(range.range_ms), selector.shift))
+        }
         Prepared::Text(_) => ("Text", String::new()),
         Prepared::Nothing | Prepared::Rows(_) => ("Empty", "no step to evaluate".into()),
     };

@@ -18,6 +18,7 @@ pub struct Metrics {
     queries: IntGauge,
     concurrent_max: IntGauge,
     samples: IntCounter,
+    retries: IntCounter,
     durations: SummaryVec,
     pub(super) results_cache: results_cache::Metrics,
 }
@@ -63,6 +64,11 @@ impl Metrics {
                 "The total number of samples loaded by all queries.",
             )
             .expect(VALID),
+            retries: IntCounter::new(
+                "pharos_query_retries_total",
+                "Queries that were run again because a worker was lost.",
+            )
+            .expect(VALID),
             durations: SummaryVec::new(
                 "prometheus_engine_query_duration_seconds",
                 "Query timings.",
@@ -90,8 +96,13 @@ impl Metrics {
         self.samples.inc_by(samples);
     }
 
-    fn parts(&self) -> [&dyn Collector; 5] {
-        [&self.queries, &self.concurrent_max, &self.samples, &self.durations, &self.results_cache]
+    /// Counts a query that is run again.
+    pub(super) fn retried(&self) {
+        self.retries.inc();
+    }
+
+    fn parts(&self) -> [&dyn Collector; 6] {
+        [&self.queries, &self.concurrent_max, &self.samples, &self.retries, &self.durations, &self.results_cache]
     }
 }
 

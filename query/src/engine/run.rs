@@ -8,16 +8,17 @@ use std::time::Duration;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
 use pharos_model::TenantId;
-use pharos_promql::Expr;
+use pharos_promql::{Expr, Span};
 
 use super::metrics::Slice;
 use super::{Engine, Expression, QueryOptions, Times, positive_ms, result};
 use crate::batch::{RowBatch, RowBuffer};
+use crate::distributed::Snapshot;
 use crate::error::QueryError;
-use crate::exec::{Limits, QueryContext, logical, read_raw};
+use crate::exec::{Limits, QueryContext, logical, unpack_raw};
 use crate::functions::Grid;
 use crate::lower::{Lowered, Settings, lower};
-use crate::plan::{Plan, Query, RawRange, Selector, passes};
+use crate::plan::{Op, Plan, Query, RawRange, Selector, passes};
 use crate::value::{QueryOutcome, QueryStats, Value};
 
 /// One query past the gate.
@@ -37,6 +38,7 @@ pub(super) enum Prepared {
     Raw {
         selector: Selector,
         range: RawRange,
+        span: Span,
     },
     /// There is no step to evaluate.
     Nothing,
@@ -52,6 +54,9 @@ pub(super) struct Rows {
     is_matrix: bool,
 }
 
+/// An answer, and how long putting it in order took.
+pub(super) type Evaluated = Result<(Value, Duration), QueryError>;
+
 impl Run<'_> {
     #[tracing::instrument(level = "debug", skip_all)]
     pub(super) async fn evaluate(&self) -> Result<QueryOutcome, QueryError> {
@@ -61,10 +66,7 @@ impl Run<'_> {
         let prepared = self.now();
         metrics.took(Slice::PrepareTime, prepared - begun);
         let (tree, lowered) = lowered?;
-        let query = self.context();
-        let _waiting = query.cancel_on_drop();
-        lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
-        let evaluated = self.answer(&tree, lowered.query, &query).await;
+        let (query, evaluated) = self.attempts(&tree, &lowered).await?;
         let done = self.now();
         let sorting = evaluated.as_ref().map_or(Duration::ZERO, |(_, sorting)| *sorting);
         metrics.took(Slice::InnerEval, done - prepared - sorting);
@@ -116,7 +118,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn context(&self) -> Arc<QueryContext> {
+    pub(super) fn context(&self, snapshot: Option<Snapshot>) -> Arc<QueryContext> {
         let engine = self.engine;
         let limits = Limits {
             samples_max: engine.options.max_samples,
@@ -127,17 +129,18 @@ impl Run<'_> {
         let mut query = QueryContext::new(source, self.tenant.clone(), limits, clock);
         query.type_and_unit_labels = engine.options.type_and_unit_labels;
         query.use_start_timestamps = engine.options.use_start_timestamps;
+        query.snapshot = snapshot;
         if self.options.per_step_stats {
             query.count_per_step(self.times.grid());
         }
         Arc::new(query)
     }
 
-    pub(super) async fn prepare(&self, query: Query, context: &QueryContext) -> Result<Prepared, QueryError> {
+    pub(super) async fn prepare(&self, query: Query, context: &Arc<QueryContext>) -> Result<Prepared, QueryError> {
         let grid = self.times.grid();
         match query {
             Query::Text(text) => Ok(Prepared::Text(text)),
-            Query::Raw { selector, range, .. } => Ok(Prepared::Raw { selector, range }),
+            Query::Raw { selector, range, span } => Ok(Prepared::Raw { selector, range, span }),
             Query::Subquery { window, inner } => {
                 let too_many = QueryError::TooManySamples { phase: "query execution" };
                 let inner_grid = window.grid(&grid).ok_or(too_many)?;
@@ -159,28 +162,28 @@ impl Run<'_> {
         plan: Plan,
         grid: Grid,
         is_matrix: bool,
-        context: &QueryContext,
+        context: &Arc<QueryContext>,
     ) -> Result<Prepared, QueryError> {
         let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
         let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
-        let physical = self.engine.session.physical(&logical).await.map_err(own)?;
+        let logical = self.settled(logical, context).await.map_err(own)?;
+        let physical = self.engine.session.physical(&logical, context).await.map_err(own)?;
         Ok(Prepared::Rows(Rows { plan, physical, grid, is_matrix }))
     }
 
     /// The answer, and how long putting it in order took.
-    pub(super) async fn value(
-        &self,
-        prepared: &Prepared,
-        context: &Arc<QueryContext>,
-    ) -> Result<(Value, Duration), QueryError> {
+    pub(super) async fn value(&self, prepared: &Prepared, context: &Arc<QueryContext>) -> Evaluated {
         let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
         let at = self.times.start_ms;
         match prepared {
             Prepared::Text(text) => Ok((Value::String { ts: at, text: text.clone() }, Duration::ZERO)),
             Prepared::Nothing => Ok((Value::Matrix(Vec::new()), Duration::ZERO)),
-            Prepared::Raw { selector, range } => {
-                let series = read_raw(selector, *range, at, context).await?;
-                Ok(self.timed(|| Ok(result::sorted(series)))?)
+            Prepared::Raw { selector, range, span } => {
+                let op = Op::Raw { selector: selector.clone(), range: *range };
+                let bound = logical::bind(&Plan::vector(op, Vec::new(), *span), Grid::instant(at), u64::MAX);
+                let physical = self.engine.session.physical(&bound.map_err(own)?, context).await.map_err(own)?;
+                let series = unpack_raw(self.rows(&physical, context).await?, context).map_err(own)?;
+                self.timed(|| Ok(result::sorted(series)))
             }
             Prepared::Rows(Rows { plan, physical, grid, is_matrix }) => {
                 let rows = self.rows(physical, context).await?;
@@ -192,13 +195,13 @@ impl Run<'_> {
         }
     }
 
-    fn timed(&self, make: impl FnOnce() -> Result<Value, QueryError>) -> Result<(Value, Duration), QueryError> {
+    fn timed(&self, make: impl FnOnce() -> Result<Value, QueryError>) -> Evaluated {
         let begun = self.now();
         Ok((make()?, self.now() - begun))
     }
 
     /// Runs a plan to its end.
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         physical: &Arc<dyn ExecutionPlan>,
         context: &Arc<QueryContext>,

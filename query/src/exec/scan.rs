@@ -8,25 +8,24 @@ mod request;
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
-use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use pharos_model::{Clock, FloatHistogram};
+use pharos_model::FloatHistogram;
 
 use self::request::Look;
 pub use self::request::request_of;
-use super::context::{QueryContext, fail};
+use super::context::fail;
 use super::input::RowStream;
 use super::instant::{self, InstantRead, InstantSeries, References};
 use super::measure::Counters;
 use super::node::Call;
 use super::range::{RangeEval, metric_name};
+use super::select::{Selected, selections};
 use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::histogram::stats::reduce_to_totals;
 use crate::functions::{HistogramSamples, Notes, PointsOut};
 use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
-use crate::source::{SampleColumns, Selection, SeriesBatch, partitions_of};
+use crate::source::{SampleColumns, SeriesBatch};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let batches = async move {
@@ -37,9 +36,6 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
     };
     Ok(futures::stream::once(batches).try_flatten().boxed())
 }
-
-/// Partitions that are selected from together, before the first of them is read: so many selections are held.
-const PARTITIONS_AT_ONCE: usize = 8;
 
 struct Scanner {
     call: Call,
@@ -63,13 +59,6 @@ struct Scanner {
     labels: Vec<u8>,
 }
 
-/// A selection, and the memory that it and the batch read from it last are paid from.
-struct Selected {
-    selection: Box<dyn Selection>,
-    memory: MemoryReservation,
-    read: Counters,
-}
-
 /// What becomes of a series' samples.
 enum Evaluator {
     Instant { read: InstantRead, shift: TimeShift },
@@ -83,24 +72,8 @@ impl Scanner {
         let evaluator = Evaluator::new(scan, &call).await?;
         let request = request_of(scan, &call.grid, &call.query.tenant);
         let read = call.read.clone().expect("a node that scans counts what it reads");
-        let source = Arc::clone(&call.query.source);
-        let own = |partition: &usize| partition % call.partitions == call.partition;
-        let partitions: Vec<usize> = partitions_of(&*source, &request).filter(own).collect();
-        let groups: Vec<Vec<usize>> = partitions.chunks(PARTITIONS_AT_ONCE).map(<[usize]>::to_vec).collect();
-        let (task, clock) = (Arc::clone(&call.task), Arc::clone(call.query.clock()));
-        let counters = read.clone();
-        let selects = futures::stream::iter(groups).then(move |partitions| {
-            let (source, request, task) = (Arc::clone(&source), request.clone(), Arc::clone(&task));
-            let (read, clock) = (counters.clone(), Arc::clone(&clock));
-            async move {
-                let selections = read.waiting(&*clock, source.select(&partitions, &request)).await.map_err(fail)?;
-                let selected: Vec<_> =
-                    selections.into_iter().map(|selection| Selected::new(selection, &task, read.clone())).collect();
-                Ok::<_, DataFusionError>(futures::stream::iter(selected))
-            }
-        });
         Ok(Self {
-            selections: selects.try_flatten().boxed(),
+            selections: selections(&call, request)?,
             selected: None,
             pending: None,
             read,
@@ -185,23 +158,6 @@ impl Scanner {
         };
         query.release_samples(held);
         evaluated.map_err(fail)
-    }
-}
-
-impl Selected {
-    fn new(selection: Box<dyn Selection>, task: &TaskContext, read: Counters) -> Result<Self> {
-        let memory = QueryContext::reserve(task, "scan");
-        memory.try_grow(selection.memory_bytes())?;
-        read.add_series(0, selection.memory_bytes());
-        Ok(Self { selection, memory, read })
-    }
-
-    async fn next_batch(&mut self, clock: &dyn Clock) -> Result<Option<Box<dyn SeriesBatch>>> {
-        let batch = self.read.waiting(clock, self.selection.next_batch()).await.map_err(fail)?;
-        let batch_bytes = batch.as_ref().map_or(0, |batch| batch.memory_bytes());
-        self.read.add_series(batch.as_ref().map_or(0, |batch| batch.len()), batch_bytes);
-        self.memory.try_resize(self.selection.memory_bytes() + batch_bytes)?;
-        Ok(batch)
     }
 }
 

@@ -35,9 +35,12 @@ impl Op {
         let series = |input: usize| inputs.get(input).map_or(0, |figures| figures.series);
         match self {
             Self::Empty => Figures::default(),
-            Self::Constant(_) | Self::Time | Self::ScalarBinary(_) | Self::ScalarOf | Self::Absent { .. } => {
-                Figures::full(1, steps)
-            }
+            Self::Constant(_)
+            | Self::Time
+            | Self::Values(_)
+            | Self::ScalarBinary(_)
+            | Self::ScalarOf
+            | Self::Absent { .. } => Figures::full(1, steps),
             Self::Aggregate { grouping, .. } | Self::Quantile { grouping, .. } if is_one_group(grouping) => {
                 Figures::full(series(0).min(partitions as u64), steps)
             }

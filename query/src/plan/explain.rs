@@ -13,7 +13,9 @@ impl Op {
         match self {
             Self::Constant(_) => "Constant",
             Self::Time => "Time",
+            Self::Values(_) => "Values",
             Self::Empty => "Empty",
+            Self::Raw { .. } => "Samples",
             Self::Scan(_) => "Scan",
             Self::RangeOverSubquery { .. } => "RangeOverSubquery",
             Self::Map { .. } => "Map",
@@ -42,7 +44,9 @@ impl Op {
         match self {
             Self::Time | Self::Empty | Self::ScalarOf | Self::VectorOf | Self::Info(_) | Self::Repeat => String::new(),
             Self::Constant(value) => value.to_string(),
+            Self::Values(values) => format!("{} known before", values.len()),
             Self::Scan(scan) => scan.to_string(),
+            Self::Raw { selector, range } => format!("[{}]{}", format_ms(range.range_ms), selector.shift),
             Self::RangeOverSubquery { window, call, .. } => {
                 let (range, step) = (format_ms(window.range_ms), format_ms(window.step_ms));
                 format!("{}[{range}:{step}]{}", snake(call.function), window.shift)

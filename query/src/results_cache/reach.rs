@@ -121,6 +121,8 @@ pub fn reach_of(plan: &Plan) -> Option<Reach> {
         }
         // Looks at all rows whatever their steps.
         Op::Merge { strict: true } | Op::Info(_) => None,
+        // Not made of steps, or of steps that are not known any more.
+        Op::Raw { .. } | Op::Values(_) => None,
         // Whether any row is picked, and whether that is an error, is decided from the values at all steps.
         Op::AggregateK { k: Param::Input(_), .. } => None,
         Op::Constant(_)

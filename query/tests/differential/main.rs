@@ -1,4 +1,5 @@
-//! Random expressions over random data, evaluated by the engine and by a plain evaluator, must have the same answer.
+//! Random expressions over random data, evaluated by the engine and by a plain evaluator, must have the same answer; and so
+//! must the engine when the series are with three workers, one of which may die.
 //!
 //! A seed makes a data set and the expressions over it. `cargo test` takes the seeds of `seeds.txt` and a new one, which is
 //! printed. To look for more:

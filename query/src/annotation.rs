@@ -76,13 +76,26 @@ impl Annotations {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.seen.lock().is_empty()
+    }
+
+    /// All remarks so far, for another collection of them to be added to.
+    pub fn list(&self) -> Vec<Annotation> {
+        let seen = self.seen.lock();
+        let entry = |((severity, text), (span, details)): (&Remark, &Place)| {
+            let note = Note { severity: *severity, text: text.clone(), argument: 0, monotonicity: *details };
+            Annotation { note, span: *span }
+        };
+        seen.iter().map(entry).collect()
+    }
+
     /// Warnings and infos as the API shows them, positions in `text` included.
     pub fn render(&self, text: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());
-        for ((severity, remark), (span, details)) in self.seen.lock().iter() {
-            let note = Note { severity: *severity, text: remark.clone(), argument: 0, monotonicity: *details };
+        for Annotation { note, span } in self.list() {
             let shown = format!("{} ({})", note.to_text(), span.position(text));
-            match severity {
+            match note.severity {
                 Severity::Warning => warnings.push(shown),
                 Severity::Info => infos.push(shown),
             }

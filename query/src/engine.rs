@@ -1,30 +1,33 @@
 //! The way in: parses, plans and runs queries within their limits.
 
+mod cached;
+mod explain;
 mod gate;
 mod metrics;
 mod result;
+mod run;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use pharos_model::{Clock, TenantId, TimestampMs};
 use pharos_promql::{Expr, ParserOptions};
 
+use self::cached::ResultsCache;
+pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation};
 use self::gate::Gate;
 pub use self::metrics::Metrics;
-use self::metrics::Slice;
-use crate::batch::{RowBatch, RowBuffer};
+use self::metrics::{Counted, Slice};
+use self::run::Run;
+use crate::distributed::{Channels, Placement};
 use crate::error::QueryError;
 use crate::exec::context::{PHASE_EVALUATION, PHASE_QUEUE};
 use crate::exec::session::Session;
-use crate::exec::{Limits, QueryContext, logical, read_raw};
 use crate::functions::Grid;
-use crate::lower::{Lowered, Settings, lower};
-use crate::plan::{Plan, Query, passes};
 use crate::source::SeriesSource;
-use crate::value::{QueryOutcome, QueryStats, Value};
+use crate::value::QueryOutcome;
 
 /// How an engine runs its queries. Defaults are those of Prometheus where it has them.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct EngineOptions {
     pub use_start_timestamps: bool,
     /// Step of a subquery that names none: the global evaluation interval. Default 1 minute.
     pub subquery_step: Duration,
+    /// Memory of the results of range queries that are kept for when they come again. Default 0: none are.
+    pub results_cache_bytes: usize,
     /// Selectors are read in this many parts at a time; at most the source's partitions. Default: the machine's cores.
     pub parallelism: usize,
 }
@@ -66,6 +71,7 @@ impl Default for EngineOptions {
             type_and_unit_labels: false,
             use_start_timestamps: false,
             subquery_step: Duration::from_secs(60),
+            results_cache_bytes: 0,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -80,6 +86,8 @@ pub struct QueryOptions {
     pub lookback: Option<Duration>,
     /// Fills [`QueryStats::samples_per_step`].
     pub per_step_stats: bool,
+    /// Neither answers from the results cache nor keeps the answer there.
+    pub bypass_cache: bool,
 }
 
 /// When a range query is evaluated: from `start_ms` to `end_ms`, both in, each `step` (at least a millisecond). The caller bounds
@@ -99,8 +107,11 @@ pub struct Engine {
     subquery_step_ms: AtomicI64,
     clock: Arc<dyn Clock>,
     session: Session,
+    /// Where series are, when they are not all in `source`.
+    placement: Option<Arc<dyn Placement>>,
     gate: Gate,
     metrics: Metrics,
+    results_cache: Option<ResultsCache>,
 }
 
 /// A query as written, and its tree when that was changed afterwards.
@@ -141,10 +152,20 @@ impl Engine {
             subquery_step_ms: AtomicI64::new(positive_ms(options.subquery_step)),
             clock,
             session,
+            placement: None,
             gate: Gate::new(options.max_concurrency),
             metrics: Metrics::new(options.max_concurrency),
+            results_cache: (options.results_cache_bytes > 0).then(|| ResultsCache::new(options.results_cache_bytes)),
             options,
         })
+    }
+
+    /// Has leaves of queries read where `placement` says, over `channels`, rather than here. The engine's own source then says
+    /// which partition can have what, and is read when it has them all.
+    pub fn over_workers(self, placement: Arc<dyn Placement>, channels: Arc<dyn Channels>) -> Result<Self, QueryError> {
+        let memory = self.options.memory_limit;
+        let session = self.session.with_workers(channels).map_err(|e| QueryError::from_datafusion(&e, memory))?;
+        Ok(Self { session, placement: Some(placement), ..self })
     }
 
     /// Collectors for the node's registry.
@@ -191,168 +212,42 @@ impl Engine {
         times: Times,
         options: QueryOptions,
     ) -> Result<QueryOutcome, QueryError> {
+        let admitted = self.admit(&options).await?;
+        let Admitted { started, deadline, .. } = admitted;
+        let run = Run { engine: self, tenant, expression, times, options: &options, started, deadline };
+        let evaluated = tokio::time::timeout_at(admitted.ends, run.evaluate()).await;
+        let mut outcome = evaluated.map_err(over_time(PHASE_EVALUATION))??;
+        outcome.stats.exec_queue_secs = admitted.queued.as_secs_f64();
+        outcome.stats.exec_total_secs = (self.clock.monotonic() - admitted.started).as_secs_f64();
+        Ok(outcome)
+    }
+
+    /// Waits for the query's turn.
+    async fn admit(&self, options: &QueryOptions) -> Result<Admitted<'_>, QueryError> {
         let timeout = options.timeout.map_or(self.options.timeout, |own| own.min(self.options.timeout));
         let started = self.clock.monotonic();
         let ends = tokio::time::Instant::now() + timeout;
-        let over_time = |phase| move |_| QueryError::Timeout { phase };
-        let _counted = self.metrics.begin();
-        let _permit = tokio::time::timeout_at(ends, self.gate.enter()).await.map_err(over_time(PHASE_QUEUE))?;
+        let counted = self.metrics.begin();
+        let permit = tokio::time::timeout_at(ends, self.gate.enter()).await.map_err(over_time(PHASE_QUEUE))?;
         let queued = self.clock.monotonic() - started;
         self.metrics.took(Slice::QueueTime, queued);
-        let deadline = started + timeout;
-        let run = Run { engine: self, tenant, expression, times, options: &options, started, deadline };
-        let evaluated = tokio::time::timeout_at(ends, run.evaluate()).await;
-        let mut outcome = evaluated.map_err(over_time(PHASE_EVALUATION))??;
-        outcome.stats.exec_queue_secs = queued.as_secs_f64();
-        outcome.stats.exec_total_secs = (self.clock.monotonic() - started).as_secs_f64();
-        Ok(outcome)
+        Ok(Admitted { started, queued, ends, deadline: started + timeout, _counted: counted, _permit: permit })
     }
 }
 
-/// One query past the gate.
-struct Run<'a> {
-    engine: &'a Engine,
-    tenant: &'a TenantId,
-    expression: Expression<'a>,
-    times: Times,
-    options: &'a QueryOptions,
+fn over_time(phase: &'static str) -> impl Fn(tokio::time::error::Elapsed) -> QueryError {
+    move |_| QueryError::Timeout { phase }
+}
+
+/// A query's turn, which is over when this is dropped.
+struct Admitted<'a> {
     started: Duration,
+    queued: Duration,
+    ends: tokio::time::Instant,
+    /// The same as `ends`, on the clock's monotonic axis.
     deadline: Duration,
-}
-
-impl Run<'_> {
-    #[tracing::instrument(level = "debug", skip_all)]
-    async fn evaluate(&self) -> Result<QueryOutcome, QueryError> {
-        let metrics = &self.engine.metrics;
-        let begun = self.now();
-        let lowered = self.lowered();
-        let prepared = self.now();
-        metrics.took(Slice::PrepareTime, prepared - begun);
-        let lowered = lowered?;
-        let query = self.context();
-        lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
-        let evaluated = self.value(lowered.query, &query).await;
-        let done = self.now();
-        let sorting = evaluated.as_ref().map_or(Duration::ZERO, |(_, sorting)| *sorting);
-        metrics.took(Slice::InnerEval, done - prepared - sorting);
-        metrics.took(Slice::ResultSort, sorting);
-        metrics.read(query.samples_read());
-        let (value, _) = evaluated?;
-        let (warnings, infos) = query.annotations.render(self.expression.text);
-        let stats = QueryStats {
-            total_queryable_samples: query.samples_read(),
-            peak_samples: query.samples_peak(),
-            samples_per_step: query.samples_per_step(),
-            eval_total_secs: (done - begun).as_secs_f64(),
-            query_preparation_secs: (prepared - begun).as_secs_f64(),
-            inner_eval_secs: (done - prepared - sorting).as_secs_f64(),
-            result_sort_secs: sorting.as_secs_f64(),
-            ..QueryStats::default()
-        };
-        Ok(QueryOutcome { value, warnings, infos, stats })
-    }
-
-    fn lowered(&self) -> Result<Lowered, QueryError> {
-        match self.expression.tree {
-            Some(tree) => Ok(lower(tree, &self.settings())?),
-            None => {
-                let tree = pharos_promql::parse_expr(self.expression.text, &self.engine.options.parser)
-                    .map_err(|errors| QueryError::Parse(errors.to_string()))?;
-                Ok(lower(&tree, &self.settings())?)
-            }
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.engine.clock.monotonic().max(self.started)
-    }
-
-    fn settings(&self) -> Settings {
-        let options = &self.engine.options;
-        let Times { start_ms, end_ms, step_ms } = self.times;
-        Settings {
-            start_ms,
-            end_ms,
-            step_ms,
-            lookback_ms: positive_ms(self.options.lookback.unwrap_or(options.lookback)),
-            subquery_step_ms: self.engine.subquery_step_ms.load(Ordering::Relaxed),
-            delayed_names: options.delayed_name_removal,
-            type_and_unit_labels: options.type_and_unit_labels,
-            use_start_timestamps: options.use_start_timestamps,
-        }
-    }
-
-    fn context(&self) -> Arc<QueryContext> {
-        let engine = self.engine;
-        let limits = Limits {
-            samples_max: engine.options.max_samples,
-            memory_bytes_max: engine.options.memory_limit,
-            deadline: self.deadline,
-        };
-        let (source, clock) = (Arc::clone(&engine.source), Arc::clone(&engine.clock));
-        let mut query = QueryContext::new(source, self.tenant.clone(), limits, clock);
-        query.type_and_unit_labels = engine.options.type_and_unit_labels;
-        query.use_start_timestamps = engine.options.use_start_timestamps;
-        if self.options.per_step_stats {
-            query.count_per_step(self.times.grid());
-        }
-        Arc::new(query)
-    }
-
-    /// The answer, and how long putting it in order took.
-    async fn value(&self, query: Query, context: &Arc<QueryContext>) -> Result<(Value, Duration), QueryError> {
-        let grid = self.times.grid();
-        let at = self.times.start_ms;
-        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
-        match query {
-            Query::Text(text) => Ok((Value::String { ts: at, text }, Duration::ZERO)),
-            Query::Raw { selector, range, .. } => {
-                let series = read_raw(&selector, range, at, context).await?;
-                Ok(self.timed(|| Ok(result::sorted(series)))?)
-            }
-            Query::Subquery { window, inner } => {
-                let too_many = QueryError::TooManySamples { phase: "query execution" };
-                let inner_grid = window.grid(&grid).ok_or(too_many)?;
-                if inner_grid.n == 0 {
-                    return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
-                }
-                let (_, rows) = self.rows(inner, inner_grid, context).await?;
-                self.timed(|| result::matrix(rows, &inner_grid).map_err(own))
-            }
-            Query::Rows(plan) => {
-                if self.times.end_ms < self.times.start_ms {
-                    return Ok((Value::Matrix(Vec::new()), Duration::ZERO));
-                }
-                let (plan, rows) = self.rows(plan, grid, context).await?;
-                match self.times.step_ms {
-                    Some(_) => self.timed(|| result::matrix(rows, &grid).map_err(own)),
-                    None => self.timed(|| result::instant(&plan, rows, at).map_err(own)),
-                }
-            }
-        }
-    }
-
-    fn timed(&self, make: impl FnOnce() -> Result<Value, QueryError>) -> Result<(Value, Duration), QueryError> {
-        let begun = self.now();
-        Ok((make()?, self.now() - begun))
-    }
-
-    /// Runs a plan to its end. Returns it too, as it was rewritten.
-    async fn rows(&self, plan: Plan, grid: Grid, context: &Arc<QueryContext>) -> Result<(Plan, RowBuffer), QueryError> {
-        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
-        let plan = passes::rewrite(plan);
-        let session = &self.engine.session;
-        let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
-        let physical = session.physical(&logical).await.map_err(own)?;
-        let _waiting = context.cancel_on_drop();
-        let mut stream = session.execute(&physical, Arc::clone(context)).map_err(own)?;
-        let mut rows = RowBuffer::new(context.reserve_result());
-        while let Some(record) = stream.try_next().await.map_err(own)? {
-            context.check_deadline().map_err(own)?;
-            rows.push(RowBatch::new(record).map_err(own)?).map_err(own)?;
-        }
-        Ok((plan, rows))
-    }
+    _counted: Counted,
+    _permit: tokio::sync::SemaphorePermit<'a>,
 }
 
 impl Times {

@@ -2,6 +2,7 @@
 
 use datafusion::common::DataFusionError;
 
+use crate::distributed::{Unplaced, WorkerId};
 use crate::functions::FunctionError;
 use crate::source::ReadError;
 
@@ -24,6 +25,12 @@ pub enum QueryError {
     MemoryLimit { limit_bytes: usize },
     #[error("{0}")]
     Read(#[from] ReadError),
+    /// There is no worker to ask for a part of the series. API kind `internal`.
+    #[error(transparent)]
+    Unplaced(#[from] Unplaced),
+    /// A worker was lost, or could not read its part. The query may be tried again without it. API kind `internal`.
+    #[error("worker {worker}: {reason}")]
+    Worker { worker: WorkerId, reason: String },
     /// A defect of the engine, not of the query or the data. API kind `internal`.
     #[error("unexpected error: {0}")]
     Internal(String),

@@ -11,10 +11,13 @@ pub mod value;
 
 pub mod annotation;
 pub mod batch;
+pub mod distributed;
 pub mod exec;
 pub mod functions;
 pub mod lower;
 pub mod plan;
+pub mod results_cache;
+mod wire;
 
 pub mod script;
 pub mod testing;

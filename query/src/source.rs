@@ -3,9 +3,13 @@
 mod local;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-pub use pharos_storage::select::{ReadError, SampleColumns, SelectRequest};
+use pharos_model::{TenantId, TimeRange, TimestampMs};
+use pharos_storage::amendments;
+use pharos_storage::select::Relied;
+pub use pharos_storage::select::{Estimate, ReadError, SampleColumns, SelectRequest};
 
 pub use self::local::Local;
 pub use crate::functions::{HistogramSamples, Samples, SeriesSamples};
@@ -30,6 +34,8 @@ pub trait SeriesBatch: fmt::Debug + Send + Sync {
 pub trait Selection: fmt::Debug + Send {
     /// Series that match, known from the index.
     fn series_count(&self) -> usize;
+    /// What reading all of it is reckoned to take, from indexes and a bounded number of chunks.
+    fn estimate(&self) -> Estimate;
     /// Bytes held in memory now, for the query's memory limit; the batches handed out are not among them.
     fn memory_bytes(&self) -> usize;
     /// The next series; `None` at the end. IO happens here.
@@ -37,7 +43,7 @@ pub trait Selection: fmt::Debug + Send {
 }
 
 /// The series of a node. Two implementations: the node's partitions ([`Local`]), and [`crate::testing::MemorySource`] for
-/// scripts. A series lives in exactly one partition.
+/// scripts, whole or as workers see it. A series lives in exactly one partition.
 #[async_trait]
 pub trait SeriesSource: fmt::Debug + Send + Sync {
     /// Partitions that can be read in parallel.
@@ -47,6 +53,31 @@ pub trait SeriesSource: fmt::Debug + Send + Sync {
     /// One selection for each of the partitions, in their order.
     async fn select(&self, partitions: &[usize], request: &SelectRequest)
     -> Result<Vec<Box<dyn Selection>>, ReadError>;
+    /// Has changes to the tenant's samples at or before a time noted from now on. What is selected after this has all changes that are not
+    /// noted. `since` is what an earlier call returned.
+    async fn rely(
+        &self,
+        tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<&Revision>,
+    ) -> Result<Reliance, ReadError>;
+}
+
+/// A state of a source that is relied on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revision {
+    /// By partition.
+    Partitions(Arc<[Relied]>),
+    /// Of a source that keeps no partitions apart.
+    Whole(amendments::Revision),
+}
+
+/// What [`SeriesSource::rely`] answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reliance {
+    pub revision: Revision,
+    /// Where samples have changed since the earlier revision; all of them if that is of another source.
+    pub amended: Vec<TimeRange>,
 }
 
 /// The partitions of a source that can have what is asked for.

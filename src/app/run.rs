@@ -156,6 +156,7 @@ fn engine(
         max_concurrency: flags.query_concurrency_max,
         max_samples: flags.query_samples_max,
         memory_limit: flags.query_memory_bytes_max,
+        results_cache_bytes: flags.query_results_cache_bytes,
         lookback: flags.query_lookback,
         parser,
         delayed_name_removal: flags.feature("promql-delayed-name-removal"),

@@ -1,10 +1,12 @@
-//! `pharos query instant|range URL EXPR`: asks a server, prints a table or JSON.
+//! `pharos query instant|range|explain URL EXPR`: asks a server, prints a table or JSON.
+
+mod explain;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
@@ -13,6 +15,8 @@ use super::say;
 /// Labels other than the metric name, then the values: columns of both tables.
 const INSTANT_COLUMNS: [&str; 2] = ["series", "value"];
 const RANGE_COLUMNS: [&str; 3] = ["series", "time", "value"];
+/// Arguments that make a range of times.
+const RANGE_ARGS: [&str; 3] = ["start", "end", "step"];
 
 pub fn command() -> Command {
     let common = |name: &'static str| {
@@ -29,25 +33,36 @@ pub fn command() -> Command {
             )
             .arg(Arg::new("tenant").long("tenant").value_name("ID").help("Tenant to ask for."))
     };
+    let time = || Arg::new("time").long("time").value_name("TIME").help("RFC 3339 or Unix seconds. Default now.");
+    let range = || {
+        [
+            Arg::new("start").long("start").value_name("TIME").help("Default one hour before the end."),
+            Arg::new("end").long("end").value_name("TIME").help("Default now."),
+            Arg::new("step").long("step").value_name("DURATION").help("Default a 250th of the range."),
+        ]
+    };
     Command::new("query")
         .about("Run a PromQL query against a server")
         .subcommand_required(true)
+        .subcommand(common("instant").about("Evaluate at one time").arg(time()))
+        .subcommand(common("range").about("Evaluate over a range of time").args(range()))
         .subcommand(
-            common("instant")
-                .about("Evaluate at one time")
-                .arg(Arg::new("time").long("time").value_name("TIME").help("RFC 3339 or Unix seconds. Default now.")),
-        )
-        .subcommand(
-            common("range")
-                .about("Evaluate over a range of time")
-                .arg(Arg::new("start").long("start").value_name("TIME").help("Default one hour before the end."))
-                .arg(Arg::new("end").long("end").value_name("TIME").help("Default now."))
-                .arg(Arg::new("step").long("step").value_name("DURATION").help("Default a 250th of the range.")),
+            common("explain")
+                .about("Show how an expression is evaluated, at one time or over a range, and what that takes")
+                .arg(
+                    Arg::new("analyze")
+                        .long("analyze")
+                        .action(ArgAction::SetTrue)
+                        .help("Run it too, and show what was measured beside what was reckoned."),
+                )
+                .arg(time().conflicts_with_all(RANGE_ARGS))
+                .args(range()),
         )
         .after_help(
             "Examples:\n  \
              pharos query instant http://localhost:9090 'up'\n  \
-             pharos query range http://localhost:9090 'rate(http_requests_total[5m])' --step=1m -o json",
+             pharos query range http://localhost:9090 'rate(http_requests_total[5m])' --step=1m -o json\n  \
+             pharos query explain http://localhost:9090 'sum(rate(http_requests_total[5m]))' --analyze --step=1m",
         )
 }
 
@@ -59,9 +74,18 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             form.extend(text(matches, "time").map(|time| ("time", time)));
             "query"
         }
-        _ => {
+        "range" => {
             form.extend(range_form(matches)?);
             "query_range"
+        }
+        _ => {
+            if RANGE_ARGS.iter().any(|name| matches.contains_id(name)) {
+                form.extend(range_form(matches)?);
+            } else {
+                form.extend(text(matches, "time").map(|time| ("time", time)));
+            }
+            form.push(("analyze", matches.get_flag("analyze").to_string()));
+            "explain"
         }
     };
     let answer = ask(matches, path, &form)?;
@@ -72,6 +96,8 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     if text(matches, "output").as_deref() == Some("json") {
         say(serde_json::to_string_pretty(&answer["data"])?)?;
+    } else if kind == "explain" {
+        say(explain::table(&answer["data"]))?;
     } else {
         say(table(&answer["data"]))?;
     }

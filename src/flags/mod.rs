@@ -72,6 +72,7 @@ pub struct ServerFlags {
     pub query_concurrency_max: usize,
     pub query_samples_max: u64,
     pub query_memory_bytes_max: usize,
+    pub query_results_cache_bytes: usize,
     pub features: Vec<String>,
     pub log_level: String,
     pub log_format: crate::log::Format,
@@ -164,6 +165,7 @@ impl ServerFlags {
             query_concurrency_max: read.number("query.max-concurrency", 1)?,
             query_samples_max: read.number("query.max-samples", 1)? as u64,
             query_memory_bytes_max: read.memory("query.max-memory")?,
+            query_results_cache_bytes: usize::try_from(read.bytes("query.results-cache.bytes")?).unwrap_or(usize::MAX),
             features,
             log_level: read.one_of("log.level", &["debug", "info", "warn", "error"])?,
             log_format: match read.one_of("log.format", &["logfmt", "json"])?.as_str() {
@@ -364,6 +366,7 @@ mod tests {
         assert_eq!(flags.texts["query.timeout"], "2m");
         assert_eq!(flags.listen_addresses, ["0.0.0.0:9090"]);
         assert_eq!(flags.query_samples_max, 50_000_000);
+        assert_eq!(flags.query_results_cache_bytes, 32 << 20);
         assert!(!flags.web_lifecycle && flags.web_remote_write);
         assert!(flags.warnings.is_empty());
     }

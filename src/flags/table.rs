@@ -141,6 +141,12 @@ pub(super) const FLAGS: &[Flag] = &[
     text("query.timeout", "DURATION", "2m", "Longest time a query may take before it is aborted."),
     text("query.max-concurrency", "N", "20", "Most queries executed concurrently."),
     text("query.max-samples", "N", "50000000", "Most samples a single query may hold in memory."),
+    text(
+        "query.results-cache.bytes",
+        "BYTES",
+        "32MB",
+        "Memory for results of range queries that are kept, so that a refreshed dashboard computes its newest steps alone; 0 keeps none.",
+    ),
     text("query.max-memory", "BYTES", "1GB", "Most memory one query's operators may hold; units as retention.size."),
     Flag {
         kind: Kind::Repeated("FEATURE,..."),

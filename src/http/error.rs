@@ -91,7 +91,9 @@ impl From<QueryError> for ApiError {
             QueryError::Parse(_) => return Self::invalid_parameter("query", error),
             QueryError::Timeout { .. } => Kind::Timeout,
             QueryError::Canceled { .. } => Kind::Canceled,
-            QueryError::Read(_) | QueryError::Internal(_) => Kind::Internal,
+            QueryError::Read(_) | QueryError::Unplaced(_) | QueryError::Worker { .. } | QueryError::Internal(_) => {
+                Kind::Internal
+            }
             QueryError::Execution(_) | QueryError::TooManySamples { .. } | QueryError::MemoryLimit { .. } => {
                 Kind::Execution
             }

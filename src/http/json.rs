@@ -213,10 +213,11 @@ pub fn exemplars_body(found: &[(LabelSet, Vec<Exemplar>)]) -> Vec<u8> {
 }
 
 /// The body of a success that carries any other data.
-pub fn data_body(data: &impl serde::Serialize, warnings: &[String]) -> Vec<u8> {
+pub fn data_body(data: &impl serde::Serialize, warnings: &[String], infos: &[String]) -> Vec<u8> {
     let mut out = br#"{"status":"success","data":"#.to_vec();
     serde_json::to_writer(&mut out, data).expect("data without maps of non-string keys");
     write_annotations(&mut out, "warnings", "warning", warnings);
+    write_annotations(&mut out, "infos", "info", infos);
     out.push(b'}');
     out
 }

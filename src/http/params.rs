@@ -38,6 +38,12 @@ impl FromRequest<Arc<App>> for Params {
 }
 
 impl Params {
+    /// Those of a URL's query.
+    #[cfg(test)]
+    pub fn of(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
     /// The first non-empty value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).find(|value| !value.is_empty())
@@ -80,6 +86,15 @@ impl Params {
                 "limit",
                 format!("strconv.Atoi: parsing {}: invalid syntax", pharos_model::labels::quote(text)),
             )),
+        }
+    }
+
+    /// `true` or `false` as Go reads them; absent is `false`.
+    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some(_) => Err(ApiError::invalid_parameter(name, format!("unable to parse boolean \"{name}\" argument"))),
         }
     }
 
@@ -155,7 +170,7 @@ mod tests {
     }
 
     fn params(query: &str) -> Params {
-        Params(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+        Params::of(query)
     }
 
     #[test]
@@ -165,6 +180,14 @@ mod tests {
         assert_eq!(params("").count("limit").unwrap(), None);
         let error = params("limit_per_metric=x").count("limit_per_metric").unwrap_err();
         assert_eq!(error.message, "limit_per_metric must be a number");
+    }
+
+    #[test]
+    fn switches_are_off_unless_they_say_yes() {
+        assert!(!params("").flag("a").unwrap() && !params("a=false").flag("a").unwrap());
+        assert!(params("a=true").flag("a").unwrap() && params("a=1").flag("a").unwrap());
+        let error = params("a=yes").flag("a").unwrap_err();
+        assert_eq!(error.message, "invalid parameter \"a\": unable to parse boolean \"a\" argument");
     }
 
     #[test]

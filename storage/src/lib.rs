@@ -21,6 +21,7 @@ pub mod retention;
 pub mod seal;
 pub mod snapshot;
 
+pub mod amendments;
 pub mod metrics;
 pub mod select;
 

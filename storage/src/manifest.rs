@@ -221,6 +221,14 @@ impl Manifest {
         self.files.iter().filter(move |file| TimeRange::new(file.min_ts, file.max_ts).overlaps(range))
     }
 
+    /// Where samples read otherwise than by an earlier version. A file that comes is sealed from the head, and says what that has said.
+    pub(crate) fn amends(&self, before: &Self) -> Vec<TimeRange> {
+        let gone = before.files.iter().filter(|file| self.files.iter().all(|kept| kept.key != file.key));
+        let gone = gone.map(|file| TimeRange::new(file.min_ts, file.max_ts));
+        let deleted = self.tombstones.iter().filter(|tombstone| tombstone.version > before.version);
+        gone.chain(deleted.map(Tombstone::range)).collect()
+    }
+
     /// Bytes of all files and their indexes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes + file.index_bytes).sum()

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
-use pharos_model::{BlockSpan, LabelSet, Matcher, TenantId, TimeRange};
+use pharos_model::{BlockSpan, LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
 
+use crate::amendments::{Amendments, Reliance, Revision};
 use crate::chunk::files::SegmentList;
 use crate::fs::FileSystem;
 use crate::head::{Head, HeadExtent, HeadOptions, HeadSelection, SeriesExemplars};
@@ -132,6 +133,7 @@ pub struct Partition {
     store: Mutex<Store>,
     files: Arc<dyn FileSystem>,
     metrics: Metrics,
+    amendments: Amendments,
     /// Bytes of chunks that wait to be written, as of the last command.
     unwritten_bytes: AtomicUsize,
     unwritten_bytes_max: usize,
@@ -158,6 +160,7 @@ impl Partition {
             store: Mutex::new(opened.store),
             files,
             metrics: metrics.clone(),
+            amendments: Amendments::default(),
             unwritten_bytes: AtomicUsize::new(0),
             unwritten_bytes_max: options.unwritten_bytes_max,
         };
@@ -188,6 +191,9 @@ impl Partition {
                 let (head, mut shared) = state.head_for_append(&record.tenant);
                 let (answer, counts) = head.append(&record, &mut shared);
                 self.metrics.count_append(&answer, &counts);
+                if counts.samples > 0 {
+                    self.amendments.note_samples(&record.tenant, record.times());
+                }
                 answer.encode()
             }
             Command::SealFloor { tenant, until_ms } => {
@@ -205,6 +211,7 @@ impl Partition {
                 Vec::new()
             }
             Command::DeleteSeries(command) => {
+                self.amendments.note(&command.tenant, command.range);
                 let head = state.head_mut(&command.tenant);
                 encode_delete_answer(head.map_or(0, |(head, _)| head.delete(&command)))
             }
@@ -301,7 +308,10 @@ impl Partition {
     pub fn install_checkpoint(&self, exported: &[u8], raft_state: &[u8]) -> Result<(), CheckpointError> {
         let mut store = self.store.lock();
         let state = store.install(exported, raft_state).map_err(CheckpointError::Install)?;
-        *self.state.write() = state;
+        let mut current = self.state.write();
+        *current = state;
+        self.amendments.note_everything();
+        drop(current);
         self.unwritten_bytes.store(0, Ordering::Relaxed);
         Ok(())
     }
@@ -311,6 +321,13 @@ impl Partition {
         let mut tenants: Vec<_> = self.state.read().by_tenant.keys().cloned().collect();
         tenants.sort_unstable();
         tenants
+    }
+
+    /// Has changes to samples at or before a time noted from now on, see [`Amendments`].
+    pub(crate) fn rely(&self, tenant: &TenantId, until_ms: TimestampMs, since: Option<Revision>) -> Reliance {
+        // While a command is applied it is not known whether its samples are there already.
+        let _unchanged = self.state.read();
+        self.amendments.rely(tenant, until_ms, since)
     }
 
     /// Matching series at this moment. An unknown tenant has none.

@@ -10,7 +10,7 @@ mod reader;
 mod selection;
 
 pub use batch::SeriesBatch;
-pub use reader::{FileStats, PartitionReader};
+pub use reader::{FileStats, PartitionReader, Relied};
 pub use selection::{BATCH_SAMPLES_MAX, BATCH_SERIES_MAX, Selection};
 
 use std::sync::Arc;
@@ -30,6 +30,24 @@ pub struct SelectRequest {
     /// Only count, sum, schema and resets of native histograms count. Buckets may be left out where a hint says whether there
     /// was a reset.
     pub totals_only: bool,
+}
+
+/// What reading a selection is reckoned to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Series that match. Some may turn out to have no samples in the range.
+    pub series: u64,
+    pub samples: u64,
+    /// As they are stored.
+    pub bytes: u64,
+}
+
+/// How many of `count` things that lie evenly in `span` are in `asked`, rounded up.
+pub(crate) fn share_within(asked: TimeRange, span: TimeRange, count: u64) -> u64 {
+    let width = |from: i64, to: i64| (i128::from(to) - i128::from(from) + 1).max(0) as u128;
+    let inside = width(asked.start_ms.max(span.start_ms), asked.end_ms.min(span.end_ms));
+    let whole = width(span.start_ms, span.end_ms).max(1);
+    (u128::from(count) * inside).div_ceil(whole) as u64
 }
 
 /// Samples of one series in columns, ascending by time, one for each timestamp. Reused from series to series.

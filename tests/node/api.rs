@@ -197,3 +197,73 @@ fn a_proxy_may_take_the_prefix_away() {
     let (status, page) = node.get("/query");
     assert!(status == 200 && page.contains("<base href=\"/prom/\">"), "{page}");
 }
+
+#[test]
+fn explain_shows_the_plan_with_reckoned_and_measured_figures() {
+    let node = Node::start(NO_SCRAPES, &[]);
+    let now = now_ms();
+    let samples: Vec<(i64, f64)> = (0..100).map(|k| (now - 100_000 + k * 1000, k as f64)).collect();
+    assert_eq!(node.write(&[(&[("__name__", "a_total"), ("job", "x")], &samples)]).0, 204);
+    assert_eq!(node.write(&[(&[("__name__", "a_total"), ("job", "y")], &samples)]).0, 204);
+    let times = format!("start={}&end={}&step=10", (now - 50_000) as f64 / 1000.0, now as f64 / 1000.0);
+    let planned = node.data(&format!("/api/v1/explain?query=sum(rate(a_total[30s]))&{times}"));
+    assert!(planned["operator"] == "Aggregate" && planned.get("measured").is_none(), "{planned}");
+    let mut plan = &node.data(&format!("/api/v1/explain?query=sum(rate(a_total[30s]))&{times}&analyze=true"));
+    assert_eq!(plan["measured"]["samples"], 6, "{plan}");
+    while plan["operator"] != "Read" {
+        plan = &plan["children"][0];
+    }
+    assert_eq!(plan["estimated"]["series"], 2, "{plan}");
+    assert_eq!(plan["measured"]["series"], plan["measured"]["nodes"][0]["series"], "{plan}");
+    let (reckoned, measured) = (plan["estimated"]["samples"].as_u64(), plan["measured"]["samples"].as_u64());
+    assert!(measured.unwrap() > 100 && reckoned.unwrap() >= measured.unwrap(), "{plan}");
+    assert!(plan["measured"]["seconds"].as_f64().unwrap() > 0.0, "{plan}");
+    let (status, body) = node.get("/api/v1/explain?query=sum(");
+    assert!(status == 400 && body.contains("bad_data"), "{body}");
+    assert_eq!(node.get("/api/v1/explain?query=1&analyze=maybe").0, 400);
+    let output = crate::harness::binary()
+        .args(["query", "explain", "--analyze", &node.url(""), "rate(a_total[30s])"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("Scan rate") && text.contains("└─ Read storage") && text.contains("seconds"), "{text}");
+}
+
+#[test]
+fn a_range_query_that_comes_again_is_answered_from_the_results_cache() {
+    let node = Node::start(NO_SCRAPES, &["--web.enable-admin-api"]);
+    let now = now_ms() / 1000 * 1000;
+    let samples: Vec<(i64, f64)> = (0..=240).map(|k| (now - 3_600_000 + k * 15_000, k as f64)).collect();
+    assert_eq!(node.write(&[(&[("__name__", "kept_total"), ("job", "x")], &samples)]).0, 204);
+    let times = format!("start={}&end={}&step=15", now / 1000 - 3600, now / 1000);
+    let path = format!("/api/v1/query_range?query=rate(kept_total[1m])&{times}");
+    let steps = |from: &str| {
+        let (_, text) = node.get("/metrics");
+        let line = format!("pharos_query_results_cache_steps_total{{from=\"{from}\"}} ");
+        text.lines().find_map(|found| found.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let first = node.data(&path);
+    assert_eq!((steps("cache"), steps("engine")), (0, 241));
+    assert_eq!(node.data(&path), first);
+    // The last five minutes are still coming in.
+    let kept = steps("cache");
+    assert!((221..=230).contains(&kept) && kept + steps("engine") == 2 * 241, "{kept} steps were kept");
+    for passed_over in ["&nocache=1", "&stats=all"] {
+        assert_eq!(node.data(&format!("{path}{passed_over}"))["result"], first["result"]);
+    }
+    let no_store = node.post(&path, &[("cache-control", "no-store")], b"");
+    assert!(no_store.0 == 200 && steps("cache") == kept && kept + steps("engine") == 2 * 241, "{no_store:?}");
+
+    // Forty minutes ago, and half an hour ago.
+    let (from, until) = (now / 1000 - 2400, now / 1000 - 1800);
+    let deletion = format!("/api/v1/admin/tsdb/delete_series?match[]=kept_total&start={from}&end={until}");
+    assert_eq!(node.post(&deletion, &[], b"").0, 204);
+    let deleted = node.data(&path);
+    assert_eq!(deleted, node.data(&format!("{path}&nocache=1")));
+    assert_ne!(deleted, first);
+    assert!((kept + 1..2 * kept).contains(&steps("cache")), "{} steps", steps("cache"));
+    let late = [(now - 3_000_000 + 1, 1.0)];
+    assert_eq!(node.write(&[(&[("__name__", "kept_total"), ("job", "x")], &late)]).0, 204);
+    assert_eq!(node.data(&path), node.data(&format!("{path}&nocache=1")));
+    assert_ne!(node.data(&path), deleted);
+}

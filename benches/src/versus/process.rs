@@ -141,7 +141,7 @@ impl Server {
     /// Calls the query API and returns `data.result`.
     pub async fn query(&self, path: &str, parameters: &[(&str, String)]) -> Result<Value> {
         let mut parameters = parameters.to_vec();
-        // Prometheus has no cache of results and ignores it.
+        // Evaluation is what is measured. Prometheus keeps no results, and minds no parameter.
         parameters.push(("nocache", "1".into()));
         let text = self.client.post(self.url(path)).form(&parameters).send().await?.text().await?;
         Ok(self.data(&text)?["result"].take())
@@ -163,7 +163,8 @@ impl Server {
 
     /// Makes everything written so far visible to queries.
     pub async fn flush(&self) -> Result<()> {
-        if self.kind == Kind::VictoriaMetrics {
+        // What is measured is evaluation; Prometheus keeps no results, and refuses no parameter.
+        if self.kind != Kind::Prometheus {
             self.client.get(self.url("/internal/force_flush")).send().await?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::data::Fleet;
 use super::process::{Kind, Server};
-use super::queries::{by_series, compare, seconds};
+use super::queries::{Answer, by_series, compare, seconds};
 use super::remote_write::INTERVAL_MS;
 use super::report::Figure;
 
@@ -59,6 +59,7 @@ pub async fn run(kinds: &[Kind], root: &Path, series: usize, now_ms: i64) -> Res
             memory[at].values.insert(kind, peak as f64 / 1e6);
             match question.as_str() {
                 LABEL_VALUES => pods.push((kind, answer.as_array().map_or(0, Vec::len))),
+                ranked if ranked.starts_with("topk") => answers[at].push((kind, by_rank(by_series(&answer)))),
                 _ => answers[at].push((kind, by_series(&answer))),
             }
         }
@@ -68,4 +69,11 @@ pub async fn run(kinds: &[Kind], root: &Path, series: usize, now_ms: i64) -> Res
     }
     ensure!(pods.windows(2).all(|pair| pair[0].1 == pair[1].1), "different numbers of pods: {pods:?}");
     Ok(cpu.into_iter().chain(memory).chain([loaded]).collect())
+}
+
+/// The values alone, largest first: which of several equal ones is picked is anyone's choice.
+fn by_rank(answer: Answer) -> Answer {
+    let mut points: Vec<_> = answer.into_values().collect();
+    points.sort_by(|a, b| b[0].1.total_cmp(&a[0].1));
+    points.into_iter().enumerate().map(|(rank, points)| (format!("{rank:03}"), points)).collect()
 }

@@ -57,11 +57,10 @@ pub(super) fn of_exemplar(fields: &[u8], limits: &LabelLimits) -> Result<LabelSe
 /// How an error names the series of these label fields: by its first labels, if there are too many to print.
 pub(super) fn series_name(fields: &[u8]) -> String {
     let mut labels = Vec::new();
-    let read: Result<(), WireError> = each(fields, |name, value| {
+    let read = each(fields, |name, value| {
         if labels.len() < EXCERPT_LABELS_MAX {
             labels.push((excerpt(name), excerpt(value)));
         }
-        Ok(())
     });
     labels.sort_by_key(|(name, _)| *name);
     match read {
@@ -71,20 +70,24 @@ pub(super) fn series_name(fields: &[u8]) -> String {
 }
 
 fn build(fields: &[u8], limits: &LabelLimits) -> Result<LabelSet, LabelsError> {
-    let invalid = || LabelsError::Series(SeriesError::Invalid(series_name(fields)));
     let mut labels: Vec<(&str, &str)> = Vec::with_capacity(LABELS_EXPECTED);
-    let mut count = 0;
+    let (mut count, mut are_valid) = (0, true);
+    // All are read, also after one that is refused: damage behind it makes the whole request worthless.
     each(fields, |name, value| {
         let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
-            return Err(invalid());
+            are_valid = false;
+            return;
         };
+        are_valid &= !name.is_empty();
         count += 1;
         // What is beyond the limit is counted for the error and not kept: a label takes two bytes, its place here 32.
         if limits.allows_labels(count) {
             labels.push((name, value));
         }
-        if name.is_empty() { Err(invalid()) } else { Ok(()) }
     })?;
+    if !are_valid {
+        return Err(LabelsError::Series(SeriesError::Invalid(series_name(fields))));
+    }
     let metric = || labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
     limits.check_count(count, metric).map_err(|error| LabelsError::Series(error.into()))?;
     if !labels.is_sorted_by_key(|(name, _)| *name) {
@@ -108,10 +111,7 @@ fn excerpt(bytes: &[u8]) -> &[u8] {
 }
 
 /// Hands out the name and value of each label as they were sent.
-fn each<'a, E: From<WireError>>(
-    fields: &'a [u8],
-    mut take: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), E>,
-) -> Result<(), E> {
+fn each<'a>(fields: &'a [u8], mut take: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), WireError> {
     let mut reader = Reader::new(fields);
     while let Some(tag) = reader.tag()? {
         if tag.field != 1 {
@@ -130,7 +130,7 @@ fn each<'a, E: From<WireError>>(
                 _ => label.skip(tag)?,
             }
         }
-        take(name, value)?;
+        take(name, value);
     }
     Ok(())
 }

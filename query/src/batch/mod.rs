@@ -12,12 +12,14 @@
 //! value. Batches are cut by bytes, not rows: about [`BATCH_BYTES`]. Operators use the typed views here and never touch
 //! arrow arrays themselves.
 
+mod aside;
 mod buffer;
 mod builder;
 mod hist;
 mod rows;
 mod schema;
 
+pub use aside::aside;
 pub use buffer::{RowBuffer, RowId};
 pub use builder::BatchBuilder;
 pub use rows::{Row, RowBatch};

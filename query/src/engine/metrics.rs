@@ -7,6 +7,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntGauge, Opts};
 
+use crate::results_cache;
+
 /// Quantiles of each slice's duration.
 const QUANTILES: &[f64] = &[0.5, 0.9, 0.99];
 
@@ -16,7 +18,9 @@ pub struct Metrics {
     queries: IntGauge,
     concurrent_max: IntGauge,
     samples: IntCounter,
+    retries: IntCounter,
     durations: SummaryVec,
+    pub(super) results_cache: results_cache::Metrics,
 }
 
 /// A part of a query's life.
@@ -60,6 +64,11 @@ impl Metrics {
                 "The total number of samples loaded by all queries.",
             )
             .expect(VALID),
+            retries: IntCounter::new(
+                "pharos_query_retries_total",
+                "Queries that were run again because a worker was lost.",
+            )
+            .expect(VALID),
             durations: SummaryVec::new(
                 "prometheus_engine_query_duration_seconds",
                 "Query timings.",
@@ -67,6 +76,7 @@ impl Metrics {
                 QUANTILES,
             )
             .expect(VALID),
+            results_cache: results_cache::Metrics::default(),
         };
         metrics.concurrent_max.set(i64::try_from(concurrent_max).unwrap_or(i64::MAX));
         metrics
@@ -86,8 +96,13 @@ impl Metrics {
         self.samples.inc_by(samples);
     }
 
-    fn parts(&self) -> [&dyn Collector; 4] {
-        [&self.queries, &self.concurrent_max, &self.samples, &self.durations]
+    /// Counts a query that is run again.
+    pub(super) fn retried(&self) {
+        self.retries.inc();
+    }
+
+    fn parts(&self) -> [&dyn Collector; 6] {
+        [&self.queries, &self.concurrent_max, &self.samples, &self.retries, &self.durations, &self.results_cache]
     }
 }
 

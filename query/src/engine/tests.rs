@@ -8,9 +8,10 @@ use pharos_model::{LabelSet, Sample};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::source::{ReadError, SelectRequest, Selection, SeriesBatch};
+use crate::exec::{Limits, QueryContext};
+use crate::source::{Estimate, ReadError, Reliance, Revision, SelectRequest, Selection, SeriesBatch};
 use crate::testing::MemorySource;
-use crate::value::{Point, Series};
+use crate::value::{Point, Series, Value};
 
 /// `m{i="0"}`, `m{i="1"}`, ... with the value of their index each 10 s over 100 s.
 fn series(count: usize) -> MemorySource {
@@ -212,12 +213,25 @@ impl SeriesSource for Counting {
             |selection| Box::new(CountingSelection(selection, Arc::clone(&self.batches))) as Box<dyn Selection>;
         Ok(selections.map(counting).collect())
     }
+
+    async fn rely(
+        &self,
+        tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<&Revision>,
+    ) -> Result<Reliance, ReadError> {
+        self.inner.rely(tenant, until_ms, since).await
+    }
 }
 
 #[async_trait]
 impl Selection for CountingSelection {
     fn series_count(&self) -> usize {
         self.0.series_count()
+    }
+
+    fn estimate(&self) -> Estimate {
+        self.0.estimate()
     }
 
     fn memory_bytes(&self) -> usize {
@@ -309,6 +323,15 @@ impl SeriesSource for Waiting {
         self.go.notified().await;
         self.inner.select(partitions, request).await
     }
+
+    async fn rely(
+        &self,
+        tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<&Revision>,
+    ) -> Result<Reliance, ReadError> {
+        self.inner.rely(tenant, until_ms, since).await
+    }
 }
 
 fn waiting(options: EngineOptions) -> (Engine, Arc<Notify>, Arc<AtomicUsize>) {
@@ -349,6 +372,15 @@ impl SeriesSource for Slow {
     ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
         self.1.advance(Duration::from_secs(61));
         self.0.select(partitions, request).await
+    }
+
+    async fn rely(
+        &self,
+        tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<&Revision>,
+    ) -> Result<Reliance, ReadError> {
+        self.0.rely(tenant, until_ms, since).await
     }
 }
 

@@ -63,14 +63,14 @@ fn run_with<A: Accumulator>(call: Call, rule: Rule) -> RowStream {
         while let Some(batch) = input.try_next().await? {
             for row in batch.rows() {
                 match call.stage {
-                    Stage::Final => groups.merge(row),
+                    Stage::Combine | Stage::Final => groups.merge(row),
                     Stage::Whole | Stage::Partial => groups.add(grouping, row),
                 }
             }
             reservation.try_resize(groups.bytes())?;
         }
         let (sent, notes) = match call.stage {
-            Stage::Partial => groups.into_states()?,
+            Stage::Partial | Stage::Combine => groups.into_states()?,
             Stage::Whole | Stage::Final => groups.into_rows()?,
         };
         call.add_notes(notes);

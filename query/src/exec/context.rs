@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use pharos_model::{Clock, TenantId};
 
 use crate::annotation::Annotations;
+use crate::distributed::{Report, Snapshot};
 use crate::error::QueryError;
 use crate::functions::Grid;
 use crate::source::SeriesSource;
@@ -23,6 +24,8 @@ const PHASE_EXECUTION: &str = "query execution";
 pub const PHASE_EVALUATION: &str = "expression evaluation";
 /// Where it was when it had not begun.
 pub const PHASE_QUEUE: &str = "query queue";
+/// All of them.
+pub const PHASES: [&str; 3] = [PHASE_EXECUTION, PHASE_EVALUATION, PHASE_QUEUE];
 
 /// Bounds of one query.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub struct QueryContext {
     pub type_and_unit_labels: bool,
     /// Whether functions of counters look at start timestamps.
     pub use_start_timestamps: bool,
+    /// Where its parts run, when they do not run here.
+    pub snapshot: Option<Snapshot>,
     clock: Arc<dyn Clock>,
     canceled: AtomicBool,
     held: AtomicU64,
@@ -63,6 +68,7 @@ impl QueryContext {
             limits,
             type_and_unit_labels: false,
             use_start_timestamps: false,
+            snapshot: None,
             clock,
             canceled: AtomicBool::new(false),
             held: AtomicU64::new(0),
@@ -72,9 +78,18 @@ impl QueryContext {
         }
     }
 
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Has reads counted for each step of `grid`.
     pub fn count_per_step(&mut self, grid: Grid) {
         self.per_step = Some((grid, Mutex::new(vec![0; grid.n])));
+    }
+
+    /// The grid whose steps reads are counted for.
+    pub fn counted_grid(&self) -> Option<Grid> {
+        self.per_step.as_ref().map(|(grid, _)| *grid)
     }
 
     /// The context of the query that a task belongs to.
@@ -105,6 +120,16 @@ impl QueryContext {
     /// they wait unless they look at [`Self::check_deadline`].
     pub fn cancel_on_drop(self: &Arc<Self>) -> CancelGuard {
         CancelGuard(Arc::clone(self))
+    }
+
+    /// Nobody waits for the query any more.
+    pub fn cancel(&self) {
+        self.canceled.store(true, Ordering::Relaxed);
+    }
+
+    /// How long the query may still run.
+    pub fn time_left(&self) -> Duration {
+        self.limits.deadline.saturating_sub(self.clock.monotonic())
     }
 
     /// Ends a query that is over time, or that nobody waits for. For loops that may run long without waiting.
@@ -148,6 +173,27 @@ impl QueryContext {
         }
     }
 
+    /// What there is to say about the query so far.
+    pub fn report(&self) -> Report {
+        Report {
+            annotations: self.annotations.list(),
+            samples_read: self.samples_read(),
+            samples_peak: self.samples_peak(),
+            samples_per_step: self.per_step.as_ref().map_or(Vec::new(), |(_, counts)| counts.lock().clone()),
+        }
+    }
+
+    /// Adds what a part of the query that ran elsewhere had to say. Samples held there are limited there; the peak is that of
+    /// the worst place.
+    pub fn absorb(&self, report: Report) {
+        report.annotations.into_iter().for_each(|annotation| self.annotations.add(annotation));
+        self.count_read(report.samples_read);
+        self.held_peak.fetch_max(report.samples_peak, Ordering::Relaxed);
+        if let Some((_, counts)) = &self.per_step {
+            counts.lock().iter_mut().zip(report.samples_per_step).for_each(|(count, more)| *count += more);
+        }
+    }
+
     pub fn counts_per_step(&self) -> bool {
         self.per_step.is_some()
     }
@@ -186,7 +232,7 @@ pub(super) fn counting(task: &TaskContext, evaluations: u32) -> Arc<TaskContext>
     ))
 }
 
-pub(super) fn evaluations_of(task: &TaskContext) -> u32 {
+pub fn evaluations_of(task: &TaskContext) -> u32 {
     task.session_config().get_extension::<Evaluations>().map_or(1, |evaluations| evaluations.0)
 }
 
@@ -196,7 +242,7 @@ pub struct CancelGuard(Arc<QueryContext>);
 
 impl Drop for CancelGuard {
     fn drop(&mut self) {
-        self.0.canceled.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 }
 

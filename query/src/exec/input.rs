@@ -15,11 +15,11 @@ use crate::batch::{BatchBuilder, RowBatch, RowBuffer};
 use crate::functions::ScalarArg;
 use crate::plan::Param;
 
-pub(super) type RowStream = BoxStream<'static, Result<RowBatch>>;
+pub(crate) type RowStream = BoxStream<'static, Result<RowBatch>>;
 
 /// Rows of one partition of a plan. Whoever takes a batch is done with it before the next: its samples count as
 /// released.
-pub(super) fn rows(
+pub(crate) fn rows(
     plan: &Arc<dyn ExecutionPlan>,
     partition: usize,
     task: &Arc<TaskContext>,

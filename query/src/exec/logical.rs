@@ -29,6 +29,22 @@ pub struct QueryNode {
     schema: DFSchemaRef,
 }
 
+impl QueryNode {
+    /// The node at the top of a bound plan.
+    pub fn of(plan: &LogicalPlan) -> Option<&Self> {
+        match plan {
+            LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// The node with another operator on the same grid, and other inputs.
+    pub fn replaced(&self, op: Op, inputs: Vec<LogicalPlan>) -> LogicalPlan {
+        let node = Self { op: Arc::new(op), inputs, ..self.clone() };
+        LogicalPlan::Extension(Extension { node: Arc::new(node) })
+    }
+}
+
 /// Binds a plan to the evaluation times of the query.
 ///
 /// # Errors

@@ -11,7 +11,8 @@ pub mod node;
 pub mod planner;
 pub mod session;
 
-mod input;
+pub(crate) mod input;
+mod measure;
 mod share;
 
 mod absent;
@@ -31,9 +32,12 @@ mod raw;
 mod relabel;
 mod scalar;
 mod scan;
+mod select;
 mod set;
 mod sort;
 
 pub use context::{Limits, QueryContext};
+pub use measure::{Measured, measured};
 pub use merge::SAME_LABELSET;
-pub use raw::read_raw;
+pub use raw::{raw_request, unpack as unpack_raw};
+pub use scan::request_of;

@@ -8,7 +8,7 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
@@ -17,12 +17,14 @@ use pharos_promql::Span;
 use super::context::{QueryContext, evaluations_of};
 use super::input::{RowStream, SharedScalars};
 use super::logical::QueryNode;
+use super::measure::{Counters, Timed};
 use super::{
-    absent, aggregate, aggregate_k, count_values, histogram, info, join, map, merge, quantile, range, relabel, scalar,
-    scan, set, share, sort,
+    absent, aggregate, aggregate_k, count_values, histogram, info, join, map, merge, quantile, range, raw, relabel,
+    scalar, scan, set, share, sort,
 };
 use crate::annotation::Annotation;
 use crate::batch::batch_schema;
+use crate::distributed::Share;
 use crate::functions::{Grid, Notes};
 use crate::plan::Op;
 
@@ -32,17 +34,28 @@ pub enum Stage {
     Whole,
     /// In each partition: emits states rather than answers.
     Partial,
+    /// Merges the states of some partitions, and emits states.
+    Combine,
     /// Merges the states of all partitions.
     Final,
+}
+
+/// What an operator is, without its inputs: all of it that travels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operator {
+    pub op: Arc<Op>,
+    pub stage: Stage,
+    pub grid: Grid,
+    pub span: Span,
+    pub partitions: usize,
+    /// Of a leaf: what it reads of the source, when that is not all.
+    pub share: Option<Share>,
 }
 
 /// An operator in the physical plan.
 #[derive(Debug)]
 pub struct OperatorExec {
-    op: Arc<Op>,
-    stage: Stage,
-    grid: Grid,
-    span: Span,
+    operator: Operator,
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     /// Values of scalar inputs, evaluated once for all partitions.
     scalars: Arc<SharedScalars>,
@@ -58,53 +71,77 @@ pub(super) struct Call {
     pub stage: Stage,
     pub grid: Grid,
     pub span: Span,
+    pub share: Option<Share>,
     pub partition: usize,
     pub partitions: usize,
     pub query: Arc<QueryContext>,
     pub task: Arc<TaskContext>,
     pub scalars: Arc<SharedScalars>,
+    /// What a leaf counts of what it reads.
+    pub read: Option<Counters>,
     pub shared: Option<Arc<share::SharedRows>>,
     /// As how many evaluations this one counts in statistics.
     pub evaluations: u32,
     inputs: Vec<Arc<dyn ExecutionPlan>>,
 }
 
-impl OperatorExec {
-    /// A selector, read in `partitions` parts.
-    pub(super) fn scan(node: &QueryNode, scalars: Vec<Arc<dyn ExecutionPlan>>, partitions: usize) -> Self {
-        Self::new(node, Stage::Whole, scalars, partitions)
+impl Operator {
+    /// A leaf, read in `partitions` parts.
+    pub(super) fn leaf(node: &QueryNode, partitions: usize, share: Option<Share>) -> Self {
+        Self { partitions, share, ..Self::over(node, Stage::Whole, &[]) }
     }
 
-    /// An operator with as many partitions as its first input; a leaf has one.
-    pub(super) fn over(node: &QueryNode, stage: Stage, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Self {
+    /// An operator with as many partitions as its first input; one when it has none.
+    pub(super) fn over(node: &QueryNode, stage: Stage, inputs: &[Arc<dyn ExecutionPlan>]) -> Self {
         let partitions = inputs.first().map_or(1, |input| input.output_partitioning().partition_count());
-        Self::new(node, stage, inputs, partitions)
+        Self { op: Arc::clone(&node.op), stage, grid: node.grid, span: node.span, partitions, share: None }
     }
 
-    /// With the scalar inputs of `other`, which are evaluated once for both.
-    pub(super) fn sharing_scalars(self, other: &Self) -> Self {
-        Self { scalars: Arc::clone(&other.scalars), ..self }
+    /// Steps of the rows that it sends.
+    pub fn steps(&self) -> usize {
+        match self.stage {
+            Stage::Partial | Stage::Combine => aggregate::state_steps(&self.op, self.grid.n),
+            Stage::Whole | Stage::Final => self.grid.n,
+        }
     }
+}
 
-    fn new(node: &QueryNode, stage: Stage, inputs: Vec<Arc<dyn ExecutionPlan>>, partitions: usize) -> Self {
-        let steps = if stage == Stage::Partial { aggregate::state_steps(&node.op, node.grid.n) } else { node.grid.n };
+impl OperatorExec {
+    /// # Panics
+    /// When the rows have more than [`crate::plan::STEPS_MAX`] steps; binding a plan to its grid refuses such grids.
+    pub fn new(operator: Operator, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(batch_schema(steps)),
-            Partitioning::UnknownPartitioning(partitions),
+            EquivalenceProperties::new(batch_schema(operator.steps())),
+            Partitioning::UnknownPartitioning(operator.partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
         Self {
-            op: Arc::clone(&node.op),
-            stage,
-            grid: node.grid,
-            span: node.span,
             scalars: Arc::new(SharedScalars::new(inputs.len())),
-            shared: node.shared.clone(),
+            operator,
+            shared: None,
             inputs,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
+    }
+
+    /// Has its scalars evaluated once for several nodes over the same ones.
+    pub(super) fn sharing(self, scalars: Arc<SharedScalars>) -> Self {
+        Self { scalars, ..self }
+    }
+
+    /// One of the places that use the same rows.
+    pub(super) fn at_place(self, shared: Option<Arc<share::SharedRows>>) -> Self {
+        Self { shared, ..self }
+    }
+
+    pub fn op(&self) -> &Op {
+        &self.operator.op
+    }
+
+    pub fn operator(&self) -> &Operator {
+        &self.operator
     }
 }
 
@@ -130,13 +167,10 @@ impl ExecutionPlan for OperatorExec {
 
     fn with_new_children(self: Arc<Self>, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         if inputs.len() != self.inputs.len() {
-            return internal_err!("{} has {} inputs, not {}", self.op, self.inputs.len(), inputs.len());
+            return internal_err!("{} has {} inputs, not {}", self.operator.op, self.inputs.len(), inputs.len());
         }
         Ok(Arc::new(Self {
-            op: Arc::clone(&self.op),
-            stage: self.stage,
-            grid: self.grid,
-            span: self.span,
+            operator: self.operator.clone(),
             scalars: Arc::new(SharedScalars::new(inputs.len())),
             shared: self.shared.clone(),
             inputs,
@@ -146,26 +180,32 @@ impl ExecutionPlan for OperatorExec {
     }
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Operator { op, stage, grid, span, partitions, share } = self.operator.clone();
+        let is_leaf = matches!(*op, Op::Scan(_) | Op::Raw { .. });
         let call = Call {
-            op: Arc::clone(&self.op),
-            stage: self.stage,
-            grid: self.grid,
-            span: self.span,
+            op,
+            stage,
+            grid,
+            span,
+            share,
+            partitions,
             partition,
-            partitions: self.properties.partitioning.partition_count(),
             query: QueryContext::of(&task)?,
             evaluations: evaluations_of(&task),
             task,
             scalars: Arc::clone(&self.scalars),
+            read: is_leaf.then(|| Counters::read(&self.metrics, partition)),
             shared: self.shared.clone(),
             inputs: self.inputs.clone(),
         };
         let query = Arc::clone(&call.query);
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let records = run(call)?.and_then(move |batch| {
-            metrics.record_output(batch.len());
+        let given = Counters::given(&self.metrics, partition);
+        let rows = Timed::new(run(call)?, given.clone(), Arc::clone(query.clock()));
+        let records = rows.and_then(move |batch| {
+            let samples = batch.points();
+            given.add_rows(&batch, samples);
             // The samples are held until whoever takes the batch is done with it.
-            let held = query.hold_samples(batch.points());
+            let held = query.hold_samples(samples);
             std::future::ready(held.map(|()| batch.into_record()))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), records.boxed())))
@@ -181,8 +221,10 @@ fn run(call: Call) -> Result<RowStream> {
     match &*call.op.clone() {
         Op::Constant(value) => scalar::constant(&call, value.0),
         Op::Time => scalar::time(&call),
+        Op::Values(values) => scalar::values(&call, values),
         Op::Empty => Ok(futures::stream::empty().boxed()),
         Op::Scan(_) => scan::run(call),
+        Op::Raw { .. } => raw::run(call),
         Op::RangeOverSubquery { .. } => range::over_subquery(call),
         Op::Map { .. } => map::run(call),
         Op::Relabel(_) => relabel::run(call),
@@ -240,7 +282,11 @@ impl Call {
 
 impl DisplayAs for OperatorExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PromQL: {} steps={}", self.op, self.grid.n)?;
-        if self.stage == Stage::Whole { Ok(()) } else { write!(f, " stage={:?}", self.stage) }
+        let Operator { op, stage, grid, share, .. } = &self.operator;
+        write!(f, "PromQL: {op} steps={}", grid.n)?;
+        if let Some(share) = share {
+            write!(f, " {share}")?;
+        }
+        if *stage == Stage::Whole { Ok(()) } else { write!(f, " stage={stage:?}") }
     }
 }

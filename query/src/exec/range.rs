@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
 use pharos_model::labels::{METRIC_NAME, iter_canonical};
-use pharos_model::{CounterResetHint, FloatHistogram, LabelSet, TimeRange, TimestampMs};
+use pharos_model::{CounterResetHint, FloatHistogram, LabelSet, TimestampMs};
 use pharos_promql::Span;
 
 use super::context::{QueryContext, fail};
@@ -37,10 +37,6 @@ impl RangeEval {
     pub(super) fn new(call: &RangeCall, window: RangeWindow, grid: Grid, params: Vec<ScalarArg>) -> Self {
         let kernel = RangeKernel::new(call.function, grid, window, params);
         Self { kernel, function: call.function, arg_spans: call.arg_spans.clone(), judged: None }
-    }
-
-    pub(super) fn read_range(&self) -> TimeRange {
-        self.kernel.window().read_range(self.kernel.grid())
     }
 
     /// Evaluates one series; `labels` are those it had before the function. Samples hold no staleness markers.

@@ -2,74 +2,141 @@
 
 use std::sync::Arc;
 
+use datafusion::common::{DataFusionError, Result};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Sample, TimestampMs};
+use pharos_model::{LabelSet, Sample, TenantId, TimestampMs};
 
-use super::context::QueryContext;
+use super::context::{QueryContext, fail};
+use super::input::{Output, RowStream, batches};
+use super::node::Call;
+use super::select::{Selected, selections};
+use crate::batch::{RowBatch, RowBuffer};
 use crate::error::QueryError;
-use crate::functions::{Grid, HistogramSamples, RangeWindow, Samples, Selection};
-use crate::plan::{RawRange, Selector};
-use crate::source::{SampleColumns, SelectRequest, partitions_of};
+use crate::functions::{Grid, HistogramSamples, RangeWindow, RowOut, Samples, Selection};
+use crate::plan::{Op, RawRange, Selector};
+use crate::source::{SampleColumns, SelectRequest, SeriesBatch};
 use crate::value::{HistogramSample, Series};
+use crate::wire::Wire;
 
-/// The samples of each series in the window that ends at the time the selector looks at. In no particular order.
-pub async fn read_raw(
-    selector: &Selector,
-    range: RawRange,
-    at: TimestampMs,
-    query: &Arc<QueryContext>,
-) -> Result<Vec<Series>, QueryError> {
-    let window = RangeWindow {
+fn window_of(selector: &Selector, range: RawRange) -> RangeWindow {
+    RangeWindow {
         range_ms: range.range_ms,
         offset_ms: selector.shift.offset_ms,
         at_ms: selector.shift.at,
         selection: range.selection,
         lookback_ms: range.lookback_ms,
-    };
-    let request = SelectRequest {
-        tenant: query.tenant.clone(),
+    }
+}
+
+/// What is asked of the source for a range selector at a time.
+pub fn raw_request(selector: &Selector, range: RawRange, at: TimestampMs, tenant: &TenantId) -> SelectRequest {
+    let range = window_of(selector, range).read_range(&Grid::instant(at));
+    SelectRequest {
+        tenant: tenant.clone(),
         matchers: selector.matchers.clone(),
-        range: window.read_range(&Grid::instant(at)),
+        range,
         newest_only: false,
         totals_only: false,
+    }
+}
+
+/// One row for each series with samples in the window, which are packed beside its labels ([`unpack`]).
+pub(super) fn run(call: Call) -> Result<RowStream> {
+    let read = async move {
+        let reader = Reader::new(call)?;
+        Ok::<_, DataFusionError>(futures::stream::try_unfold(reader, |mut reader| async move {
+            Ok::<_, DataFusionError>(reader.next().await?.map(|list| (batches(list), reader)))
+        }))
     };
-    let mut found = Vec::new();
-    let mut columns = SampleColumns::default();
-    let answer = query.reserve_result();
-    let read = answer.new_empty();
-    let partitions: Vec<usize> = partitions_of(&*query.source, &request).collect();
-    for mut selection in query.source.select(&partitions, &request).await? {
-        while let Some(batch) = selection.next_batch().await? {
-            check(query)?;
-            read.try_resize(selection.memory_bytes() + batch.memory_bytes()).map_err(|e| own(&e, query))?;
-            for i in 0..batch.len() {
-                let raw = batch.samples(i, &mut columns)?;
-                let end = selector.shift.reference(at);
-                let histograms = histograms_in_window(raw.histograms, &window, end)?;
-                let samples = in_window(raw.floats, &window, end);
-                if samples.is_empty() && histograms.is_empty() {
-                    continue;
+    Ok(futures::stream::once(read).try_flatten().try_flatten().boxed())
+}
+
+/// The series of the rows. In no particular order.
+pub fn unpack(mut rows: RowBuffer, query: &QueryContext) -> Result<Vec<Series>> {
+    let memory = rows.reserve_beside();
+    let mut list = Vec::new();
+    while let Some(batch) = rows.pop() {
+        query.check_deadline()?;
+        for row in batch.rows() {
+            let series =
+                Series::from_bytes(row.labels).map_err(|error| fail(QueryError::Internal(error.to_string())))?;
+            let histograms = series.histograms.iter().map(|sample| sample.histogram.size_bytes());
+            memory.try_grow(size_of_val(series.samples.as_slice()) + histograms.sum::<usize>())?;
+            query.hold_samples(weight(&series))?;
+            list.push(series);
+        }
+    }
+    Ok(list)
+}
+
+/// Samples; a histogram weighs as many as take its place.
+fn weight(series: &Series) -> u64 {
+    let histograms = series.histograms.iter().map(|sample| sample.histogram.size_in_samples() as u64);
+    series.samples.len() as u64 + histograms.sum::<u64>()
+}
+
+struct Reader {
+    call: Call,
+    selections: BoxStream<'static, Result<Selected>>,
+    selected: Option<Selected>,
+    window: RangeWindow,
+    /// Of the window.
+    end: TimestampMs,
+    /// Where the source decodes a series.
+    decoded: SampleColumns,
+}
+
+impl Reader {
+    fn new(call: Call) -> Result<Self> {
+        let Op::Raw { selector, range } = &*call.op else { unreachable!("planned as raw samples") };
+        let window = window_of(selector, *range);
+        let request = raw_request(selector, *range, call.grid.start_ms, &call.query.tenant);
+        let end = selector.shift.reference(call.grid.start_ms);
+        let selections = selections(&call, request)?;
+        Ok(Self { call, selections, selected: None, window, end, decoded: SampleColumns::default() })
+    }
+
+    /// The rows of the series that the source hands out next.
+    async fn next(&mut self) -> Result<Option<Vec<RowBatch>>> {
+        loop {
+            self.call.query.checkpoint().await?;
+            if let Some(selected) = &mut self.selected {
+                match selected.next_batch(&**self.call.query.clock()).await? {
+                    Some(series) => return self.pack(&*series).map(Some),
+                    None => self.selected = None,
                 }
-                let weights = histograms.iter().map(|sample| sample.histogram.size_in_samples() as u64);
-                let held = samples.len() as u64 + weights.sum::<u64>();
-                query.count_read(held);
-                query.hold_samples(held).map_err(|e| own(&e, query))?;
-                let histogram_bytes: usize = histograms.iter().map(|sample| sample.histogram.size_bytes()).sum();
-                answer.try_grow(size_of_val(samples.as_slice()) + histogram_bytes).map_err(|e| own(&e, query))?;
-                let labels = LabelSet::from_canonical_trusted(batch.label_bytes(i));
-                found.push(Series { labels, samples, histograms });
+                continue;
+            }
+            match self.selections.next().await {
+                Some(selected) => self.selected = Some(selected?),
+                None => return Ok(None),
             }
         }
     }
-    Ok(found)
-}
 
-fn check(query: &QueryContext) -> Result<(), QueryError> {
-    query.check_deadline().map_err(|e| own(&e, query))
-}
-
-fn own(error: &datafusion::common::DataFusionError, query: &QueryContext) -> QueryError {
-    QueryError::from_datafusion(error, query.limits.memory_bytes_max)
+    fn pack(&mut self, batch: &dyn SeriesBatch) -> Result<Vec<RowBatch>> {
+        let query = &self.call.query;
+        let mut output = Output::new(self.call.grid.n);
+        for i in 0..batch.len() {
+            let raw = batch.samples(i, &mut self.decoded).map_err(fail)?;
+            let histograms = histograms_in_window(raw.histograms, &self.window, self.end).map_err(fail)?;
+            let samples = in_window(raw.floats, &self.window, self.end);
+            if samples.is_empty() && histograms.is_empty() {
+                continue;
+            }
+            let series = Series { labels: LabelSet::from_canonical_trusted(batch.label_bytes(i)), samples, histograms };
+            self.call.count_read(weight(&series));
+            query.hold_samples(weight(&series))?;
+            let Ok(()) = output.builder()?.push_with(&series.to_bytes(), false, |mut row: RowOut<'_>| {
+                row.set(0, 0.0);
+                Ok::<_, std::convert::Infallible>(())
+            });
+            query.release_samples(weight(&series));
+        }
+        output.finish()
+    }
 }
 
 /// Samples after the window's start and up to its end; `anchored` and `smoothed` put one on each boundary.

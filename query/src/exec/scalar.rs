@@ -9,8 +9,8 @@ use super::input::{RowStream, batches, once};
 use super::node::Call;
 use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::{Grid, PointsOut, RowOut};
-use crate::plan::ScalarFunction;
 use crate::plan::passes::apply_scalar;
+use crate::plan::{Float, ScalarFunction};
 
 pub(super) fn constant(call: &Call, value: f64) -> Result<RowStream> {
     row(&call.grid, |_| value)
@@ -19,6 +19,10 @@ pub(super) fn constant(call: &Call, value: f64) -> Result<RowStream> {
 pub(super) fn time(call: &Call) -> Result<RowStream> {
     let grid = call.grid;
     row(&grid, |step| grid.at(step) as f64 / 1000.0)
+}
+
+pub(super) fn values(call: &Call, values: &[Float]) -> Result<RowStream> {
+    row(&call.grid, |step| values[step].0)
 }
 
 /// The row of a scalar.

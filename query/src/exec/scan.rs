@@ -3,25 +3,29 @@
 //! One output partition reads several of the source's partitions, one after the other. A series lives in exactly one of
 //! them, so no row appears twice.
 
+mod request;
+
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
-use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use pharos_model::{FloatHistogram, TimeRange};
+use pharos_model::FloatHistogram;
 
-use super::context::{QueryContext, fail};
+use self::request::Look;
+pub use self::request::request_of;
+use super::context::fail;
 use super::input::RowStream;
 use super::instant::{self, InstantRead, InstantSeries, References};
+use super::measure::Counters;
 use super::node::Call;
 use super::range::{RangeEval, metric_name};
+use super::select::{Selected, selections};
 use crate::batch::{BatchBuilder, RowBatch};
 use crate::functions::histogram::stats::reduce_to_totals;
-use crate::functions::{Grid, HistogramSamples, Notes, PointsOut, RangeWindow};
+use crate::functions::{HistogramSamples, Notes, PointsOut};
 use crate::plan::{NameRule, Op, Read, Scan, TimeShift};
-use crate::source::{SampleColumns, SelectRequest, Selection, SeriesBatch, partitions_of};
+use crate::source::{SampleColumns, SeriesBatch};
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let batches = async move {
@@ -33,9 +37,6 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
     Ok(futures::stream::once(batches).try_flatten().boxed())
 }
 
-/// Partitions that are selected from together, before the first of them is read: so many selections are held.
-const PARTITIONS_AT_ONCE: usize = 8;
-
 struct Scanner {
     call: Call,
     /// Of the source's partitions that are this one's to read.
@@ -43,6 +44,7 @@ struct Scanner {
     selected: Option<Selected>,
     /// Series that were read from the source but not evaluated yet.
     pending: Option<(Box<dyn SeriesBatch>, usize)>,
+    read: Counters,
     evaluator: Evaluator,
     names: NameRule,
     /// Whether the buckets of native histograms are left out.
@@ -57,12 +59,6 @@ struct Scanner {
     labels: Vec<u8>,
 }
 
-/// A selection, and the memory that it and the batch read from it last are paid from.
-struct Selected {
-    selection: Box<dyn Selection>,
-    memory: MemoryReservation,
-}
-
 /// What becomes of a series' samples.
 enum Evaluator {
     Instant { read: InstantRead, shift: TimeShift },
@@ -74,31 +70,13 @@ impl Scanner {
         let op = Arc::clone(&call.op);
         let Op::Scan(scan) = &*op else { unreachable!("planned as a scan") };
         let evaluator = Evaluator::new(scan, &call).await?;
-        let request = SelectRequest {
-            tenant: call.query.tenant.clone(),
-            matchers: scan.selector.matchers.clone(),
-            range: evaluator.read_range(&call.grid),
-            newest_only: evaluator.needs_newest_only(&call.grid),
-            totals_only: scan.totals_only,
-        };
-        let source = Arc::clone(&call.query.source);
-        let own = |partition: &usize| partition % call.partitions == call.partition;
-        let partitions: Vec<usize> = partitions_of(&*source, &request).filter(own).collect();
-        let groups: Vec<Vec<usize>> = partitions.chunks(PARTITIONS_AT_ONCE).map(<[usize]>::to_vec).collect();
-        let task = Arc::clone(&call.task);
-        let selects = futures::stream::iter(groups).then(move |partitions| {
-            let (source, request, task) = (Arc::clone(&source), request.clone(), Arc::clone(&task));
-            async move {
-                let selections = source.select(&partitions, &request).await.map_err(fail)?;
-                let selected: Vec<_> =
-                    selections.into_iter().map(|selection| Selected::new(selection, &task)).collect();
-                Ok::<_, DataFusionError>(futures::stream::iter(selected))
-            }
-        });
+        let request = request_of(scan, &call.grid, &call.query.tenant);
+        let read = call.read.clone().expect("a node that scans counts what it reads");
         Ok(Self {
-            selections: selects.try_flatten().boxed(),
+            selections: selections(&call, request)?,
             selected: None,
             pending: None,
+            read,
             evaluator,
             names: scan.names,
             totals_only: scan.totals_only,
@@ -123,7 +101,7 @@ impl Scanner {
             }
             self.call.query.checkpoint().await?;
             if let Some(selected) = &mut self.selected {
-                match selected.next_batch().await? {
+                match selected.next_batch(&**self.call.query.clock()).await? {
                     Some(series) => self.pending = Some((series, 0)),
                     None => self.selected = None,
                 }
@@ -155,6 +133,7 @@ impl Scanner {
         let (query, grid) = (&self.call.query, &self.call.grid);
         let held = samples.weight();
         query.hold_samples(held)?;
+        self.read.add_samples(held);
         if !query.use_start_timestamps {
             samples = samples.without_starts();
         }
@@ -182,56 +161,16 @@ impl Scanner {
     }
 }
 
-impl Selected {
-    fn new(selection: Box<dyn Selection>, task: &TaskContext) -> Result<Self> {
-        let memory = QueryContext::reserve(task, "scan");
-        memory.try_grow(selection.memory_bytes())?;
-        Ok(Self { selection, memory })
-    }
-
-    async fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch>>> {
-        let batch = self.selection.next_batch().await.map_err(fail)?;
-        let batch_bytes = batch.as_ref().map_or(0, |batch| batch.memory_bytes());
-        self.memory.try_resize(self.selection.memory_bytes() + batch_bytes)?;
-        Ok(batch)
-    }
-}
-
 impl Evaluator {
     async fn new(scan: &Scan, call: &Call) -> Result<Self> {
-        let shift = scan.selector.shift;
-        let read = match &scan.read {
-            Read::Instant { lookback_ms } => InstantRead::Newest { lookback_ms: *lookback_ms },
-            Read::SampleTime { lookback_ms } => InstantRead::NewestTime { lookback_ms: *lookback_ms },
-            Read::FloatTime { lookback_ms } => InstantRead::FloatTime { lookback_ms: *lookback_ms },
-            Read::StartTime { lookback_ms } => InstantRead::NewestStart { lookback_ms: *lookback_ms },
-            Read::Smoothed { lookback_ms } => InstantRead::Smoothed { lookback_ms: *lookback_ms },
-            Read::Range { range_ms, selection, lookback_ms, call: range_call } => {
-                let window = RangeWindow {
-                    range_ms: *range_ms,
-                    offset_ms: shift.offset_ms,
-                    at_ms: shift.at,
-                    selection: *selection,
-                    lookback_ms: *lookback_ms,
-                };
+        Ok(match (Look::of(scan), &scan.read) {
+            (Look::Range(window), Read::Range { call: range_call, .. }) => {
                 let params = call.params(&range_call.params).await?;
-                return Ok(Self::Range(Box::new(RangeEval::new(range_call, window, call.grid, params))));
+                Self::Range(Box::new(RangeEval::new(range_call, window, call.grid, params)))
             }
-        };
-        Ok(Self::Instant { read, shift })
-    }
-
-    /// Whether a series is asked for its newest sample and no other.
-    fn needs_newest_only(&self, grid: &Grid) -> bool {
-        let newest = |read: &InstantRead| !matches!(read, InstantRead::Smoothed { .. });
-        grid.n == 1 && matches!(self, Self::Instant { read, .. } if newest(read))
-    }
-
-    fn read_range(&self, grid: &Grid) -> TimeRange {
-        match self {
-            Self::Instant { read, shift } => read.range(grid, shift),
-            Self::Range(range) => range.read_range(),
-        }
+            (Look::Instant(read), _) => Self::Instant { read, shift: scan.selector.shift },
+            (Look::Range(_), _) => unreachable!("only a range is looked at as one"),
+        })
     }
 }
 

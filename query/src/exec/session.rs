@@ -9,17 +9,19 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::physical_plan::ExecutionPlan;
 
 use super::context::QueryContext;
-use super::planner::QueryNodePlanner;
+use super::planner::RowsPlanner;
+use crate::distributed::boundary::reads_series;
+use crate::distributed::{Channels, Stages};
 
 /// Plans and runs queries.
 pub struct Session {
     state: SessionState,
-    planner: DefaultPhysicalPlanner,
+    planner: Arc<RowsPlanner>,
+    /// Of queries that have a snapshot of workers.
+    stages: Option<Stages>,
 }
 
 impl std::fmt::Debug for Session {
@@ -39,18 +41,23 @@ impl Session {
             .with_optimizer_rules(Vec::new())
             .with_physical_optimizer_rules(Vec::new())
             .build();
-        let planner =
-            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(QueryNodePlanner { scan_partitions })]);
-        Ok(Self { state, planner })
+        Ok(Self { state, planner: Arc::new(RowsPlanner::new(scan_partitions)), stages: None })
     }
 
-    /// The physical plan, with all rows in one partition.
-    pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = self.planner.create_physical_plan(plan, &self.state).await?;
-        Ok(match plan.output_partitioning().partition_count() {
-            1 => plan,
-            _ => Arc::new(CoalescePartitionsExec::new(plan)),
-        })
+    /// Lets queries run on workers too.
+    pub fn with_workers(mut self, channels: Arc<dyn Channels>) -> Result<Self> {
+        self.stages = Some(Stages::new(&self.state, Arc::clone(&self.planner), channels)?);
+        Ok(self)
+    }
+
+    /// The physical plan, with all rows in one partition. A plan that reads nothing, or only here, has no boundary.
+    pub async fn physical(&self, plan: &LogicalPlan, query: &Arc<QueryContext>) -> Result<Arc<dyn ExecutionPlan>> {
+        match &self.stages {
+            Some(stages) if query.snapshot.is_some() && reads_series(plan) => {
+                stages.physical(plan, Arc::clone(query)).await
+            }
+            _ => self.planner.plan(plan, &self.state).await,
+        }
     }
 
     /// Starts a plan. Dropping the stream cancels all of it.
@@ -59,25 +66,24 @@ impl Session {
         plan: &Arc<dyn ExecutionPlan>,
         query: Arc<QueryContext>,
     ) -> Result<SendableRecordBatchStream> {
-        plan.execute(0, Arc::new(self.task(query)))
+        let config = self.stages.as_ref().map_or(self.state.config(), Stages::config);
+        plan.execute(0, Arc::new(query_task(config, self.state.runtime_env(), query)))
     }
+}
 
-    fn task(&self, query: Arc<QueryContext>) -> TaskContext {
-        let shared = self.state.runtime_env();
-        let runtime = RuntimeEnv {
-            memory_pool: Arc::new(GreedyMemoryPool::new(query.limits.memory_bytes_max)),
-            ..RuntimeEnv::clone(shared)
-        };
-        // Our operators call none of DataFusion's functions, so the task gets none.
-        TaskContext::new(
-            None,
-            self.state.session_id().to_owned(),
-            self.state.config().clone().with_extension(query),
-            Default::default(),
-            Default::default(),
-            Default::default(),
-            Default::default(),
-            Arc::new(runtime),
-        )
-    }
+/// What the operators of a query run in: a session's configuration and runtime, with the query's own memory.
+pub fn query_task(config: &SessionConfig, runtime: &RuntimeEnv, query: Arc<QueryContext>) -> TaskContext {
+    let memory_pool = Arc::new(GreedyMemoryPool::new(query.limits.memory_bytes_max));
+    let runtime = RuntimeEnv { memory_pool, ..RuntimeEnv::clone(runtime) };
+    // Our operators call none of DataFusion's functions, so the task gets none.
+    TaskContext::new(
+        None,
+        String::new(),
+        config.clone().with_extension(query),
+        Default::default(),
+        Default::default(),
+        Default::default(),
+        Default::default(),
+        Arc::new(runtime),
+    )
 }

@@ -13,7 +13,7 @@ mod backlog;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, TryStreamExt};
 use hashbrown::HashMap;
@@ -71,7 +71,9 @@ impl fmt::Debug for SharedRows {
 pub(super) fn run(call: Call) -> Result<RowStream> {
     let read = async move {
         let Op::Share(share) = *call.op else { unreachable!("planned as a share") };
-        let shared = Arc::clone(call.shared.as_ref().expect("what is shared was bound to the places"));
+        // A plan that came from elsewhere has none; parts that are sent elsewhere have no such places.
+        let shared =
+            call.shared.clone().ok_or_else(|| internal_datafusion_err!("a place of nothing that is shared"))?;
         let partition = shared.partition(&call);
         if !partition.backlog.lock().begin(share.place as usize) {
             // Counted by the evaluation that this place has no part in.

@@ -31,9 +31,10 @@ impl Lowering<'_> {
             Op::AggregateK { .. } | Op::Sort(_) | Op::Repeat | Op::Share(_) => input(0),
             Op::Set { op, .. } => *op != SetOp::Or && input(0),
             Op::Match { names, .. } => *names == NameRule::Drop,
-            Op::Relabel(_) | Op::Info(_) => false,
+            Op::Raw { .. } | Op::Relabel(_) | Op::Info(_) => false,
             Op::Constant(_)
             | Op::Time
+            | Op::Values(_)
             | Op::Empty
             | Op::ScalarBinary(_)
             | Op::ScalarOf

@@ -8,12 +8,14 @@
 //! A scalar is a vector of one row without labels that has a value at each step ([`Shape::Scalar`]).
 
 pub mod arithmetic;
+mod estimate;
 mod explain;
 pub mod names;
 pub mod op;
 pub mod passes;
 pub mod time;
 
+pub use estimate::Figures;
 pub use names::NameRule;
 pub use op::{
     AggregateKind, DatePart, Float, Grouping, HistogramCall, InfoCall, KKind, MapFunction, Matching, Op, Param,

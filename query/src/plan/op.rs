@@ -6,6 +6,7 @@ use pharos_model::{LabelSet, Matcher};
 use pharos_promql::FunctionId;
 use pharos_promql::ast::{BinaryOp, Cardinality};
 
+use super::RawRange;
 use super::names::NameRule;
 use super::time::{SubqueryWindow, TimeShift};
 use crate::functions::{FunctionError, HistogramStat, LabelKernel, RangeFunction, Selection};
@@ -21,10 +22,15 @@ pub enum Op {
     Constant(Float),
     /// No input. A scalar: the evaluation time in seconds.
     Time,
+    /// No input. A scalar whose values were evaluated before, one for each step: never lowered to, put in the place of a
+    /// scalar that a part of the plan elsewhere needs.
+    Values(Vec<Float>),
     /// No input. Nothing at all.
     Empty,
     /// Inputs: the scalars that the range function's parameters name. Reads series.
     Scan(Scan),
+    /// No input. The samples of each series in a window, packed into one row each.
+    Raw { selector: Selector, range: RawRange },
     /// Inputs: the inner plan, then the scalars that parameters name. A range function over a subquery's rows.
     RangeOverSubquery { window: SubqueryWindow, call: RangeCall, names: NameRule },
     /// Inputs: a vector, then scalars. Each row by itself.

@@ -67,8 +67,11 @@ pub fn engine_options() -> EngineOptions {
 
 /// Runs all commands of a script.
 pub async fn run(text: &str, options: EngineOptions) -> Result<Report, RunError> {
+    run_on(&run::Runner::new(options)?, text).await
+}
+
+async fn run_on(runner: &run::Runner, text: &str) -> Result<Report, RunError> {
     let script = Script::parse(text)?;
-    let runner = run::Runner::new(options)?;
     let mut report = Report::default();
     for command in &script.commands {
         let Some(eval) = runner.prepare(command)? else { continue };

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+use pharos_model::Clock;
 use pharos_model::clock::SystemClock;
 use pharos_model::{Sample, TenantId, TimestampMs};
 use pharos_promql::script::{Command, CommandKind, Eval, EvalTime};
@@ -11,6 +13,8 @@ use super::compare::{self, Difference};
 use super::{Failure, RunError, load, variants};
 use crate::engine::{Engine, EngineOptions, Expression, QueryOptions, QueryRange, Times};
 use crate::error::QueryError;
+#[cfg(test)]
+use crate::testing::Cluster;
 use crate::testing::MemorySource;
 use crate::value::{Point, QueryOutcome, Series, Value, VectorElement};
 
@@ -30,6 +34,18 @@ impl Runner {
         let source = MemorySource::new(PARTITIONS);
         let engine = Engine::new(Arc::new(source.clone()), options, Arc::new(SystemClock::default()))?;
         Ok(Self { source, engine })
+    }
+
+    /// A runner whose series are with workers.
+    #[cfg(test)]
+    pub(super) fn over_workers(
+        options: EngineOptions,
+        cluster: impl FnOnce(MemorySource, &Arc<dyn Clock>) -> Cluster,
+    ) -> Result<(Self, Cluster), QueryError> {
+        let source = MemorySource::new(2 * PARTITIONS);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let cluster = cluster(source.clone(), &clock);
+        Ok((Self { source, engine: cluster.engine(options, clock)? }, cluster))
     }
 
     /// Clears or loads samples, or hands out the evaluation that a command is.

@@ -1,13 +1,19 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::run::Runner;
 use super::*;
+use crate::testing::Cluster;
 
 mod immediate;
 
 fn run_file(path: &Path, options: EngineOptions) -> Report {
+    run_file_on(&Runner::new(options).unwrap(), path)
+}
+
+fn run_file_on(runner: &Runner, path: &Path) -> Report {
     let text = std::fs::read_to_string(path).unwrap();
-    wait_for(run(&text, options)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    wait_for(run_on(runner, &text)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn wait_for<T>(future: impl Future<Output = T>) -> T {
@@ -34,10 +40,14 @@ fn scripts(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn own_scripts_pass(folder: &str, options: EngineOptions) {
+    own_scripts_pass_on(folder, |path| run_file(path, options.clone()));
+}
+
+fn own_scripts_pass_on(folder: &str, run: impl Fn(&Path) -> Report) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder);
     let mut failed = 0;
     for path in scripts(&folder) {
-        let report = run_file(&path, options.clone());
+        let report = run(&path);
         assert!(report.total > 0, "{} tests something", path.display());
         print(&path.display().to_string(), &report);
         failed += report.failures.len();
@@ -61,6 +71,20 @@ fn own_scripts_pass_with_names_removed_at_once() {
 }
 
 #[test]
+fn own_scripts_pass_over_workers_that_die_and_that_do_not() {
+    let seed = new_seed();
+    for (folder, delayed_name_removal) in [("", true), ("immediate", false)] {
+        for cluster in [Cluster::new, Cluster::with_deaths] {
+            let options = EngineOptions { delayed_name_removal, ..engine_options() };
+            let over = |source, clock: &_| cluster(source, clock, seed);
+            own_scripts_pass_on(folder, |path| {
+                run_file_on(&Runner::over_workers(options.clone(), over).unwrap().0, path)
+            });
+        }
+    }
+}
+
+#[test]
 fn a_script_says_what_it_expected_and_what_it_got() {
     let script = "load 1m\n  m 1 2\n\neval instant at 1m m\n  m 3\n\neval range from 0 to 1m step 1m m\n  m 1 2\n";
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -81,14 +105,53 @@ fn print(name: &str, report: &Report) {
     }
 }
 
-#[test]
-fn upstream_scripts_pass() {
-    let Some(folder) = upstream_folder() else { return };
+/// Runs upstream's scripts, and says how many evaluations there were.
+fn upstream_scripts_pass_on(mut run: impl FnMut(&Path) -> Report) -> usize {
+    let Some(folder) = upstream_folder() else { return 0 };
     let (mut passed, mut total) = (0, 0);
     for path in scripts(&folder) {
-        let report = run_file(&path, engine_options());
+        let report = run(&path);
         print(&path.display().to_string(), &report);
         (passed, total) = (passed + report.passed, total + report.total);
     }
     assert_eq!(passed, total, "evaluations that failed are printed above");
+    total
+}
+
+#[test]
+fn upstream_scripts_pass() {
+    upstream_scripts_pass_on(|path| run_file(path, engine_options()));
+}
+
+/// Of the places of boundaries in time and of deaths: another in each run, printed when a script fails. `PHAROS_SCRIPT_SEED`
+/// takes one again.
+fn new_seed() -> u64 {
+    let again = std::env::var("PHAROS_SCRIPT_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let seed = again.unwrap_or_else(|| fastrand::u64(..1 << 32));
+    println!("seed {seed}");
+    seed
+}
+
+#[test]
+fn upstream_scripts_pass_over_workers() {
+    let seed = new_seed();
+    upstream_scripts_pass_on(|path| {
+        let cluster = |source, clock: &_| Cluster::new(source, clock, seed);
+        run_file_on(&Runner::over_workers(engine_options(), cluster).unwrap().0, path)
+    });
+}
+
+#[test]
+fn upstream_scripts_pass_while_workers_die() {
+    let seed = new_seed();
+    let mut deaths = 0;
+    let total = upstream_scripts_pass_on(|path| {
+        let cluster = |source, clock: &_| Cluster::with_deaths(source, clock, seed);
+        let (runner, cluster) = Runner::over_workers(engine_options(), cluster).unwrap();
+        let report = run_file_on(&runner, path);
+        deaths += cluster.deaths();
+        report
+    });
+    println!("{deaths} workers died");
+    assert!(deaths as usize >= total / 2, "{deaths} deaths in {total} evaluations");
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pharos_model::partition;
+use futures::future::try_join_all;
+use pharos_model::{TenantId, TimeRange, TimestampMs, partition};
 use pharos_storage::select::{self, PartitionReader, SampleSlices};
 
 use super::{
-    HistogramSamples, ReadError, SampleColumns, Samples, SelectRequest, Selection, SeriesBatch, SeriesSamples,
-    SeriesSource,
+    Estimate, HistogramSamples, ReadError, Reliance, Revision, SampleColumns, Samples, SelectRequest, Selection,
+    SeriesBatch, SeriesSamples, SeriesSource,
 };
 
 /// Reads every partition that it was given.
@@ -44,6 +45,28 @@ impl SeriesSource for Local {
         let selections = PartitionReader::select_many(readers, request).await?;
         Ok(selections.into_iter().map(|selection| Box::new(LocalSelection(selection)) as Box<dyn Selection>).collect())
     }
+
+    async fn rely(
+        &self,
+        tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<&Revision>,
+    ) -> Result<Reliance, ReadError> {
+        let earlier = match since {
+            Some(Revision::Partitions(relied)) if relied.len() == self.readers.len() => Some(relied),
+            _ => None,
+        };
+        let relies = self.readers.iter().enumerate().map(|(at, reader)| {
+            let earlier = earlier.map(|relied| relied[at]);
+            async move { reader.rely(tenant, until_ms, earlier).await }
+        });
+        let (relied, amended): (Vec<_>, Vec<_>) = try_join_all(relies).await?.into_iter().unzip();
+        let mut amended = amended.concat();
+        if since.is_some() && earlier.is_none() {
+            amended.push(TimeRange::ALL);
+        }
+        Ok(Reliance { revision: Revision::Partitions(relied.into()), amended })
+    }
 }
 
 #[derive(Debug)]
@@ -53,6 +76,10 @@ struct LocalSelection(select::Selection);
 impl Selection for LocalSelection {
     fn series_count(&self) -> usize {
         self.0.series_count()
+    }
+
+    fn estimate(&self) -> Estimate {
+        self.0.estimate()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -7,10 +7,14 @@ use async_trait::async_trait;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use pharos_model::matcher::all_match;
-use pharos_model::{FloatHistogram, LabelSet, Sample, TenantId, TimestampMs, partition};
+use pharos_model::{FloatHistogram, LabelSet, Matcher, Sample, TenantId, TimeRange, TimestampMs, partition};
+use pharos_storage::amendments::{self, Amendments};
 
 use super::hint::as_stored;
-use crate::source::{ReadError, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples, SeriesSource};
+use crate::source::{
+    Estimate, ReadError, Reliance, Revision, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples,
+    SeriesSource,
+};
 use crate::value::Point;
 
 /// Series that [`Selection::next_batch`] returns at a time.
@@ -22,6 +26,7 @@ type Partition = HashMap<LabelSet, Arc<SampleColumns>>;
 #[derive(Clone)]
 pub struct MemorySource {
     partitions: Arc<Vec<RwLock<Partition>>>,
+    amendments: Arc<Amendments>,
 }
 
 /// A sample to append.
@@ -39,7 +44,8 @@ impl MemorySource {
     /// Without a partition.
     pub fn new(partitions: usize) -> Self {
         assert!(partitions > 0, "a source has at least one partition");
-        Self { partitions: Arc::new((0..partitions).map(|_| RwLock::default()).collect()) }
+        let partitions = (0..partitions).map(|_| RwLock::default()).collect();
+        Self { partitions: Arc::new(partitions), amendments: Arc::default() }
     }
 
     /// Adds floats to a series. A sample replaces one of the same time.
@@ -56,13 +62,25 @@ impl MemorySource {
         let mut series = self.partitions[usize::from(at.0)].write();
         let columns = Arc::make_mut(series.entry(labels.clone()).or_default());
         for sample in samples {
+            self.amendments.note_samples(&TenantId::anonymous(), std::iter::once(sample.ts));
             insert(columns, sample);
         }
+    }
+
+    /// Removes the samples of all series that satisfy the matchers in a range.
+    pub fn delete(&self, matchers: &[Matcher], range: TimeRange) {
+        for partition in self.partitions.iter() {
+            let mut series = partition.write();
+            let matching = series.iter_mut().filter(|(labels, _)| all_match(matchers, labels));
+            matching.for_each(|(_, columns)| remove(Arc::make_mut(columns), range));
+        }
+        self.amendments.note(&TenantId::anonymous(), range);
     }
 
     /// Removes all series.
     pub fn clear(&self) {
         self.partitions.iter().for_each(|partition| partition.write().clear());
+        self.amendments.note_everything();
     }
 }
 
@@ -86,6 +104,22 @@ fn insert(columns: &mut SampleColumns, sample: MemorySample) {
             insert_start(&mut columns.histogram_start_ts, columns.histogram_ts.len(), at, start_ts);
             insert_at(&mut columns.histogram_ts, at, ts);
         }
+    }
+}
+
+fn remove(columns: &mut SampleColumns, range: TimeRange) {
+    let SampleColumns { ts, values, start_ts, histogram_ts, histograms, histogram_start_ts } = columns;
+    let gone = |ts: &[i64]| ts.partition_point(|ts| *ts < range.start_ms)..ts.partition_point(|ts| *ts <= range.end_ms);
+    let (floats, histogram) = (gone(ts), gone(histogram_ts));
+    ts.drain(floats.clone());
+    values.drain(floats.clone());
+    histogram_ts.drain(histogram.clone());
+    histograms.drain(histogram.clone());
+    if !start_ts.is_empty() {
+        start_ts.drain(floats);
+    }
+    if !histogram_start_ts.is_empty() {
+        histogram_start_ts.drain(histogram);
     }
 }
 
@@ -137,6 +171,20 @@ impl SeriesSource for MemorySource {
         };
         Ok(partitions.iter().map(select).collect())
     }
+
+    async fn rely(
+        &self,
+        _tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<&Revision>,
+    ) -> Result<Reliance, ReadError> {
+        let since = since.map(|since| match since {
+            Revision::Whole(revision) => *revision,
+            Revision::Partitions(_) => unreachable!("this source keeps no partitions apart"),
+        });
+        let amendments::Reliance { revision, amended } = self.amendments.rely(&TenantId::anonymous(), until_ms, since);
+        Ok(Reliance { revision: Revision::Whole(revision), amended })
+    }
 }
 
 type Found = Vec<(LabelSet, Arc<SampleColumns>)>;
@@ -157,6 +205,13 @@ struct MemorySelection {
 impl Selection for MemorySelection {
     fn series_count(&self) -> usize {
         self.found.len()
+    }
+
+    fn estimate(&self) -> Estimate {
+        let range = self.request.range;
+        let inside = |ts: &[i64]| ts.iter().filter(|ts| range.contains(**ts)).count() as u64;
+        let samples = self.found.iter().map(|(_, series)| inside(&series.ts) + inside(&series.histogram_ts)).sum();
+        Estimate { series: self.found.len() as u64, samples, bytes: samples * size_of::<Sample>() as u64 }
     }
 
     fn memory_bytes(&self) -> usize {

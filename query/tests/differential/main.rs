@@ -1,4 +1,5 @@
-//! Random expressions over random data, evaluated by the engine and by a plain evaluator, must have the same answer.
+//! Random expressions over random data, evaluated by the engine and by a plain evaluator, must have the same answer; and so
+//! must the engine when the series are with three workers, one of which may die.
 //!
 //! A seed makes a data set and the expressions over it, in one test of floats and in another one of native histograms.
 //! `cargo test` takes the seeds of `seeds.txt`, or of `native_seeds.txt`, and a new one, which is printed. To look for more:
@@ -12,6 +13,7 @@
 //! A failure prints the seed and the smallest case that still fails, as a test script with what was expected and what came.
 //! When it is mended, its seed goes into the list.
 
+mod cached;
 mod case;
 mod compare;
 mod data;
@@ -175,6 +177,26 @@ fn engine_and_plain_evaluator_agree_on_native_histograms() {
         println!("new seed {new}");
         for seed in seeds(parse_seeds(KEPT_NATIVE).into_iter().chain([new])) {
             tally.take_native(seed).await;
+            if tally.failures.len() >= FAILURES_MAX {
+                break;
+            }
+        }
+        tally
+    });
+}
+
+#[test]
+fn engine_and_results_cache_agree() {
+    check(async {
+        let mut tally = Tally::default();
+        let new = new_seed();
+        println!("new seed {new}");
+        for seed in seeds(parse_seeds(KEPT).into_iter().chain([new])) {
+            let compared = cached::run(seed).await;
+            assert!(compared.kept_steps > 0, "seed {seed} asks for nothing twice");
+            tally.same += compared.same;
+            tally.open += compared.open;
+            tally.failures.extend(compared.failures.iter().map(|failure| format!("seed {seed}: {failure}")));
             if tally.failures.len() >= FAILURES_MAX {
                 break;
             }

@@ -45,12 +45,7 @@ fn delete_error(error: DeleteError) -> ApiError {
 
 pub async fn snapshot(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
     enabled(&app)?;
-    let skip_head = match params.get("skip_head") {
-        None => false,
-        Some(text) => text
-            .parse()
-            .map_err(|_| ApiError::invalid_parameter("skip_head", "unable to parse boolean \"skip_head\" argument"))?,
-    };
+    let skip_head = params.flag("skip_head")?;
     let name = app.node.snapshot(skip_head).await.map_err(|error| ApiError::new(Kind::Internal, error.to_string()))?;
     Ok(success(&json!({"name": name})))
 }

@@ -1,6 +1,7 @@
 //! `/api/v1`: one file for each family of endpoints.
 
 pub mod admin;
+pub mod explain;
 pub mod query;
 pub mod rules;
 pub mod series;
@@ -28,6 +29,7 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
+        .route("/explain", get(explain::explain).post(explain::explain))
         .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
         .route("/format_query", get(query::format).post(query::format))
         .route("/parse_query", get(query::parse).post(query::parse))
@@ -58,7 +60,7 @@ pub fn success(data: &impl serde::Serialize) -> Response {
 
 /// A successful answer with warnings.
 pub fn success_with(data: &impl serde::Serialize, warnings: &[String]) -> Response {
-    json_response(json::data_body(data, warnings))
+    json_response(json::data_body(data, warnings, &[]))
 }
 
 pub fn json_response(body: impl Into<Body>) -> Response {

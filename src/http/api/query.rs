@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use pharos_model::LabelSet;
 use pharos_promql::ast::{Expr, ExprKind};
 use pharos_query::engine::QueryRange;
@@ -23,7 +23,7 @@ const POINTS_MAX: i64 = 11_000;
 pub async fn instant(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
     let limit = params.limit()?;
     let ts = params.time_or("time", app.clock.now_ms())?;
-    let (options, stats) = options(&params)?;
+    let (options, stats) = options(&params, &headers)?;
     let tenant = tenant_of(&headers)?;
     let query = params.get("query").unwrap_or_default();
     let outcome = app.engine.instant(&tenant, query, ts, options).await?;
@@ -32,6 +32,16 @@ pub async fn instant(State(app): State<Arc<App>>, headers: HeaderMap, params: Pa
 
 pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
     let limit = params.limit()?;
+    let range = steps(&params)?;
+    let (options, stats) = options(&params, &headers)?;
+    let tenant = tenant_of(&headers)?;
+    let query = params.get("query").unwrap_or_default();
+    let outcome = app.engine.range(&tenant, query, range, options).await?;
+    Ok(json_response(json::query_answer(limited(outcome, limit), stats)))
+}
+
+/// When a range query is evaluated.
+pub(super) fn steps(params: &Params) -> Result<QueryRange, ApiError> {
     let start_ms = params.required_time("start")?;
     let end_ms = params.required_time("end")?;
     if end_ms < start_ms {
@@ -51,16 +61,12 @@ pub async fn range(State(app): State<Arc<App>>, headers: HeaderMap, params: Para
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    let (options, stats) = options(&params)?;
-    let tenant = tenant_of(&headers)?;
-    let query = params.get("query").unwrap_or_default();
-    let step = Duration::from_millis(step_ms as u64);
-    let range = QueryRange { start_ms, end_ms, step };
-    let outcome = app.engine.range(&tenant, query, range, options).await?;
-    Ok(json_response(json::query_answer(limited(outcome, limit), stats)))
+    Ok(QueryRange { start_ms, end_ms, step: Duration::from_millis(step_ms as u64) })
 }
 
-fn options(params: &Params) -> Result<(QueryOptions, StatsDetail), ApiError> {
+/// What is asked for besides the expression and its times. The results cache is passed over by `nocache=1` and by
+/// `Cache-Control: no-store`, and where statistics are asked for, which are to be those of the query.
+pub(super) fn options(params: &Params, headers: &HeaderMap) -> Result<(QueryOptions, StatsDetail), ApiError> {
     let duration = |name| -> Result<Option<Duration>, ApiError> {
         match params.duration_ms(name)? {
             Some(ms) if ms < 0 => Err(ApiError::invalid_parameter(name, "must not be negative")),
@@ -77,8 +83,14 @@ fn options(params: &Params) -> Result<(QueryOptions, StatsDetail), ApiError> {
         timeout: duration("timeout")?,
         lookback: duration("lookback_delta")?.filter(|delta| !delta.is_zero()),
         per_step_stats: stats == StatsDetail::All,
+        bypass_cache: params.flag("nocache")? || is_no_store(headers) || stats != StatsDetail::None,
     };
     Ok((options, stats))
+}
+
+fn is_no_store(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("no-store"))
 }
 
 fn limited(mut outcome: QueryOutcome, limit: Option<usize>) -> QueryOutcome {
@@ -126,4 +138,31 @@ fn collect_selectors(expr: &Expr, out: &mut Vec<Vec<pharos_model::Matcher>>) {
 /// A label set as a JSON object.
 pub fn label_map(labels: &LabelSet) -> serde_json::Map<String, serde_json::Value> {
     labels.iter().map(|label| (label.name.to_owned(), label.value.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_results_cache_is_passed_over_on_demand() {
+        let bypasses = |query: &str, cache_control: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(cache_control.map(|value| (header::CACHE_CONTROL, HeaderValue::from_static(value))));
+            options(&Params::of(query), &headers).unwrap().0.bypass_cache
+        };
+        assert!(!bypasses("", None) && !bypasses("nocache=0&stats=", Some("no-cache, max-age=0")));
+        for (query, cache_control) in [
+            ("nocache=1", None),
+            ("nocache=true", None),
+            ("", Some("no-store")),
+            ("", Some("max-age=0, No-Store")),
+            ("stats=all", None),
+            ("stats=true", None),
+        ] {
+            assert!(bypasses(query, cache_control), "{query} {cache_control:?}");
+        }
+    }
 }

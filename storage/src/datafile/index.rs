@@ -21,6 +21,7 @@ use pharos_model::{TimeRange, TimestampMs};
 
 use super::page::PageMark;
 use super::schema::SampleColumn;
+use crate::select::share_within;
 
 /// An opened index object.
 #[derive(Debug)]
@@ -197,6 +198,12 @@ impl Index {
 
     pub fn row_samples(&self, row: u32) -> u32 {
         self.rows[row as usize].samples
+    }
+
+    /// Samples of a row in a range and their bytes in the data file, as if both lay evenly in time and file.
+    pub(crate) fn estimate(&self, row: u32, range: TimeRange) -> (u64, u64) {
+        let samples = share_within(range, self.row_range(row), u64::from(self.row_samples(row)));
+        (samples, samples.saturating_mul(self.file.bytes) / self.file.samples.max(1))
     }
 
     pub(crate) fn row_layout(&self, row: u32) -> RowLayout {

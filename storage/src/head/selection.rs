@@ -17,9 +17,11 @@ use crate::chunk::segment::{ChunkDamage, ChunkKind, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
 use crate::select::histograms::{self, Form, Run, Wanted};
-use crate::select::{ReadError, SampleColumns, SelectRequest};
+use crate::select::{Estimate, ReadError, SampleColumns, SelectRequest, share_within};
 use crate::wire::Malformed;
 
+/// Series whose chunks are looked at for an estimate of all.
+const ESTIMATED_FROM_MAX: usize = 32;
 /// What a waiting late histogram is reckoned to take.
 const LATE_HISTOGRAM_BYTES: usize = 512;
 
@@ -116,6 +118,45 @@ impl HeadSelection {
             + self.streams.len()
             + self.late.len() * size_of::<(TimestampMs, u64)>()
             + self.late_histograms.values().map(|late| late.len() * LATE_HISTOGRAM_BYTES).sum::<usize>()
+    }
+
+    /// What reading all of it is reckoned to take, from the chunks of some series, evenly picked.
+    pub fn estimate(&self) -> Estimate {
+        let every = self.series.len().div_ceil(ESTIMATED_FROM_MAX).max(1);
+        let mut seen = Estimate::default();
+        for series in self.series.iter().step_by(every) {
+            let (samples, bytes) = self.estimate_series(series);
+            seen = Estimate { series: seen.series + 1, samples: seen.samples + samples, bytes: seen.bytes + bytes };
+        }
+        let all = self.series.len() as u64;
+        let scaled = |figure: u64| figure.saturating_mul(all) / seen.series.max(1);
+        Estimate { series: all, samples: scaled(seen.samples), bytes: scaled(seen.bytes) }
+    }
+
+    /// Samples and bytes. A damaged chunk ends the count: whoever reads it gets the error.
+    fn estimate_series(&self, series: &SelectedSeries) -> (u64, u64) {
+        // Files have what is before.
+        let asked = TimeRange::new(self.range.start_ms.max(self.complete_from_ms), self.range.end_ms);
+        let late_histograms = self.late_histograms.get(&series.series).map_or(0, Vec::len);
+        let mut samples = u64::from(series.late_len) + late_histograms as u64;
+        let mut bytes = u64::from(series.late_len) * size_of::<(TimestampMs, u64)>() as u64
+            + (late_histograms * LATE_HISTOGRAM_BYTES) as u64;
+        let open = &self.streams[series.stream_at..][..usize::from(series.stream_len)];
+        let mut decoded = SampleColumns::default();
+        let wanted = Wanted { range: asked, form: Form::Whole };
+        if decode_into(open, series.open_count, series.open_kind, wanted, &mut decoded).is_ok() {
+            samples += decoded.len() as u64;
+            bytes += decoded.len() as u64 * u64::from(series.stream_len) / u64::from(series.open_count.max(1));
+        }
+        let mut stream = Vec::new();
+        let mut walk = ChunkWalk::new(&self.segments, series.series, series.last_chunk, asked.start_ms);
+        while let Some(Ok(header)) = walk.next(&mut stream) {
+            let Some(first) = first_ts(&stream) else { break };
+            let chunk = TimeRange::new(first, header.max_ts);
+            samples += share_within(asked, chunk, u64::from(header.count));
+            bytes += share_within(asked, chunk, stream.len() as u64);
+        }
+        (samples, bytes)
     }
 
     /// Replaces `out` by the samples of series `i` within `range` and the range that was selected: ascending, one for

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pharos_model::{PartitionId, TenantId};
+use pharos_model::{PartitionId, TenantId, TimestampMs};
 
 use super::pointer_key;
 use super::{Change, Manifest, ManifestError, ManifestPointer, PointerError, PointerStore};
+use crate::amendments::{Amendments, Reliance, Revision};
 use crate::object::{Bucket, Created, ObjectError};
 use crate::select::ReadError;
 
@@ -55,6 +56,7 @@ pub struct Catalog {
     pub(super) unswept: Mutex<HashSet<TenantId>>,
     changes: tokio::sync::Mutex<()>,
     cached: Mutex<HashMap<TenantId, Arc<Manifest>>>,
+    amendments: Amendments,
     /// Versions whose pointers are known to be beside the manifests.
     published: Mutex<HashMap<TenantId, u64>>,
 }
@@ -70,6 +72,7 @@ impl Catalog {
             unswept: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             cached: Mutex::default(),
+            amendments: Amendments::default(),
             published: Mutex::default(),
         }
     }
@@ -121,7 +124,24 @@ impl Catalog {
     }
 
     pub(super) fn remember(&self, tenant: &TenantId, manifest: &Arc<Manifest>) {
-        self.cached.lock().insert(tenant.clone(), Arc::clone(manifest));
+        let before = self.cached.lock().insert(tenant.clone(), Arc::clone(manifest));
+        let changed = match before {
+            Some(before) => manifest.amends(&before),
+            None => manifest.amends(&Manifest::empty(tenant, self.partition)),
+        };
+        changed.into_iter().for_each(|range| self.amendments.note(tenant, range));
+    }
+
+    /// Has changes of what the files say at or before a time noted from now on, see [`Amendments`]. Those that were made elsewhere
+    /// are seen here first.
+    pub(crate) async fn rely(
+        &self,
+        tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<Revision>,
+    ) -> Result<Reliance, CommitError> {
+        self.current(tenant).await?;
+        Ok(self.amendments.rely(tenant, until_ms, since))
     }
 
     /// Writes the current pointer beside the manifests, unless it is there, so that a bucket alone is enough to start from.

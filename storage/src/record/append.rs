@@ -255,6 +255,11 @@ fn join_planes(planes: &[u8], count: usize) -> Vec<u64> {
 }
 
 impl AppendRecord {
+    /// Times of all samples.
+    pub(crate) fn times(&self) -> impl Iterator<Item = TimestampMs> {
+        self.known_ts.iter().copied().chain(self.fresh.iter().map(|fresh| fresh.ts))
+    }
+
     pub(super) fn decode_body(kind: u8, tenant: TenantId, reader: &mut Reader<'_>) -> Result<Self, RecordError> {
         let limits = AppendLimits {
             out_of_order_window_ms: reader.signed("out-of-order window")?,

@@ -9,6 +9,7 @@ use pharos_model::{LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
 
 use super::selection::SelectedFile;
 use super::{ReadError, SelectRequest, Selection, off_thread};
+use crate::amendments::Revision;
 use crate::datafile::{FileCache, FileIdentity};
 use crate::manifest::{Catalog, FileEntry, Manifest, ManifestError};
 use crate::partition::Partition;
@@ -22,6 +23,13 @@ pub struct PartitionReader {
     partition: Arc<Partition>,
     catalog: Arc<Catalog>,
     cache: Arc<FileCache>,
+}
+
+/// The state of a partition that a reader relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relied {
+    head: Revision,
+    files: Revision,
 }
 
 /// Totals of a tenant's data files in one partition.
@@ -48,6 +56,20 @@ impl PartitionReader {
 
     pub fn partition(&self) -> &Arc<Partition> {
         &self.partition
+    }
+
+    /// Has changes to samples at or before a time noted from now on: what is selected after this has all that are not noted. `since`
+    /// is what an earlier call returned; the ranges are where samples have changed since.
+    pub async fn rely(
+        &self,
+        tenant: &TenantId,
+        until_ms: TimestampMs,
+        since: Option<Relied>,
+    ) -> Result<(Relied, Vec<TimeRange>), ReadError> {
+        let mut files = self.catalog.rely(tenant, until_ms, since.map(|since| since.files)).await?;
+        let head = self.partition.rely(tenant, until_ms, since.map(|since| since.head));
+        files.amended.extend(head.amended);
+        Ok((Relied { head: head.revision, files: files.revision }, files.amended))
     }
 
     /// The matching series that may have samples in the range. Reads indexes, no samples.

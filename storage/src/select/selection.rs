@@ -11,7 +11,7 @@ use pharos_model::{LabelSet, Matcher, TimeRange, TimestampMs};
 use super::batch::{DecodedSeries, HeadSeries};
 use super::histograms::{Form, Wanted};
 use super::pieces::{FilePart, Piece, merge_visible};
-use super::{ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
+use super::{Estimate, ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
 use crate::datafile::{DataFile, RowReader};
 use crate::head::HeadSelection;
 use crate::object::Bucket;
@@ -149,6 +149,19 @@ impl Selection {
             (Some(places), _) => places.ends.len(),
             (None, head) => head.as_ref().map_or(0, |head| head.len()),
         }
+    }
+
+    /// What reading it is reckoned to take: of files by their indexes, of the head by some of its series.
+    pub fn estimate(&self) -> Estimate {
+        let of_head = self.head.as_ref().map_or_else(Estimate::default, |head| head.estimate());
+        let sources = self.places.iter().flat_map(|places| &places.sources);
+        let of_files = sources.filter_map(|source| {
+            let index = self.files.get(source.origin as usize)?.file.index();
+            Some(index.estimate(source.row, self.range))
+        });
+        let (samples, bytes) =
+            of_files.fold((of_head.samples, of_head.bytes), |sum, (samples, bytes)| (sum.0 + samples, sum.1 + bytes));
+        Estimate { series: self.series_count() as u64, samples, bytes }
     }
 
     /// Bytes held in memory before anything is decoded.

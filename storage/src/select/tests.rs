@@ -3,10 +3,11 @@ mod totals;
 use std::sync::Arc;
 
 use pharos_model::CounterResetHint::{NotCounterReset, Unknown};
-use pharos_model::{FloatHistogram, LabelSet, MatchOp, Matcher, TimeRange};
+use pharos_model::{FloatHistogram, LabelSet, MatchOp, Matcher, TenantId, TimeRange};
 
 use super::batch::DecodedSeries;
 use super::{SampleColumns, SampleSlices, SelectRequest, SeriesBatch};
+use crate::deletion::Deletion;
 use crate::manifest::Edit;
 use crate::test_histograms::{counter, packed};
 use crate::test_node::{SLICE_MS, TestNode, labels, owner, request, tenant};
@@ -39,6 +40,82 @@ async fn ranges_cross_the_border_of_head_and_files() {
         let found: Vec<i64> = dump.values().flatten().map(|(ts, _)| *ts).collect();
         assert_eq!(found, expected, "{start}..={end}");
     }
+}
+
+#[tokio::test]
+async fn an_estimate_is_near_what_is_read() {
+    let node = sealed_node().await;
+    for (matchers, range) in [
+        (vec![Matcher::equal("__name__", "both")], TimeRange::ALL),
+        (vec![Matcher::equal("__name__", "old")], TimeRange::ALL),
+        (Vec::new(), TimeRange::new(0, SLICE_MS / 2)),
+        (Vec::new(), TimeRange::new(10 * SLICE_MS, 11 * SLICE_MS)),
+    ] {
+        let estimate = node.reader().select(&request(matchers.clone(), range)).await.unwrap().estimate();
+        let read = node.dump_matching(matchers, range).await.unwrap();
+        let samples: usize = read.values().map(Vec::len).sum();
+        // A series of the head that begins after the range counts as well.
+        assert!((read.len() as u64..=read.len() as u64 + 1).contains(&estimate.series), "{range:?}: {estimate:?}");
+        // What lies evenly is rounded up, by file.
+        let most = samples + 3 * read.len();
+        assert!((samples..=most).contains(&(estimate.samples as usize)), "{range:?}: {samples} and {estimate:?}");
+        assert_eq!(estimate.bytes > 0, samples > 0, "{estimate:?}");
+    }
+}
+
+/// Where samples up to the end of the second slice have changed in the course of something.
+async fn amended(node: &TestNode, change: impl Future<Output = ()>) -> Vec<TimeRange> {
+    let (before, _) = node.reader().rely(&tenant(), 2 * SLICE_MS - 1, None).await.unwrap();
+    change.await;
+    node.reader().rely(&tenant(), TimeRange::ALL.start_ms, Some(before)).await.unwrap().1
+}
+
+#[tokio::test]
+async fn changes_of_the_past_are_noted_and_new_samples_and_seals_are_not() {
+    let mut node = sealed_node().await;
+    let both = labels(&[("__name__", "both"), ("job", "x")]);
+    let job_x = || vec![Matcher::equal("job", "x")];
+    let grown = amended(&node, async {
+        for ts in (3 * SLICE_MS..5 * SLICE_MS).step_by(10_000) {
+            node.append(&both, ts, 1.0);
+        }
+        node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    });
+    assert_eq!(grown.await, []);
+    assert_eq!(node.manifest().await.files.len(), 4);
+
+    let range = TimeRange::new(20_000, 30_000);
+    let deleted = amended(&node, async {
+        let deletion = Deletion { tenant: &tenant(), matchers: &job_x(), range };
+        deletion.run(&node.catalog, &*node.log(), owner(1), 0).await.unwrap();
+    });
+    // By the head, and by the files.
+    assert_eq!(deleted.await, [range, range]);
+    let of_other_tenant = amended(&node, async {
+        let other = TenantId::new("other").unwrap();
+        let deletion = Deletion { tenant: &other, matchers: &job_x(), range };
+        deletion.run(&node.catalog, &*node.log(), owner(1), 0).await.unwrap();
+    });
+    assert_eq!(of_other_tenant.await, []);
+
+    node.retention.time_ms = Some(3 * SLICE_MS);
+    let expired = amended(&node, async {
+        node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+    });
+    assert_eq!(expired.await, [TimeRange::new(0, SLICE_MS - 10_000)]);
+    assert_eq!(node.manifest().await.files.len(), 3);
+}
+
+#[tokio::test]
+async fn a_late_sample_is_noted_with_its_time() {
+    let node = TestNode::new();
+    let series = labels(&[("__name__", "late")]);
+    node.append(&series, 195_000, 1.0);
+    let late = amended(&node, async {
+        node.append(&series, 205_000, 1.0);
+        node.append(&series, 197_000, 1.0);
+    });
+    assert_eq!(late.await, [TimeRange::new(197_000, 197_000)]);
 }
 
 #[tokio::test]

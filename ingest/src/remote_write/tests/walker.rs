@@ -146,7 +146,6 @@ proptest! {
             match WriteRequest::decode(&body[..]) {
                 Ok(request) => prop_assert_eq!(said, expected(&request)),
                 // What stands inside histograms and exemplar labels is not read here.
-                // What stands inside histograms and exemplar labels is not read here.
                 Err(_) => prop_assert!(said.iter().any(has_unread_parts)),
             }
         }
@@ -166,6 +165,16 @@ fn a_cut_request_is_refused_or_shorter_at_every_byte() {
             Err(error) => assert!(error.to_string().starts_with("protobuf: ")),
         }
     }
+}
+
+#[test]
+fn damage_behind_a_label_that_is_refused_is_damage() {
+    let label = |bytes: &[u8]| [&[0x0a, bytes.len() as u8], bytes].concat();
+    let (refused, damaged) = (label(&[0x0a, 1, b'a', 0x12, 1, 0xff]), label(&[0x0a, 1, b'b', 0x12, 9, b'c']));
+    let request = |labels: &[u8]| [&[0x0a, labels.len() as u8], labels].concat();
+    let said = walk(&request(&refused)).unwrap();
+    assert!(matches!(said[..], [Said::Series { labels: None, .. }]), "{said:?}");
+    assert!(walk(&request(&[refused, damaged].concat())).is_err());
 }
 
 #[test]

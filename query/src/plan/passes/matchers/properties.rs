@@ -64,7 +64,9 @@ pub(super) fn holds(plan: &Plan) -> Vec<Matcher> {
         Op::Info(_)
         | Op::Constant(_)
         | Op::Time
+        | Op::Values(_)
         | Op::Empty
+        | Op::Raw { .. }
         | Op::ScalarBinary(_)
         | Op::ScalarOf
         | Op::VectorOf

@@ -1,0 +1,77 @@
+//! What a leaf reads: the partitions that are its own, selected from some at a time.
+
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use pharos_model::Clock;
+
+use super::context::{QueryContext, fail};
+use super::measure::Counters;
+use super::node::Call;
+use crate::error::QueryError;
+use crate::source::{SelectRequest, Selection, SeriesBatch, partitions_of};
+
+/// Partitions that are selected from together, before the first of them is read: so many selections are held.
+const PARTITIONS_AT_ONCE: usize = 8;
+
+/// A selection, and the memory that it and the batch read from it last are paid from.
+pub(super) struct Selected {
+    selection: Box<dyn Selection>,
+    memory: MemoryReservation,
+    read: Counters,
+}
+
+/// Selects from the partitions that are this leaf's to read, in this partition of the plan.
+pub(super) fn selections(call: &Call, request: SelectRequest) -> Result<BoxStream<'static, Result<Selected>>> {
+    let groups: Vec<Vec<usize>> =
+        own_partitions(call, &request)?.chunks(PARTITIONS_AT_ONCE).map(<[_]>::to_vec).collect();
+    let (source, task) = (Arc::clone(&call.query.source), Arc::clone(&call.task));
+    let (counters, clock) = (call.read.clone(), Arc::clone(call.query.clock()));
+    let counters = counters.expect("a leaf counts what it reads");
+    let selects = futures::stream::iter(groups).then(move |partitions| {
+        let (source, request, task) = (Arc::clone(&source), request.clone(), Arc::clone(&task));
+        let (read, clock) = (counters.clone(), Arc::clone(&clock));
+        async move {
+            let selections = read.waiting(&*clock, source.select(&partitions, &request)).await.map_err(fail)?;
+            let selected = |selection| Selected::new(selection, &task, read.clone());
+            let selected: Vec<_> = selections.into_iter().map(selected).collect();
+            Ok::<_, DataFusionError>(futures::stream::iter(selected))
+        }
+    });
+    Ok(selects.try_flatten().boxed())
+}
+
+fn own_partitions(call: &Call, request: &SelectRequest) -> Result<Vec<usize>> {
+    let may_match = partitions_of(&*call.query.source, request);
+    let Some(share) = &call.share else {
+        return Ok(may_match.filter(|partition| partition % call.partitions == call.partition).collect());
+    };
+    let count = call.query.source.partitions();
+    if let Some(unknown) = share.partitions.iter().find(|partition| **partition >= count) {
+        return Err(fail(QueryError::Internal(format!("partition {unknown} is not among the {count} there are"))));
+    }
+    // Shares are lists with gaps, so it is the place in the list that is divided.
+    let own = share.partitions.iter().copied().skip(call.partition).step_by(call.partitions);
+    Ok(own.filter(|partition| may_match.contains(partition)).collect())
+}
+
+impl Selected {
+    fn new(selection: Box<dyn Selection>, task: &TaskContext, read: Counters) -> Result<Self> {
+        let memory = QueryContext::reserve(task, "scan");
+        memory.try_grow(selection.memory_bytes())?;
+        read.add_series(0, selection.memory_bytes());
+        Ok(Self { selection, memory, read })
+    }
+
+    pub(super) async fn next_batch(&mut self, clock: &dyn Clock) -> Result<Option<Box<dyn SeriesBatch>>> {
+        let batch = self.read.waiting(clock, self.selection.next_batch()).await.map_err(fail)?;
+        let batch_bytes = batch.as_ref().map_or(0, |batch| batch.memory_bytes());
+        self.read.add_series(batch.as_ref().map_or(0, |batch| batch.len()), batch_bytes);
+        self.memory.try_resize(self.selection.memory_bytes() + batch_bytes)?;
+        Ok(batch)
+    }
+}

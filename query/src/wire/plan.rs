@@ -54,7 +54,7 @@ wire_struct!(Grouping { without, labels });
 wire_struct!(Matching { card, on, include, fill_left, fill_right });
 wire_struct!(InfoCall { names, labels });
 
-wire_enum!(NameRule { 0 = Keep, 1 = Drop, 2 = Mark });
+wire_enum!(NameRule { 0 = Keep, 1 = Drop, 2 = Mark, 3 = DropNameAlone });
 wire_enum!(Param { 0 = Constant(value), 1 = Input(index) });
 wire_enum!(Selection { 0 = Plain, 1 = Anchored, 2 = Smoothed });
 wire_enum!(Read {

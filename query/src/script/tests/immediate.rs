@@ -35,7 +35,7 @@ fn adjusted(list: &str) -> Adjusted {
 }
 
 /// What is wrong with an evaluation. Takes it from the list.
-async fn problem(runner: &run::Runner, file: &str, eval: &Eval, adjusted: &mut Adjusted) -> Option<String> {
+async fn problem(runner: &Runner, file: &str, eval: &Eval, adjusted: &mut Adjusted) -> Option<String> {
     let upstream = runner.eval(eval).await;
     let Some(other) = adjusted.remove(&(file.to_owned(), eval.line)) else {
         return upstream.err().map(|failure| format!("not upstream's answer, and none is listed: {failure:#?}"));
@@ -52,7 +52,7 @@ async fn problem(runner: &run::Runner, file: &str, eval: &Eval, adjusted: &mut A
 /// What is wrong with the evaluations of a script, by their lines; and how many there are.
 fn problems(file: &str, text: &str, adjusted: &mut Adjusted) -> (Vec<String>, usize) {
     let script = Script::parse(text).unwrap();
-    let runner = run::Runner::new(EngineOptions { delayed_name_removal: false, ..engine_options() }).unwrap();
+    let runner = Runner::new(EngineOptions { delayed_name_removal: false, ..engine_options() }).unwrap();
     let (mut found, mut total) = (Vec::new(), 0);
     wait_for(async {
         for command in &script.commands {

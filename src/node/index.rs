@@ -1,6 +1,6 @@
 //! What the indexes know, merged over partitions: label names, label values, series, exemplars, head statistics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -79,14 +79,15 @@ impl Node {
             reads.extend(self.readers.iter().map(|reader| read(reader.clone(), request.clone())));
         }
         let mut answers = stream::iter(reads).buffer_unordered(READS_MAX);
-        let mut found = BTreeSet::new();
+        let mut found = Vec::new();
         while let Some(some) = answers.try_next().await? {
             found.extend(some);
-            while found.len() > asked.limit {
-                found.pop_last();
+            if found.len() / 2 > asked.limit {
+                keep_smallest(&mut found, asked.limit);
             }
         }
-        Ok(found.into_iter().collect())
+        keep_smallest(&mut found, asked.limit);
+        Ok(found)
     }
 
     /// Exemplars of the series that match any of the sets, by series.
@@ -137,6 +138,13 @@ impl Node {
         }
         merged
     }
+}
+
+/// Sorts, and keeps the first ones, each once. The stable sort merges what is sorted in stretches already.
+fn keep_smallest<T: Ord>(found: &mut Vec<T>, limit: usize) {
+    found.sort();
+    found.dedup();
+    found.truncate(limit);
 }
 
 /// Adds the counts of one partition to those of the others.

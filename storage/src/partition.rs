@@ -378,7 +378,9 @@ impl Partition {
     pub fn label_values(&self, name: &str, request: &SelectRequest) -> Vec<String> {
         self.with_head_in_range(request, |head| {
             let among = (!request.matchers.is_empty()).then(|| head.index().select(&request.matchers));
-            head.index().label_values(name, among.as_ref()).into_iter().map(str::to_owned).collect()
+            let mut values = head.index().label_values(name, among.as_ref());
+            values.sort_unstable();
+            values.into_iter().map(str::to_owned).collect()
         })
     }
 

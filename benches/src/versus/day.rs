@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::data::{Fleet, ONE_METRIC_GROUPS};
 use super::process::{Kind, Server};
@@ -17,6 +18,8 @@ const INTERVAL_MS: i64 = 60_000;
 const ROUNDS: usize = 1440;
 /// Samples of a series in one request: half an hour, well within the window of late samples.
 const ROUNDS_PER_REQUEST: usize = 30;
+/// Requests under way at a time: each waits for the disk.
+const WRITERS: usize = 16;
 const SEALED_TIMEOUT: Duration = Duration::from_secs(1800);
 const SEALED_POLL: Duration = Duration::from_secs(90);
 const SERVER_FLAGS: &[&str] = &["--query.timeout=1h", "--query.max-samples=4000000000"];
@@ -27,9 +30,8 @@ pub async fn run(root: &Path, series: usize, now_ms: i64) -> Result<Vec<Figure>>
     let start_ms = now_ms - ROUNDS as i64 * INTERVAL_MS;
     let time_of = |round: usize| start_ms + round as i64 * INTERVAL_MS;
     for first in (0..ROUNDS).step_by(ROUNDS_PER_REQUEST) {
-        for body in fleet.rounds(first..first + ROUNDS_PER_REQUEST, time_of) {
-            server.write_patiently(body).await?;
-        }
+        let bodies = stream::iter(fleet.rounds(first..first + ROUNDS_PER_REQUEST, time_of));
+        bodies.map(|body| server.write_patiently(body)).buffer_unordered(WRITERS).try_collect::<()>().await?;
     }
     let written = server.cpu_seconds()?;
     wait_until_sealed(&server).await?;

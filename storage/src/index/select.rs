@@ -118,8 +118,8 @@ impl Index {
         }
     }
 
-    /// Sorted values of one label among the series.
-    pub(crate) fn label_values(&self, name: &str, among: Option<&RoaringBitmap>) -> BTreeSet<&str> {
+    /// Values of one label among the series, each once, in no particular order.
+    pub(crate) fn label_values(&self, name: &str, among: Option<&RoaringBitmap>) -> Vec<&str> {
         let pairs = self.pairs.of_name(name);
         match among {
             Some(slots) if (slots.len() as usize) < pairs.len() => {

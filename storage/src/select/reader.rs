@@ -112,12 +112,18 @@ impl PartitionReader {
     /// Sorted values of one label among matching series.
     pub async fn label_values(&self, name: &str, request: &SelectRequest) -> Result<Vec<String>, ReadError> {
         let (partition, of_head, label) = (Arc::clone(&self.partition), request.clone(), name.to_owned());
-        let values = off_thread(move || Ok(BTreeSet::from_iter(partition.label_values(&label, &of_head)))).await?;
+        let mut values = off_thread(move || Ok(partition.label_values(&label, &of_head))).await?;
         let label = name.to_owned();
         let add = move |selected: &SelectedFile, rows: &[u32], values: &mut BTreeSet<String>| {
             selected.file.index().values_of(&label, rows, values);
         };
-        Ok(self.with_files(request, values, add).await?.into_iter().collect())
+        let of_files = self.with_files(request, BTreeSet::new(), add).await?;
+        if !of_files.is_empty() {
+            values.extend(of_files);
+            values.sort();
+            values.dedup();
+        }
+        Ok(values)
     }
 
     /// Sorted label sets of matching series, at most `limit`.

@@ -76,7 +76,7 @@ impl LabelRegex {
         match &self.0.shape {
             Shape::Literals(set) => set.binary_search_by(|literal| literal.as_str().cmp(value)).is_ok(),
             Shape::AnyOf(globs) => globs.iter().any(|glob| glob.is_match(value)),
-            Shape::Engine => value.starts_with(&self.0.prefix) && self.engine().is_match(value),
+            Shape::Engine => shape::has_prefix(value, self.prefix()) && self.engine().is_match(value),
         }
     }
 
@@ -95,7 +95,7 @@ impl LabelRegex {
     }
 
     /// A prefix that every match has; may be empty.
-    pub fn prefix(&self) -> &str {
+    fn prefix(&self) -> &str {
         &self.0.prefix
     }
 

@@ -74,7 +74,7 @@ impl Index {
             .iter()
             .filter(|&slot| match self.pair_of(Slot(slot), &matcher.name) {
                 None => absent,
-                Some(pair) => *verdicts.entry(pair).or_insert_with(|| satisfies(matcher, self.pairs.value(pair))),
+                Some(pair) => *verdicts.entry(pair).or_insert_with(|| matcher.matches(self.pairs.value(pair))),
             })
             .collect()
     }
@@ -94,7 +94,7 @@ impl Index {
             }
             _ => {
                 let pairs = self.pairs.of_name(&matcher.name).iter().map(|&pair| PairId(pair));
-                pairs.filter(|&pair| satisfies(matcher, self.pairs.value(pair)) == satisfied).for_each(&mut add);
+                pairs.filter(|&pair| matcher.matches(self.pairs.value(pair)) == satisfied).for_each(&mut add);
             }
         }
         union
@@ -157,13 +157,4 @@ fn literals(matcher: &Matcher) -> Option<Vec<&str>> {
 fn single_value(matcher: &Matcher) -> Option<&str> {
     let literals = literals(matcher).filter(|_| matches!(matcher.op, MatchOp::Equal | MatchOp::Regex))?;
     if let [value] = literals[..] { Some(value) } else { None }
-}
-
-/// [`Matcher::matches`] with a cheap look at the pattern's prefix first.
-fn satisfies(matcher: &Matcher, value: &str) -> bool {
-    match (matcher.op, matcher.regex()) {
-        (MatchOp::Regex, Some(regex)) => value.starts_with(regex.prefix()) && regex.is_match(value),
-        (MatchOp::NotRegex, Some(regex)) => !(value.starts_with(regex.prefix()) && regex.is_match(value)),
-        _ => matcher.matches(value),
-    }
 }

@@ -35,11 +35,6 @@ pub async fn run(root: &Path, series: usize, now_ms: i64) -> Result<Vec<Figure>>
     }
     let written = server.cpu_seconds()?;
     wait_until_sealed(&server).await?;
-    let figure = |name: &str, unit, value| {
-        let mut figure = Figure::new(name, unit);
-        figure.values.insert(Kind::Pharos, value);
-        figure
-    };
     let samples = (series * ROUNDS) as f64;
     let files = server.disk_bytes(&|path| path.extension().is_some_and(|it| it == "parquet" || it == "index")) as f64;
     let parameters = [
@@ -54,12 +49,12 @@ pub async fn run(root: &Path, series: usize, now_ms: i64) -> Result<Vec<Figure>>
     let groups = answer.as_array().map_or(0, Vec::len);
     ensure!(groups == ONE_METRIC_GROUPS.min(series), "{groups} groups");
     Ok(vec![
-        figure("written, a sample", "CPU-us", written * 1e6 / samples),
-        figure("at rest, a sample", "bytes", files / samples),
-        figure("the query", "CPU-s", server.cpu_seconds()? - before),
-        figure("the query, elapsed", "s", started.elapsed().as_secs_f64()),
-        figure("memory before", "MB", base / 1e6),
-        figure("memory at its peak", "MB", peak as f64 / 1e6),
+        Figure::of_pharos("written, a sample", "CPU-us", written * 1e6 / samples),
+        Figure::of_pharos("at rest, a sample", "bytes", files / samples),
+        Figure::of_pharos("the query", "CPU-s", server.cpu_seconds()? - before),
+        Figure::of_pharos("the query, elapsed", "s", started.elapsed().as_secs_f64()),
+        Figure::of_pharos("memory before", "MB", base / 1e6),
+        Figure::of_pharos("memory at its peak", "MB", peak as f64 / 1e6),
     ])
 }
 

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use pharos_model::TimestampMs;
 use serde_json::Value;
+
+use super::data::Fleet;
 
 /// Longest wait for a server to come up.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -119,6 +122,21 @@ impl Server {
             bail!("{} refused a write: {status} {}", self.kind.name(), response.text().await.unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// Sends one sample of every series for each round, of the time that `time_of` gives it.
+    pub async fn write_rounds(
+        &self,
+        fleet: &Fleet,
+        rounds: usize,
+        time_of: impl Fn(usize) -> TimestampMs,
+    ) -> Result<()> {
+        for round in 0..rounds {
+            for body in fleet.round(round, time_of(round)) {
+                self.write(body).await?;
+            }
+        }
+        self.flush().await
     }
 
     /// As [`Self::write`], again and again while the server says that it is busy.

@@ -71,12 +71,7 @@ pub async fn run(kinds: &[Kind], root: &Path, series: usize, rounds: usize, now_
     let mut servers = Vec::new();
     for &kind in kinds {
         let server = Server::start(kind, root, "global: {}\n", &[]).await?;
-        for round in 0..rounds {
-            for body in fleet.round(round, now_ms - (rounds - round) as i64 * INTERVAL_MS) {
-                server.write(body).await?;
-            }
-        }
-        server.flush().await?;
+        server.write_rounds(&fleet, rounds, |round| now_ms - (rounds - round) as i64 * INTERVAL_MS).await?;
         servers.push(server);
     }
     // Half an interval off the samples: Prometheus 2.42 closes a range window on the left and today's does not.

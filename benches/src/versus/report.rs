@@ -19,6 +19,11 @@ impl Figure {
         Self { name: name.into(), unit, values: BTreeMap::new() }
     }
 
+    /// A figure of Pharos alone.
+    pub fn of_pharos(name: &str, unit: &'static str, value: f64) -> Self {
+        Self { values: BTreeMap::from([(Kind::Pharos, value)]), ..Self::new(name, unit) }
+    }
+
     /// Ours divided by the peer's; `None` where either is missing or the peer's is nothing.
     pub fn ratio(&self, peer: Kind) -> Option<f64> {
         let (ours, theirs) = (self.values.get(&Kind::Pharos)?, self.values.get(&peer)?);

@@ -35,12 +35,7 @@ pub async fn run(kinds: &[Kind], root: &Path, series: usize, now_ms: i64) -> Res
     let mut pods = Vec::new();
     for &kind in kinds {
         let server = Server::start(kind, root, "global: {}\n", &[]).await?;
-        for round in 0..ROUNDS {
-            for body in fleet.round(round, now_ms - (ROUNDS - round) as i64 * INTERVAL_MS) {
-                server.write(body).await?;
-            }
-        }
-        server.flush().await?;
+        server.write_rounds(&fleet, ROUNDS, |round| now_ms - (ROUNDS - round) as i64 * INTERVAL_MS).await?;
         loaded.values.insert(kind, server.anonymous_bytes()? as f64 / 1e6);
         let time = seconds(now_ms - INTERVAL_MS / 2);
         for (at, question) in questions.iter().enumerate() {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::data::{Fleet, mix};
 use super::process::{Kind, Server};
-use super::queries::seconds;
+use super::queries::{answers_agree, by_series, seconds};
 use super::remote_write::INTERVAL_MS;
 use super::report::Figure;
 
@@ -58,11 +58,7 @@ pub async fn run(root: &Path, seed: u64, length: Duration, now_ms: i64) -> Resul
     let server = Server::start(Kind::Pharos, root, "global: {}\n", SERVER_FLAGS).await?;
     let start_ms = now_ms - 2 * ROUNDS as i64 * INTERVAL_MS;
     let time_of = |round: usize| start_ms + round as i64 * INTERVAL_MS;
-    for round in 0..ROUNDS {
-        for body in fleet.round(round, time_of(round)) {
-            server.write(body).await?;
-        }
-    }
+    server.write_rounds(&fleet, ROUNDS, time_of).await?;
     let questions: Vec<_> = (0..QUESTIONS as u64).map(|at| question(seed, at, start_ms, time_of(ROUNDS - 1))).collect();
     let mut quiet = Vec::new();
     for question in &questions {
@@ -118,18 +114,13 @@ pub async fn run(root: &Path, seed: u64, length: Duration, now_ms: i64) -> Resul
     tokio::time::sleep(SETTLE).await;
     let after = server.anonymous_bytes()? as f64;
     ensure!(after <= base * GROWTH_MAX, "memory is {after} bytes after {base} before");
-    let figure = |name: &str, unit, value| {
-        let mut figure = Figure::new(name, unit);
-        figure.values.insert(Kind::Pharos, value);
-        figure
-    };
     Ok(vec![
-        figure("questions answered", "", asked.into_inner() as f64),
-        figure("of them refused by a limit", "", refused.into_inner() as f64),
-        figure("samples written meanwhile", "", (rounds * SERIES) as f64),
-        figure("memory before", "MB", base / 1e6),
-        figure("memory at its peak", "MB", peak as f64 / 1e6),
-        figure("memory after", "MB", after / 1e6),
+        Figure::of_pharos("questions answered", "", asked.into_inner() as f64),
+        Figure::of_pharos("of them refused by a limit", "", refused.into_inner() as f64),
+        Figure::of_pharos("samples written meanwhile", "", (rounds * SERIES) as f64),
+        Figure::of_pharos("memory before", "MB", base / 1e6),
+        Figure::of_pharos("memory at its peak", "MB", peak as f64 / 1e6),
+        Figure::of_pharos("memory after", "MB", after / 1e6),
     ])
 }
 
@@ -196,7 +187,6 @@ fn names_a_limit(reason: &str) -> bool {
 
 /// Equal but for the order of series and of sums.
 fn same(a: &Value, b: &Value) -> bool {
-    use super::queries::{answers_agree, by_series};
     match (refusal(a), refusal(b)) {
         (None, None) => answers_agree(&by_series(&a["data"]["result"]), &by_series(&b["data"]["result"])),
         (a, b) => a == b,

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod partition;
 pub mod summary;
 pub mod tenant;
+pub mod texts;
 
 pub use clock::Clock;
 pub use histogram::{CounterResetHint, FloatHistogram};
@@ -28,4 +29,5 @@ pub use metadata::{Exemplar, Metadata, MetricType};
 pub use partition::PartitionId;
 pub use sample::Sample;
 pub use tenant::{TenantId, TenantIdError};
+pub use texts::Texts;
 pub use time::{BlockSpan, TimeRange, TimestampMs};

@@ -95,8 +95,20 @@ impl LabelRegex {
     }
 
     /// A prefix that every match has; may be empty.
-    fn prefix(&self) -> &str {
+    pub fn prefix(&self) -> &str {
         &self.0.prefix
+    }
+
+    /// A string that every match contains, where the pattern shows one: an index looks for it in many values at once.
+    pub fn inner_literal(&self) -> Option<&str> {
+        match &self.0.shape {
+            Shape::AnyOf(globs) => match &globs[..] {
+                [only] => Some(only.longest_literal()),
+                _ => None,
+            },
+            Shape::Literals(_) | Shape::Engine => None,
+        }
+        .filter(|literal| !literal.is_empty())
     }
 
     /// The anchored engine. Captures are numbered as in the pattern; for names and templates see [`Self::captures`].

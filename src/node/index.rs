@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use pharos_model::{Exemplar, LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
+use pharos_model::{Exemplar, LabelSet, Matcher, TenantId, Texts, TimeRange, TimestampMs};
 use pharos_storage::index::stats::{IndexStats, NamedCount};
 use pharos_storage::select::{PartitionReader, ReadError, SelectRequest};
 
 use super::Node;
 
-/// Partitions that one request reads at the same time.
+/// Partitions that are read together, one after the other.
+const GROUP_PARTITIONS: usize = 8;
+/// Groups that one request reads at the same time.
 const READS_MAX: usize = 8;
 
 /// What a tenant's heads are made of.
@@ -53,41 +55,47 @@ impl IndexRequest {
 
 impl Node {
     /// Sorted names of the labels that the series have.
-    pub async fn label_names(&self, asked: &IndexRequest) -> Result<Vec<String>, ReadError> {
-        self.merged(asked, |reader, request| async move { reader.label_names(&request).await }).await
+    pub async fn label_names(&self, asked: &IndexRequest) -> Result<Texts, ReadError> {
+        let read =
+            |readers, request: SelectRequest| async move { PartitionReader::label_names(readers, &request).await };
+        Ok(Texts::merge(&self.of_groups(asked, read).await?.concat(), asked.limit))
     }
 
     /// Sorted values that a label has among the series.
-    pub async fn label_values(&self, name: &str, asked: &IndexRequest) -> Result<Vec<String>, ReadError> {
-        self.merged(asked, |reader, request| async move { reader.label_values(name, &request).await }).await
+    pub async fn label_values(&self, name: &str, asked: &IndexRequest) -> Result<Texts, ReadError> {
+        let read = |readers, request: SelectRequest| async move {
+            PartitionReader::label_values(readers, name, &request).await
+        };
+        Ok(Texts::merge(&self.of_groups(asked, read).await?.concat(), asked.limit))
     }
 
     /// Sorted label sets of the series.
     pub async fn series(&self, asked: &IndexRequest) -> Result<Vec<LabelSet>, ReadError> {
         let limit = asked.limit;
-        self.merged(asked, |reader, request| async move { reader.series(&request, limit).await }).await
+        let read =
+            |readers, request: SelectRequest| async move { PartitionReader::series(readers, &request, limit).await };
+        let mut found: Vec<LabelSet> = self.of_groups(asked, read).await?.into_iter().flatten().collect();
+        // The stable sort merges what is sorted in stretches already.
+        found.sort();
+        found.dedup();
+        found.truncate(limit);
+        Ok(found)
     }
 
-    /// Reads each set from each partition, some at a time, and keeps the smallest of what is found.
-    async fn merged<T: Ord, F: Future<Output = Result<Vec<T>, ReadError>>>(
+    /// Asks each set of matchers of each group of partitions, some at a time.
+    async fn of_groups<T, F: Future<Output = Result<T, ReadError>>>(
         &self,
         asked: &IndexRequest,
-        read: impl Fn(Arc<PartitionReader>, SelectRequest) -> F,
+        read: impl Fn(Vec<PartitionReader>, SelectRequest) -> F,
     ) -> Result<Vec<T>, ReadError> {
-        let mut reads = Vec::new();
-        for request in asked.selects() {
-            reads.extend(self.readers.iter().map(|reader| read(reader.clone(), request.clone())));
-        }
-        let mut answers = stream::iter(reads).buffer_unordered(READS_MAX);
-        let mut found = Vec::new();
-        while let Some(some) = answers.try_next().await? {
-            found.extend(some);
-            if found.len() / 2 > asked.limit {
-                keep_smallest(&mut found, asked.limit);
-            }
-        }
-        keep_smallest(&mut found, asked.limit);
-        Ok(found)
+        let groups = || self.readers.chunks(GROUP_PARTITIONS);
+        let reader_of = |reader: &Arc<PartitionReader>| PartitionReader::clone(reader);
+        let reads: Vec<_> = asked
+            .selects()
+            .iter()
+            .flat_map(|request| groups().map(|group| read(group.iter().map(reader_of).collect(), request.clone())))
+            .collect();
+        stream::iter(reads).buffer_unordered(READS_MAX).try_collect().await
     }
 
     /// Exemplars of the series that match any of the sets, by series.
@@ -138,13 +146,6 @@ impl Node {
         }
         merged
     }
-}
-
-/// Sorts, and keeps the first ones, each once. The stable sort merges what is sorted in stretches already.
-fn keep_smallest<T: Ord>(found: &mut Vec<T>, limit: usize) {
-    found.sort();
-    found.dedup();
-    found.truncate(limit);
 }
 
 /// Adds the counts of one partition to those of the others.

@@ -11,9 +11,15 @@ pub struct MetaPointers(pub MetaClient);
 
 #[async_trait]
 impl PointerStore for MetaPointers {
-    async fn get(&self, tenant: &TenantId, partition: PartitionId) -> Result<Option<ManifestPointer>, PointerError> {
-        let stored = self.0.manifest(partition, tenant).await.map_err(unanswered)?;
-        stored.map(|stored| read(stored.version, &stored.object)).transpose()
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<ManifestPointer>>, PointerError> {
+        let stored = self.0.manifests_of(tenant, partitions).await.map_err(unanswered)?;
+        let pointers =
+            stored.into_iter().map(|stored| stored.map(|stored| read(stored.version, &stored.object)).transpose());
+        pointers.collect()
     }
 
     async fn tenants(&self, partition: PartitionId) -> Result<Vec<TenantId>, PointerError> {

@@ -10,6 +10,7 @@ mod pairs;
 mod postings;
 mod select;
 pub mod stats;
+mod values;
 
 use hashbrown::HashTable;
 use roaring::RoaringBitmap;

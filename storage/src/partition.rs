@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
-use pharos_model::{BlockSpan, LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
+use pharos_model::{BlockSpan, LabelSet, Matcher, TenantId, Texts, TimeRange, TimestampMs};
 
 use crate::amendments::{Amendments, Reliance, Revision};
 use crate::chunk::files::SegmentList;
@@ -330,6 +330,13 @@ impl Partition {
         self.amendments.rely(tenant, until_ms, since)
     }
 
+    /// The matching series where there are certainly none: seen at a glance, without waiting for a command that is applied.
+    pub(crate) fn select_none(&self, request: &SelectRequest) -> Option<HeadSelection> {
+        let state = self.state.try_read()?;
+        let has_none = state.head(&request.tenant).is_none_or(|head| head.index().surely_has_none(&request.matchers));
+        has_none.then(|| HeadSelection::empty(request.range))
+    }
+
     /// Matching series at this moment. An unknown tenant has none.
     pub fn select(&self, request: &SelectRequest) -> HeadSelection {
         let state = self.state.read();
@@ -367,20 +374,18 @@ impl Partition {
     }
 
     /// Sorted names of the labels that matching series have.
-    pub fn label_names(&self, request: &SelectRequest) -> Vec<String> {
+    pub fn label_names(&self, request: &SelectRequest) -> Texts {
         self.with_head_in_range(request, |head| {
             let among = (!request.matchers.is_empty()).then(|| head.index().select(&request.matchers));
-            head.index().label_names(among.as_ref()).into_iter().map(str::to_owned).collect()
+            head.index().label_names(among.as_ref()).into_iter().collect()
         })
     }
 
     /// Sorted values of one label among the matching series.
-    pub fn label_values(&self, name: &str, request: &SelectRequest) -> Vec<String> {
+    pub fn label_values(&self, name: &str, request: &SelectRequest) -> Texts {
         self.with_head_in_range(request, |head| {
             let among = (!request.matchers.is_empty()).then(|| head.index().select(&request.matchers));
-            let mut values = head.index().label_values(name, among.as_ref());
-            values.sort_unstable();
-            values.into_iter().map(str::to_owned).collect()
+            head.index().label_values(name, among.as_ref())
         })
     }
 

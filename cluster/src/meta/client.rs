@@ -68,14 +68,14 @@ impl MetaClient {
         }
     }
 
-    /// The current manifest of a partition's and tenant's data files.
-    pub async fn manifest(
+    /// The current manifests of a tenant's data files in some partitions, all at one moment.
+    pub async fn manifests_of(
         &self,
-        partition: PartitionId,
         tenant: &TenantId,
-    ) -> Result<Option<ManifestPointer>, MetaError> {
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<ManifestPointer>>, MetaError> {
         self.read_point().await?;
-        Ok(self.machine.manifest(partition.0, tenant.as_str()))
+        Ok(self.machine.manifests_of(tenant.as_str(), partitions))
     }
 
     /// All manifests, by partition and tenant.

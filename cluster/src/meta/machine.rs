@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use pharos_model::PartitionId;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint_file;
@@ -53,8 +54,10 @@ impl MetaMachine {
         self.state.read().cluster.clone()
     }
 
-    pub(crate) fn manifest(&self, partition: u16, tenant: &str) -> Option<ManifestPointer> {
-        self.state.read().manifests.get(&(partition, tenant.to_owned())).cloned()
+    pub(crate) fn manifests_of(&self, tenant: &str, partitions: &[PartitionId]) -> Vec<Option<ManifestPointer>> {
+        let state = self.state.read();
+        let of = |partition: &PartitionId| state.manifests.get(&(partition.0, tenant.to_owned())).cloned();
+        partitions.iter().map(of).collect()
     }
 
     pub(crate) fn manifests(&self) -> Vec<ManifestRow> {

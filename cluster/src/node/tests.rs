@@ -605,7 +605,7 @@ async fn manifest_pointers_swap_once_and_survive() {
     let sim = Sim::new();
     let running = start(&sim).await;
     let (meta, partition, tenant) = (running.node.meta(), PartitionId(2), TenantId::anonymous());
-    assert_eq!(meta.manifest(partition, &tenant).await.unwrap(), None);
+    assert_eq!(meta.manifests_of(&tenant, &[partition]).await.unwrap(), [None]);
     let first = ManifestPointer { version: 1, object: "a".to_owned() };
     assert_eq!(meta.swap_manifest(partition, &tenant, 0, "a".to_owned()).await.unwrap(), first);
     assert_eq!(meta.swap_manifest(partition, &tenant, 0, "a".to_owned()).await.unwrap(), first, "repeated");
@@ -618,7 +618,7 @@ async fn manifest_pointers_swap_once_and_survive() {
     stop(running).await;
 
     let again = start(&sim.reboot(8)).await;
-    assert_eq!(again.node.meta().manifest(partition, &tenant).await.unwrap(), Some(second));
+    assert_eq!(again.node.meta().manifests_of(&tenant, &[partition]).await.unwrap(), [Some(second)]);
     assert_eq!(again.node.meta().manifests().await.unwrap().len(), 1);
     assert_eq!(again.node.meta().cluster().await.unwrap().id, format!("{:032x}", 7));
     stop(again).await;

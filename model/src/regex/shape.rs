@@ -75,6 +75,11 @@ impl Glob {
         Some(glob)
     }
 
+    pub(super) fn longest_literal(&self) -> &str {
+        let literals = self.gaps.iter().map(|gap| gap.literal.as_str());
+        literals.fold(&self.first, |longest, literal| if literal.len() > longest.len() { literal } else { longest })
+    }
+
     pub(super) fn is_match(&self, value: &str) -> bool {
         if !has_prefix(value, &self.first) {
             return false;

@@ -81,11 +81,11 @@ pub fn tenant_of(headers: &HeaderMap) -> Result<TenantId, ApiError> {
     }
 }
 
-/// Cuts a list to `limit` entries, and says so.
-pub fn truncate<T>(list: &mut Vec<T>, limit: Option<usize>) -> Vec<String> {
+/// Cuts a list of `len` entries to `limit`, and says so.
+pub fn truncate(len: usize, limit: Option<usize>, cut: impl FnOnce(usize)) -> Vec<String> {
     match limit {
-        Some(limit) if list.len() > limit => {
-            list.truncate(limit);
+        Some(limit) if len > limit => {
+            cut(limit);
             vec!["results truncated due to limit".into()]
         }
         _ => Vec::new(),

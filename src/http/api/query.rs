@@ -95,8 +95,8 @@ fn is_no_store(headers: &HeaderMap) -> bool {
 
 fn limited(mut outcome: QueryOutcome, limit: Option<usize>) -> QueryOutcome {
     let warnings = match &mut outcome.value {
-        Value::Vector(elements) => super::truncate(elements, limit),
-        Value::Matrix(series) => super::truncate(series, limit),
+        Value::Vector(elements) => super::truncate(elements.len(), limit, |limit| elements.truncate(limit)),
+        Value::Matrix(series) => super::truncate(series.len(), limit, |limit| series.truncate(limit)),
         Value::Scalar(_) | Value::String { .. } => Vec::new(),
     };
     outcome.warnings.extend(warnings);

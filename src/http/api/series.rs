@@ -20,7 +20,7 @@ const ESCAPED_PREFIX: &str = "U__";
 pub async fn labels(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
     let asked = Asked::of(&app, &headers, &params)?;
     let mut names = within_timeout(&app, app.node.label_names(&asked.request)).await?;
-    let warnings = truncate(&mut names, asked.limit);
+    let warnings = truncate(names.len(), asked.limit, |limit| names.truncate(limit));
     Ok(success_with(&names, &warnings))
 }
 
@@ -36,7 +36,7 @@ pub async fn label_values(
     }
     let asked = Asked::of(&app, &headers, &params)?;
     let mut values = within_timeout(&app, app.node.label_values(&name, &asked.request)).await?;
-    let warnings = truncate(&mut values, asked.limit);
+    let warnings = truncate(values.len(), asked.limit, |limit| values.truncate(limit));
     Ok(success_with(&values, &warnings))
 }
 
@@ -46,7 +46,7 @@ pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
     }
     let asked = Asked::of(&app, &headers, &params)?;
     let mut found = within_timeout(&app, app.node.series(&asked.request)).await?;
-    let warnings = truncate(&mut found, asked.limit);
+    let warnings = truncate(found.len(), asked.limit, |limit| found.truncate(limit));
     let maps: Vec<_> = found.iter().map(label_map).collect();
     Ok(success_with(&maps, &warnings))
 }

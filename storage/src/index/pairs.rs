@@ -1,11 +1,13 @@
 //! Label pairs, each stored once, and the pairs of each label name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use pharos_model::labels::push_label;
 use twox_hash::XxHash3_64;
 
+use super::values::{Named, SortedValues};
 use super::{labels, push_tight};
 
 /// A label pair by its number. Numbers are given in order and stay until the index is built anew.
@@ -20,9 +22,10 @@ pub(super) struct Pairs {
     /// By pair number: where its piece ends.
     ends: Vec<u32>,
     table: HashTable<u32>,
-    /// Pairs of each name, in the order of their numbers; pairs without series included.
-    by_name: BTreeMap<Box<str>, Vec<u32>>,
+    by_name: BTreeMap<Box<str>, Named>,
     dead_bytes: usize,
+    /// A bit for each pair number: whether it has series. Far smaller than their sets, which lie all over the memory.
+    has_series: Vec<u64>,
 }
 
 impl Pairs {
@@ -34,6 +37,7 @@ impl Pairs {
             table: HashTable::new(),
             by_name: BTreeMap::new(),
             dead_bytes: 0,
+            has_series: Vec::new(),
         }
     }
 
@@ -93,6 +97,7 @@ impl Pairs {
         self.text.extend_from_slice(piece);
         self.dead_bytes += piece.len();
         push_tight(&mut self.ends, self.text.len() as u32);
+        self.has_series.resize(self.ends.len().div_ceil(64), 0);
         let (seed, text, ends) = (self.seed, &self.text, &self.ends);
         let rehash = |&other: &u32| {
             let start = if other == 0 { 0 } else { ends[other as usize - 1] as usize };
@@ -101,8 +106,8 @@ impl Pairs {
         self.table.insert_unique(Self::hash(seed, piece), pair, rehash);
         let name = labels::parse(piece).name;
         match self.by_name.get_mut(name) {
-            Some(pairs) => push_tight(pairs, pair),
-            None => drop(self.by_name.insert(name.into(), vec![pair])),
+            Some(named) => push_tight(&mut named.pairs, pair),
+            None => drop(self.by_name.insert(name.into(), Named::new(pair))),
         }
         PairId(pair)
     }
@@ -110,20 +115,32 @@ impl Pairs {
     /// The pair has its first series.
     pub(super) fn revive(&mut self, pair: PairId) {
         self.dead_bytes -= self.text(pair).len();
+        self.has_series[pair.0 as usize / 64] |= 1 << (pair.0 % 64);
     }
 
     /// The pair has lost its last series.
     pub(super) fn bury(&mut self, pair: PairId) {
         self.dead_bytes += self.text(pair).len();
+        self.has_series[pair.0 as usize / 64] &= !(1 << (pair.0 % 64));
+    }
+
+    /// Whether the pair has any series.
+    pub(super) fn has_series(&self, pair: PairId) -> bool {
+        self.has_series[pair.0 as usize / 64] & (1 << (pair.0 % 64)) != 0
     }
 
     /// Pairs of one name, those without series included.
     pub(super) fn of_name(&self, name: &str) -> &[u32] {
-        self.by_name.get(name).map_or(&[], Vec::as_slice)
+        self.by_name.get(name).map_or(&[], |named| &named.pairs)
+    }
+
+    /// Values of one name in order, with their pairs, those without series included.
+    pub(super) fn sorted_values(&self, name: &str) -> Option<Arc<SortedValues>> {
+        self.by_name.get(name).map(|named| named.sorted(|pair| self.value(pair)))
     }
 
     /// Names in order, with their pairs.
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &[u32])> {
-        self.by_name.iter().map(|(name, pairs)| (&**name, pairs.as_slice()))
+        self.by_name.iter().map(|(name, named)| (&**name, &*named.pairs))
     }
 }

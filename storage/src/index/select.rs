@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use pharos_model::{MatchOp, Matcher};
+use pharos_model::{MatchOp, Matcher, Texts};
 use roaring::RoaringBitmap;
 
 use super::pairs::PairId;
@@ -33,6 +33,15 @@ impl Index {
             self.remove_unsatisfied(&mut selected, matcher);
         }
         selected
+    }
+
+    /// Whether the table of values alone tells that no series satisfies all matchers. Takes a few look-ups.
+    pub(crate) fn surely_has_none(&self, matchers: &[Matcher]) -> bool {
+        let is_missing =
+            |value: &str, name: &str| self.pairs.find(name, value).is_none_or(|pair| !self.has_series(pair, None));
+        matchers.iter().any(|matcher| {
+            !matcher.matches_empty() && single_value(matcher).is_some_and(|value| is_missing(value, &matcher.name))
+        })
     }
 
     fn keep(&self, mut selected: RoaringBitmap, matcher: &Matcher) -> RoaringBitmap {
@@ -92,10 +101,18 @@ impl Index {
                 let values: BTreeSet<&str> = values.into_iter().collect();
                 values.into_iter().filter_map(|value| self.pairs.find(&matcher.name, value)).for_each(&mut add);
             }
-            _ => {
-                let pairs = self.pairs.of_name(&matcher.name).iter().map(|&pair| PairId(pair));
-                pairs.filter(|&pair| matcher.matches(self.pairs.value(pair)) == satisfied).for_each(&mut add);
-            }
+            _ => match (self.pairs.sorted_values(&matcher.name), matcher.regex()) {
+                (Some(values), Some(pattern)) => {
+                    values.matching(pattern, names_satisfied == satisfied).for_each(&mut add);
+                }
+                (Some(values), None) => {
+                    values
+                        .iter()
+                        .filter(|(value, _)| matcher.matches(value) == satisfied)
+                        .for_each(|(_, pair)| add(pair));
+                }
+                (None, _) => {}
+            },
         }
         union
     }
@@ -118,24 +135,22 @@ impl Index {
         }
     }
 
-    /// Values of one label among the series, each once, in no particular order.
-    pub(crate) fn label_values(&self, name: &str, among: Option<&RoaringBitmap>) -> Vec<&str> {
-        let pairs = self.pairs.of_name(name);
-        match among {
-            Some(slots) if (slots.len() as usize) < pairs.len() => {
-                let pairs: BTreeSet<PairId> = slots.iter().filter_map(|slot| self.pair_of(Slot(slot), name)).collect();
-                pairs.into_iter().map(|pair| self.pairs.value(pair)).collect()
-            }
-            _ => {
-                let pairs = pairs.iter().map(|&pair| PairId(pair));
-                pairs.filter(|&pair| self.has_series(pair, among)).map(|pair| self.pairs.value(pair)).collect()
-            }
+    /// Sorted values of one label among the series.
+    pub(crate) fn label_values(&self, name: &str, among: Option<&RoaringBitmap>) -> Texts {
+        if let Some(slots) = among.filter(|slots| (slots.len() as usize) < self.pairs.of_name(name).len()) {
+            let pairs: BTreeSet<PairId> = slots.iter().filter_map(|slot| self.pair_of(Slot(slot), name)).collect();
+            let values: BTreeSet<&str> = pairs.into_iter().map(|pair| self.pairs.value(pair)).collect();
+            return values.into_iter().collect();
         }
+        let Some(values) = self.pairs.sorted_values(name) else { return Texts::default() };
+        values.iter().filter(|(_, pair)| self.has_series(*pair, among)).map(|(value, _)| value).collect()
     }
 
     fn has_series(&self, pair: PairId, among: Option<&RoaringBitmap>) -> bool {
-        let postings = &self.postings[pair.0 as usize];
-        among.map_or(!postings.is_empty(), |slots| postings.intersects(slots))
+        match among {
+            Some(slots) => self.postings[pair.0 as usize].intersects(slots),
+            None => self.pairs.has_series(pair),
+        }
     }
 }
 

@@ -69,15 +69,14 @@ proptest! {
         let mut found: Vec<_> = selected.iter().map(|slot| labels_of(&index, Slot(slot))).collect();
         found.sort();
         prop_assert_eq!(found, expected.iter().map(|(labels, _)| (*labels).clone()).collect::<Vec<_>>());
+        prop_assert!(selected.is_empty() || !index.surely_has_none(&matchers));
 
         for among in [Some(&selected), None] {
             let of: Vec<_> = if among.is_some() { expected.iter().map(|e| e.0).collect() } else { model.keys().collect() };
             let expected_names: std::collections::BTreeSet<_> = of.iter().flat_map(|l| l.iter().map(|label| label.name)).collect();
             prop_assert_eq!(index.label_names(among), expected_names);
             let expected_values: std::collections::BTreeSet<_> = of.iter().filter_map(|l| l.get(&name)).collect();
-            let mut values = index.label_values(&name, among);
-            values.sort_unstable();
-            prop_assert_eq!(values, expected_values.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(index.label_values(&name, among), expected_values.into_iter().collect());
         }
     }
 }
@@ -93,6 +92,20 @@ fn long_and_empty_label_sets_are_series_too() {
         assert_eq!(index.find(set.as_bytes()), Some(slot));
         assert_eq!(&labels_of(&index, slot), set);
     }
+}
+
+#[test]
+fn a_value_that_no_series_has_any_more_is_seen_at_a_glance() {
+    let mut index = Index::new(1);
+    let slot = index.insert(LabelSet::from_pairs([("a", "x"), ("b", "y")]).as_bytes());
+    let has_none = |index: &Index, op, name: &str, value: &str| {
+        index.surely_has_none(&[Matcher::equal("b", "y"), Matcher::new(op, name, value).unwrap()])
+    };
+    assert!(has_none(&index, MatchOp::Equal, "a", "z") && has_none(&index, MatchOp::Regex, "c", "x"));
+    assert!(!has_none(&index, MatchOp::Equal, "a", "x") && !has_none(&index, MatchOp::Equal, "c", ""));
+    assert!(!has_none(&index, MatchOp::NotEqual, "a", "z"));
+    index.remove(slot);
+    assert!(has_none(&index, MatchOp::Equal, "a", "x"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use parking_lot::Mutex;
 use pharos_model::{PartitionId, TenantId, TimestampMs};
 
@@ -105,16 +106,36 @@ impl Catalog {
         &self,
         tenant: &TenantId,
     ) -> Result<(Arc<Manifest>, Option<ManifestPointer>), CommitError> {
-        let Some(pointer) = self.pointers.get(tenant, self.partition).await? else {
-            return Ok((Arc::new(Manifest::empty(tenant, self.partition)), None));
-        };
+        let pointer = self.pointer(tenant).await?;
+        Ok((self.at(tenant, pointer.as_ref()).await?, pointer))
+    }
+
+    /// The current manifests of several partitions, whose pointers are in one store and asked for together.
+    pub(crate) async fn current_of(
+        catalogs: &[&Arc<Self>],
+        tenant: &TenantId,
+    ) -> Result<Vec<Arc<Manifest>>, CommitError> {
+        let Some(first) = catalogs.first() else { return Ok(Vec::new()) };
+        let partitions: Vec<_> = catalogs.iter().map(|catalog| catalog.partition).collect();
+        let pointers = first.pointers.get(tenant, &partitions).await?;
+        try_join_all(catalogs.iter().zip(&pointers).map(|(catalog, pointer)| catalog.at(tenant, pointer.as_ref())))
+            .await
+    }
+
+    pub(super) async fn pointer(&self, tenant: &TenantId) -> Result<Option<ManifestPointer>, PointerError> {
+        Ok(self.pointers.get(tenant, &[self.partition]).await?.pop().flatten())
+    }
+
+    /// The manifest that a pointer names; the empty one where there is none.
+    async fn at(&self, tenant: &TenantId, pointer: Option<&ManifestPointer>) -> Result<Arc<Manifest>, CommitError> {
+        let Some(pointer) = pointer else { return Ok(Arc::new(Manifest::empty(tenant, self.partition))) };
         let known = self.cached.lock().get(tenant).filter(|known| known.version == pointer.version).cloned();
         if let Some(known) = known {
-            return Ok((known, Some(pointer)));
+            return Ok(known);
         }
-        let manifest = Arc::new(self.read(&pointer).await?);
+        let manifest = Arc::new(self.read(pointer).await?);
         self.remember(tenant, &manifest);
-        Ok((manifest, Some(pointer)))
+        Ok(manifest)
     }
 
     async fn read(&self, pointer: &ManifestPointer) -> Result<Manifest, CommitError> {
@@ -147,7 +168,7 @@ impl Catalog {
     /// Writes the current pointer beside the manifests, unless it is there, so that a bucket alone is enough to start from.
     /// A leader calls it before anything else, because the one before it may have died between swap and publication.
     pub async fn publish(&self, tenant: &TenantId) -> Result<(), CommitError> {
-        let Some(pointer) = self.pointers.get(tenant, self.partition).await? else { return Ok(()) };
+        let Some(pointer) = self.pointer(tenant).await? else { return Ok(()) };
         if self.published.lock().get(tenant) == Some(&pointer.version) {
             return Ok(());
         }

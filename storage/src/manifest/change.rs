@@ -125,7 +125,7 @@ impl<'a> Change<'a> {
 
     /// Deletes a version whose swap was refused, unless it is current all the same: by an earlier try whose answer was lost.
     async fn discard(&self, tenant: &TenantId, key: &str) -> Result<(), CommitError> {
-        let current = self.catalog.pointers.get(tenant, self.catalog.partition).await?;
+        let current = self.catalog.pointer(tenant).await?;
         if current.is_none_or(|current| current.key != key) {
             self.catalog.bucket.delete(key).await?;
         }

@@ -36,8 +36,12 @@ pub enum Swap {
 /// metadata group; [`MemoryPointers`], for tests and snapshots.
 #[async_trait]
 pub trait PointerStore: fmt::Debug + Send + Sync {
-    /// The current pointer; `None` before the first.
-    async fn get(&self, tenant: &TenantId, partition: PartitionId) -> Result<Option<ManifestPointer>, PointerError>;
+    /// The tenant's current pointer in each of the partitions, all at one moment; `None` before the first.
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<ManifestPointer>>, PointerError>;
 
     /// Tenants that have a pointer in the partition, sorted.
     async fn tenants(&self, partition: PartitionId) -> Result<Vec<TenantId>, PointerError>;
@@ -58,8 +62,13 @@ pub struct MemoryPointers(Mutex<BTreeMap<(PartitionId, TenantId), ManifestPointe
 
 #[async_trait]
 impl PointerStore for MemoryPointers {
-    async fn get(&self, tenant: &TenantId, partition: PartitionId) -> Result<Option<ManifestPointer>, PointerError> {
-        Ok(self.0.lock().get(&(partition, tenant.clone())).cloned())
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<ManifestPointer>>, PointerError> {
+        let pointers = self.0.lock();
+        Ok(partitions.iter().map(|partition| pointers.get(&(*partition, tenant.clone())).cloned()).collect())
     }
 
     async fn tenants(&self, partition: PartitionId) -> Result<Vec<TenantId>, PointerError> {

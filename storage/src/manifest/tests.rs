@@ -114,8 +114,12 @@ struct Overtaken {
 
 #[async_trait]
 impl PointerStore for Overtaken {
-    async fn get(&self, tenant: &TenantId, partition: PartitionId) -> Result<Option<ManifestPointer>, PointerError> {
-        let seen = self.inner.get(tenant, partition).await?;
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<ManifestPointer>>, PointerError> {
+        let seen = self.inner.get(tenant, partitions).await?;
         let by = self.by.lock().take();
         if let Some((catalog, edit)) = by {
             catalog.change().await.commit(tenant, &edit, owner(1), 0).await.unwrap();

@@ -177,9 +177,9 @@ impl PointerStore for FaultyPointers {
     async fn get(
         &self,
         tenant: &TenantId,
-        partition: PartitionId,
-    ) -> std::result::Result<Option<ManifestPointer>, PointerError> {
-        self.inner.get(tenant, partition).await
+        partitions: &[PartitionId],
+    ) -> std::result::Result<Vec<Option<ManifestPointer>>, PointerError> {
+        self.inner.get(tenant, partitions).await
     }
 
     async fn tenants(&self, partition: PartitionId) -> std::result::Result<Vec<TenantId>, PointerError> {

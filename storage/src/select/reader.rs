@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
-use pharos_model::{LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
+use pharos_model::{LabelSet, Matcher, TenantId, Texts, TimeRange, TimestampMs};
 
 use super::selection::SelectedFile;
 use super::{ReadError, SelectRequest, Selection, off_thread};
 use crate::amendments::Revision;
 use crate::datafile::{FileCache, FileIdentity};
+use crate::head::HeadSelection;
 use crate::manifest::{Catalog, FileEntry, Manifest, ManifestError};
 use crate::partition::Partition;
 
@@ -78,59 +79,72 @@ impl PartitionReader {
         Ok(selections.pop().expect("there is a selection for each reader"))
     }
 
-    /// [`Self::select`] of several partitions, in their order: goes to a blocking thread twice, however many they are.
+    /// [`Self::select`] of several partitions, in their order. Goes to a blocking thread once for all heads that may have
+    /// something and once for all files, not once for each partition.
     pub async fn select_many(readers: Vec<Self>, request: &SelectRequest) -> Result<Vec<Selection>, ReadError> {
-        let partitions: Vec<_> = readers.iter().map(|reader| Arc::clone(&reader.partition)).collect();
-        let of_heads = request.clone();
         // Before the manifests: see the module.
-        let heads: Vec<_> =
-            off_thread(move || Ok(partitions.iter().map(|partition| partition.select(&of_heads)).collect())).await?;
+        let heads = Self::select_heads(&readers, request).await?;
+        let files = Self::open_many(&readers, &request.tenant, request.range).await?;
         let buckets: Vec<_> = readers.iter().map(|reader| reader.catalog.bucket().clone()).collect();
-        let opens = readers.into_iter().map(|reader| {
-            let (tenant, range) = (request.tenant.clone(), request.range);
-            async move { reader.open_files(&tenant, range).await }
-        });
-        let files = try_join_all(opens).await?;
+        let are_heads_alone = files.iter().all(Vec::is_empty);
         let request = request.clone();
-        off_thread(move || {
+        let join = move || {
             let parts = buckets.into_iter().zip(heads).zip(files);
             Ok(parts.map(|((bucket, head), files)| Selection::new(bucket, Some(head), files, &request)).collect())
-        })
-        .await
+        };
+        if are_heads_alone { join() } else { off_thread(join).await }
     }
 
-    /// Sorted names of the labels that matching series have.
-    pub async fn label_names(&self, request: &SelectRequest) -> Result<Vec<String>, ReadError> {
-        let (partition, of_head) = (Arc::clone(&self.partition), request.clone());
-        let names = off_thread(move || Ok(BTreeSet::from_iter(partition.label_names(&of_head)))).await?;
-        let add = |selected: &SelectedFile, rows: &[u32], names: &mut BTreeSet<String>| {
+    async fn select_heads(readers: &[Self], request: &SelectRequest) -> Result<Vec<HeadSelection>, ReadError> {
+        let mut heads: Vec<_> = readers.iter().map(|reader| reader.partition.select_none(request)).collect();
+        let left: Vec<_> = readers.iter().zip(&heads).filter(|(_, head)| head.is_none()).collect();
+        let left: Vec<_> = left.into_iter().map(|(reader, _)| Arc::clone(&reader.partition)).collect();
+        if !left.is_empty() {
+            let request = request.clone();
+            let selected =
+                off_thread(move || Ok(left.iter().map(|partition| partition.select(&request)).collect::<Vec<_>>()));
+            let places = heads.iter_mut().filter(|head| head.is_none());
+            places.zip(selected.await?).for_each(|(place, head)| *place = Some(head));
+        }
+        Ok(heads.into_iter().flatten().collect())
+    }
+
+    /// Names of the labels that matching series of some partitions have, in sorted lists.
+    pub async fn label_names(readers: Vec<Self>, request: &SelectRequest) -> Result<Vec<Texts>, ReadError> {
+        let of_head = |partition: &Partition, request: &SelectRequest| Ok(partition.label_names(request));
+        let of_file = |selected: &SelectedFile, rows: &[u32], names: &mut BTreeSet<String>| {
             selected.file.index().names_of(rows, names);
         };
-        Ok(self.with_files(request, names, add).await?.into_iter().collect())
+        let (heads, files) = Self::look_up(readers, request, of_head, of_file).await?;
+        Ok(with_files(heads, &files))
     }
 
-    /// Sorted values of one label among matching series.
-    pub async fn label_values(&self, name: &str, request: &SelectRequest) -> Result<Vec<String>, ReadError> {
-        let (partition, of_head, label) = (Arc::clone(&self.partition), request.clone(), name.to_owned());
-        let mut values = off_thread(move || Ok(partition.label_values(&label, &of_head))).await?;
-        let label = name.to_owned();
-        let add = move |selected: &SelectedFile, rows: &[u32], values: &mut BTreeSet<String>| {
+    /// Values of one label among matching series of some partitions, in sorted lists.
+    pub async fn label_values(
+        readers: Vec<Self>,
+        name: &str,
+        request: &SelectRequest,
+    ) -> Result<Vec<Texts>, ReadError> {
+        let label: Arc<str> = name.into();
+        let of_head = {
+            let label = Arc::clone(&label);
+            move |partition: &Partition, request: &SelectRequest| Ok(partition.label_values(&label, request))
+        };
+        let of_file = move |selected: &SelectedFile, rows: &[u32], values: &mut BTreeSet<String>| {
             selected.file.index().values_of(&label, rows, values);
         };
-        let of_files = self.with_files(request, BTreeSet::new(), add).await?;
-        if !of_files.is_empty() {
-            values.extend(of_files);
-            values.sort();
-            values.dedup();
-        }
-        Ok(values)
+        let (heads, files) = Self::look_up(readers, request, of_head, of_file).await?;
+        Ok(with_files(heads, &files))
     }
 
-    /// Sorted label sets of matching series, at most `limit`.
-    pub async fn series(&self, request: &SelectRequest, limit: usize) -> Result<Vec<LabelSet>, ReadError> {
-        let (partition, of_head) = (Arc::clone(&self.partition), request.clone());
-        let series = off_thread(move || Ok(BTreeSet::from_iter(partition.series(&of_head, limit)?))).await?;
-        let add = move |selected: &SelectedFile, rows: &[u32], series: &mut BTreeSet<LabelSet>| {
+    /// Sorted label sets of matching series of some partitions, at most `limit`.
+    pub async fn series(
+        readers: Vec<Self>,
+        request: &SelectRequest,
+        limit: usize,
+    ) -> Result<BTreeSet<LabelSet>, ReadError> {
+        let of_head = move |partition: &Partition, request: &SelectRequest| partition.series(request, limit);
+        let of_file = move |selected: &SelectedFile, rows: &[u32], series: &mut BTreeSet<LabelSet>| {
             let mut bytes = Vec::new();
             for &row in rows {
                 if series.len() >= limit {
@@ -140,7 +154,42 @@ impl PartitionReader {
                 series.insert(LabelSet::from_canonical_trusted(&bytes));
             }
         };
-        Ok(self.with_files(request, series, add).await?.into_iter().collect())
+        let (heads, mut series) = Self::look_up(readers, request, of_head, of_file).await?;
+        series.extend(heads.into_iter().flatten());
+        while series.len() > limit {
+            series.pop_last();
+        }
+        Ok(series)
+    }
+
+    /// Asks all heads, then lets `of_file` see the matching rows of every file that has any. Goes to a blocking thread once for the
+    /// heads and once for the files.
+    async fn look_up<H: Send + 'static, F: Default + Send + 'static>(
+        readers: Vec<Self>,
+        request: &SelectRequest,
+        of_head: impl Fn(&Partition, &SelectRequest) -> Result<H, ReadError> + Send + 'static,
+        of_file: impl Fn(&SelectedFile, &[u32], &mut F) + Send + 'static,
+    ) -> Result<(Vec<H>, F), ReadError> {
+        let partitions: Vec<_> = readers.iter().map(|reader| Arc::clone(&reader.partition)).collect();
+        let of_heads = request.clone();
+        let ask = move || partitions.iter().map(|partition| of_head(partition, &of_heads)).collect();
+        // Before the manifests: see the module.
+        let heads = off_thread(ask).await?;
+        let files = Self::open_many(&readers, &request.tenant, request.range).await?;
+        if files.iter().all(Vec::is_empty) {
+            return Ok((heads, F::default()));
+        }
+        let request = request.clone();
+        let found = off_thread(move || {
+            let mut found = F::default();
+            for selected in files.iter().flatten() {
+                let mut rows = selected.file.index().select(&request.matchers, request.range);
+                selected.drop_deleted(&mut rows, request.range);
+                of_file(selected, &rows, &mut found);
+            }
+            Ok(found)
+        });
+        Ok((heads, found.await?))
     }
 
     /// Totals of the tenant's data files.
@@ -159,33 +208,25 @@ impl PartitionReader {
         }))
     }
 
-    /// Lets `add` see the matching rows of every file that has any, starting from what the head gave.
-    async fn with_files<T: Send + 'static>(
-        &self,
-        request: &SelectRequest,
-        mut found: T,
-        add: impl Fn(&SelectedFile, &[u32], &mut T) + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let files = self.open_files(&request.tenant, request.range).await?;
-        let request = request.clone();
-        off_thread(move || {
-            for selected in &files {
-                let mut rows = selected.file.index().select(&request.matchers, request.range);
-                selected.drop_deleted(&mut rows, request.range);
-                add(selected, &rows, &mut found);
-            }
-            Ok(found)
-        })
-        .await
+    /// Opens the files of some partitions that may have samples in the range, oldest first.
+    async fn open_many(
+        readers: &[Self],
+        tenant: &TenantId,
+        range: TimeRange,
+    ) -> Result<Vec<Vec<SelectedFile>>, ReadError> {
+        let catalogs: Vec<_> = readers.iter().map(|reader| &reader.catalog).collect();
+        let manifests = Catalog::current_of(&catalogs, tenant).await?;
+        let opens = readers.iter().cloned().zip(manifests).map(|(reader, manifest)| async move {
+            if manifest.files.is_empty() { Ok(Vec::new()) } else { reader.open(&manifest, range).await }
+        });
+        try_join_all(opens).await
     }
 
-    /// Opens the files that may have samples in the range, oldest first.
-    async fn open_files(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<SelectedFile>, ReadError> {
-        let manifest = self.catalog.current(tenant).await?;
+    async fn open(&self, manifest: &Arc<Manifest>, range: TimeRange) -> Result<Vec<SelectedFile>, ReadError> {
         // Owned entries: a closure over borrowed ones makes a future that cannot be boxed as `Send`.
         let entries: Vec<FileEntry> = manifest.files_in(range).cloned().collect();
         let opens = entries.into_iter().map(|entry| {
-            let manifest = Arc::clone(&manifest);
+            let manifest = Arc::clone(manifest);
             async move {
                 let file = self.cache.open(self.catalog.bucket(), &FileIdentity::from(&entry)).await?;
                 Ok(SelectedFile { file, hidden: hidden_in(&manifest, &entry)? })
@@ -193,6 +234,14 @@ impl PartitionReader {
         });
         stream::iter(opens).buffered(OPENS_AT_ONCE).try_collect().await
     }
+}
+
+/// What heads and files answered.
+fn with_files(mut heads: Vec<Texts>, files: &BTreeSet<String>) -> Vec<Texts> {
+    if !files.is_empty() {
+        heads.push(files.iter().map(String::as_str).collect());
+    }
+    heads
 }
 
 /// What tombstones hide of a file.

@@ -3,10 +3,10 @@ mod totals;
 use std::sync::Arc;
 
 use pharos_model::CounterResetHint::{NotCounterReset, Unknown};
-use pharos_model::{FloatHistogram, LabelSet, MatchOp, Matcher, TenantId, TimeRange};
+use pharos_model::{FloatHistogram, LabelSet, MatchOp, Matcher, TenantId, Texts, TimeRange};
 
 use super::batch::DecodedSeries;
-use super::{SampleColumns, SampleSlices, SelectRequest, SeriesBatch};
+use super::{PartitionReader, SampleColumns, SampleSlices, SelectRequest, SeriesBatch};
 use crate::deletion::Deletion;
 use crate::manifest::Edit;
 use crate::test_histograms::{counter, packed};
@@ -121,20 +121,29 @@ async fn a_late_sample_is_noted_with_its_time() {
 #[tokio::test]
 async fn names_values_and_series_come_from_head_and_files_within_the_range() {
     let node = sealed_node().await;
-    let reader = node.reader();
+    let readers = || vec![node.reader()];
+    let names = async |request: &SelectRequest| {
+        Texts::merge(&PartitionReader::label_names(readers(), request).await.unwrap(), 99)
+    };
+    let values = async |label: &str, request: &SelectRequest| {
+        Texts::merge(&PartitionReader::label_values(readers(), label, request).await.unwrap(), 99)
+    };
+    let series =
+        async |request: &SelectRequest, limit| PartitionReader::series(readers(), request, limit).await.unwrap();
+    let texts = |list: &[&str]| list.iter().copied().collect::<Texts>();
     let all = request(Vec::new(), TimeRange::ALL);
-    assert_eq!(reader.label_names(&all).await.unwrap(), ["__name__", "job", "zone"]);
-    assert_eq!(reader.label_values("zone", &all).await.unwrap(), ["a", "b"]);
-    assert_eq!(reader.label_values("__name__", &all).await.unwrap(), ["both", "new", "old"]);
+    assert_eq!(names(&all).await, texts(&["__name__", "job", "zone"]));
+    assert_eq!(values("zone", &all).await, texts(&["a", "b"]));
+    assert_eq!(values("__name__", &all).await, texts(&["both", "new", "old"]));
     let first = request(Vec::new(), TimeRange::new(0, SLICE_MS - 1));
-    assert_eq!(reader.label_values("__name__", &first).await.unwrap(), ["both", "old"]);
+    assert_eq!(values("__name__", &first).await, texts(&["both", "old"]));
     let middle = request(Vec::new(), TimeRange::new(SLICE_MS, 2 * SLICE_MS - 1));
-    assert_eq!(reader.label_names(&middle).await.unwrap(), ["__name__", "job"]);
+    assert_eq!(names(&middle).await, texts(&["__name__", "job"]));
     let of_job = request(vec![Matcher::equal("job", "x")], TimeRange::ALL);
-    assert_eq!(reader.label_values("__name__", &of_job).await.unwrap(), ["both", "old"]);
-    let series = reader.series(&all, usize::MAX).await.unwrap();
-    assert_eq!(series.iter().map(|set| set.metric_name().unwrap()).collect::<Vec<_>>(), ["both", "new", "old"]);
-    assert_eq!(reader.series(&all, 2).await.unwrap().len(), 2);
+    assert_eq!(values("__name__", &of_job).await, texts(&["both", "old"]));
+    let found = series(&all, usize::MAX).await;
+    assert_eq!(found.iter().map(|set| set.metric_name().unwrap()).collect::<Vec<_>>(), ["both", "new", "old"]);
+    assert_eq!(series(&all, 2).await.len(), 2);
 }
 
 #[tokio::test]
@@ -152,7 +161,9 @@ async fn a_tombstone_hides_what_was_there_and_nothing_that_comes_later() {
         "the head's own samples are the head's to delete"
     );
     let late = request(Vec::new(), TimeRange::new(60_000, SLICE_MS - 1));
-    assert_eq!(node.reader().label_values("__name__", &late).await.unwrap(), Vec::<String>::new());
+    let readers = vec![node.reader()];
+    let values = PartitionReader::label_values(readers, "__name__", &late).await.unwrap();
+    assert!(values.iter().all(Texts::is_empty), "{values:?}");
 
     // Sealed after the deletion: not concerned by it.
     for ts in (3 * SLICE_MS..4 * SLICE_MS).step_by(10_000) {

@@ -61,13 +61,16 @@ fn labels_series_and_stats_speak_of_matching_series() {
         append_run(&partition, i, i as i64 * 1_000_000, 10);
     }
     let all = request(Vec::new(), TimeRange::ALL);
-    assert_eq!(partition.label_names(&all), ["__name__", "i", "job"]);
+    assert_eq!(Vec::from_iter(partition.label_names(&all).iter()), ["__name__", "i", "job"]);
     let some = request(vec![Matcher::new(MatchOp::Regex, "__name__", "m[01]").unwrap()], TimeRange::ALL);
-    assert_eq!(partition.label_values("i", &some), ["0", "1", "3", "4"]);
+    assert_eq!(Vec::from_iter(partition.label_values("i", &some).iter()), ["0", "1", "3", "4"]);
     assert_eq!(partition.series(&some, 3).unwrap().len(), 3);
     let first_second = request(Vec::new(), TimeRange::new(0, 1_000));
     assert_eq!(partition.series(&first_second, 10).unwrap(), [labels(0)]);
-    assert_eq!(partition.label_names(&request(Vec::new(), TimeRange::new(100_000_000, 200_000_000))), [""; 0]);
+    assert_eq!(
+        Vec::from_iter(partition.label_names(&request(Vec::new(), TimeRange::new(100_000_000, 200_000_000))).iter()),
+        [""; 0]
+    );
     let stats = partition.stats(&tenant(), 2).unwrap();
     assert_eq!((stats.index.series, stats.extent.series, stats.extent.chunks), (6, 6, 6));
     assert_eq!(stats.index.series_by_metric, [("m0".into(), 2), ("m1".into(), 2)]);

@@ -155,8 +155,8 @@ pub(super) const FLAGS: &[Flag] = &[
             "",
             "",
             "Comma separated feature names: promql-experimental-functions, promql-duration-expr, promql-extended-range-selectors, \
-             promql-binop-fill-modifiers, promql-delayed-name-removal, type-and-unit-labels, use-start-timestamps, \
-             extra-scrape-metrics.",
+             promql-binop-fill-modifiers, promql-delayed-name-removal, type-and-unit-labels, use-start-timestamps, st-storage, \
+             created-timestamp-zero-ingestion, extra-scrape-metrics.",
         )
     },
     text("log.level", "LEVEL", "info", "Only log messages of this severity or above: debug, info, warn, error."),

@@ -103,8 +103,9 @@ async fn open(
     let parser_options = parser_options(&flags);
     let engine = engine(&flags, &loaded, parser_options, &node, &clock)?;
     registry.register(Box::new(engine.metrics().clone()))?;
+    let metadata_labels = flags.feature("type-and-unit-labels");
     let receiver = Receiver::new(
-        ReceiverConfig::new(u128::from_le_bytes(node::random()?)),
+        ReceiverConfig { metadata_labels, ..ReceiverConfig::new(u128::from_le_bytes(node::random()?)) },
         node.router().clone(),
         Arc::new(MetadataStore::new(METADATA_METRICS_MAX)),
         clock.clone(),

@@ -178,8 +178,8 @@ pub(super) const FLAGS: &[Flag] = &[
         kind: Kind::Repeated("MESSAGE"),
         ..ignored(
             "web.remote-write-receiver.accepted-protobuf-messages",
-            "prometheus.WriteRequest",
-            "only prometheus.WriteRequest is accepted",
+            "prometheus.WriteRequest, io.prometheus.write.v2.Request",
+            "both messages are accepted, always",
         )
     },
     ignored("config.auto-reload-interval", "30s", "automatic reloads are not served yet"),

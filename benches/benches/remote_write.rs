@@ -11,7 +11,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use pharos_benches::versus::data::{Fleet, SERIES_PER_HOST, label_fields, labels};
 use pharos_ingest::raw_cache::RawCache;
-use pharos_ingest::remote_write::{Decoder, RequestLimits, Scratch};
+use pharos_ingest::remote_write::{Decoder, RequestLimits, Scratch, Version};
 use pharos_ingest::series_hash::SeriesHasher;
 use pharos_ingest::sink::SeriesHandle;
 use pharos_model::{TenantId, TimestampMs};
@@ -39,7 +39,9 @@ fn steady_state(group: &mut BenchmarkGroup<'_, WallTime>, series: usize) {
     let requests: Vec<Bytes> = Fleet::new(series).round(0, START_MS).collect();
     let mut scratch = Scratch::default();
     let mut decode = |request: &Bytes| {
-        decoder.decode(&tenant, request, TimestampMs::MAX, &mut scratch).expect("a request that we encoded")
+        decoder
+            .decode(&tenant, (Version::One, request), TimestampMs::MAX, &mut scratch)
+            .expect("a request that we encoded")
     };
     for request in &requests {
         let decoded = decode(request);

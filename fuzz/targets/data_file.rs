@@ -6,6 +6,7 @@
 #![no_main]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arbitrary::Arbitrary;
@@ -14,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 use object_store::memory::InMemory;
 use pharos_model::histogram::Span;
 use pharos_model::{FloatHistogram, LabelSet, PartitionId, TenantId, TimeRange, TimestampMs};
-use pharos_storage::datafile::{FileCache, FileSummary, LabelCensus, Writer};
+use pharos_storage::datafile::{FileCache, FileColumns, FileSummary, LabelCensus, Writer};
 use pharos_storage::fs::OsFileSystem;
 use pharos_storage::manifest::{Catalog, Edit, FileEntry, MemoryPointers, Owner};
 use pharos_storage::metrics::StorageMetrics;
@@ -66,15 +67,17 @@ type Rows = BTreeMap<LabelSet, Row>;
 struct Row {
     floats: Vec<(TimestampMs, u64)>,
     histograms: Vec<(TimestampMs, String)>,
+    starts: [Vec<TimestampMs>; 2],
 }
 
 impl Row {
     fn new(samples: SampleSlices<'_>) -> Self {
-        let SampleSlices { ts, values, histogram_ts, histograms } = samples;
+        let SampleSlices { ts, values, start_ts, histogram_ts, histograms, histogram_start_ts } = samples;
         let printed = histograms.iter().map(|histogram| format!("{histogram:?}"));
         Self {
             floats: ts.iter().copied().zip(values.iter().map(|value| value.to_bits())).collect(),
             histograms: histogram_ts.iter().copied().zip(printed).collect(),
+            starts: [start_ts.to_vec(), histogram_start_ts.to_vec()],
         }
     }
 }
@@ -112,7 +115,8 @@ impl Fixture {
         let rows: Rows = samples.iter().map(|(labels, samples)| (labels.clone(), Row::new(samples.slices()))).collect();
         let mut census = LabelCensus::default();
         rows.keys().for_each(|labels| census.count(labels));
-        let mut writer = Writer::new(Vec::new(), census.promoted()).expect("a schema of a few labels");
+        let columns = FileColumns { promoted: census.promoted(), starts: true };
+        let mut writer = Writer::new(Vec::new(), columns).expect("a schema of a few labels");
         for (labels, samples) in &samples {
             writer.append(labels, samples).expect("sorted rows");
         }
@@ -155,11 +159,18 @@ fn samples(i: usize) -> SampleColumns {
     let histograms = if i % 6 == 4 { floats.end..floats.end + 20 } else { 0..0 };
     SampleColumns {
         ts: floats.clone().map(time).collect(),
-        values: floats.map(value).collect(),
+        values: floats.clone().map(value).collect(),
         histogram_ts: histograms.clone().map(time).collect(),
-        histograms: histograms.map(|n| Arc::new(histogram(n))).collect(),
-        ..SampleColumns::default()
+        histograms: histograms.clone().map(|n| Arc::new(histogram(n))).collect(),
+        start_ts: starts(i, floats),
+        histogram_start_ts: starts(i, histograms),
     }
+}
+
+/// Some series have none, some lack a few.
+fn starts(i: usize, samples: Range<usize>) -> Vec<TimestampMs> {
+    let start = |n: usize| if n % 7 == i % 7 { 0 } else { START_MS - (n as i64 / 20) * 1_000 };
+    if i % 2 == 0 { Vec::new() } else { samples.map(start).collect() }
 }
 
 fn histogram(n: usize) -> FloatHistogram {
@@ -218,7 +229,8 @@ async fn read(file: Vec<u8>, has_index: bool, entry: FileEntry) -> Result<Rows, 
     committed.expect("the first commit");
     let cache = FileCache::new(0, FIXTURE.storage_metrics.clone());
     let reader = PartitionReader::new(Arc::clone(&FIXTURE.partition), Arc::new(catalog), Arc::new(cache));
-    let request = SelectRequest { tenant, matchers: Vec::new(), range: TimeRange::ALL, newest_only: false, totals_only: false };
+    let request =
+        SelectRequest { tenant, matchers: Vec::new(), range: TimeRange::ALL, newest_only: false, totals_only: false };
     let mut selection = reader.select(&request).await?;
     let (mut rows, mut scratch) = (Rows::new(), SampleColumns::default());
     while let Some(batch) = selection.next_batch().await? {

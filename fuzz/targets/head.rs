@@ -12,7 +12,7 @@ use pharos_model::{LabelSet, MatchOp, Matcher, TenantId, TimeRange, TimestampMs}
 use pharos_storage::fs::OsFileSystem;
 use pharos_storage::partition::{Metrics, Partition, PartitionOptions};
 use pharos_storage::record::{
-    AppendAnswer, AppendLimits, AppendRecordBuilder, Place, SeriesRef, decode_delete_answer, delete_series,
+    AppendAnswer, AppendLimits, AppendRecordBuilder, Place, SeriesRef, StartRule, decode_delete_answer, delete_series,
     drop_covered, seal_floor,
 };
 use pharos_storage::select::{SampleColumns, SelectRequest};
@@ -60,6 +60,7 @@ struct Sample {
     series: Series,
     at: Time,
     value: Value,
+    start: Option<Time>,
     has_labels: bool,
 }
 
@@ -119,14 +120,17 @@ struct World {
     /// Every reference that was given out; none is used twice.
     refs: HashMap<SeriesRef, LabelSet>,
     newest_refs: HashMap<LabelSet, SeriesRef>,
-    /// Bits of the values that were taken.
-    taken: HashMap<LabelSet, BTreeMap<TimestampMs, u64>>,
+    /// Bits of the values that were taken, and their start timestamps.
+    taken: HashMap<LabelSet, BTreeMap<TimestampMs, Bits>>,
     /// What was deleted: nothing is claimed of it any more.
     deleted: Vec<(LabelSet, TimeRange)>,
 }
 
+/// A value and its start timestamp, 0 where it has none.
+type Bits = (u64, TimestampMs);
+
 /// A sample as it was put into a record.
-type Sent = (LabelSet, TimestampMs, f64);
+type Sent = (LabelSet, TimestampMs, Bits);
 
 impl World {
     fn new() -> Self {
@@ -152,7 +156,8 @@ impl World {
                     series_max: u32::from(*series_max),
                 };
                 let samples = samples.iter().take(SAMPLES_MAX);
-                self.append(limits, samples.map(|it| (it.series, it.at.ms(), it.value.get(), it.has_labels)));
+                let bits = |it: &Sample| (it.value.get().to_bits(), it.start.map_or(0, Time::ms));
+                self.append(limits, samples.map(|it| (it.series, it.at.ms(), bits(it), it.has_labels)));
             }
             Op::Run { series, from, step_ms, count, value } => {
                 let at = |i: i64| from.ms().saturating_add(i * i64::from(*step_ms));
@@ -161,7 +166,8 @@ impl World {
                     newest_allowed_ms: TimestampMs::MAX,
                     series_max: u32::MAX,
                 };
-                let run = (0..i64::from(*count)).map(|i| (*series, at(i), value.get() + i as f64, i == 0));
+                let bits = |i: i64| ((value.get() + i as f64).to_bits(), if series.0 % 2 == 0 { 0 } else { from.ms() });
+                let run = (0..i64::from(*count)).map(|i| (*series, at(i), bits(i), i == 0));
                 self.append(limits, run);
             }
             Op::Seal(until) => assert!(self.partition.apply(&seal_floor(&tenant, until.ms())).is_empty()),
@@ -194,19 +200,22 @@ impl World {
         }
     }
 
-    fn append(&mut self, limits: AppendLimits, samples: impl Iterator<Item = (Series, TimestampMs, f64, bool)>) {
+    fn append(&mut self, limits: AppendLimits, samples: impl Iterator<Item = (Series, TimestampMs, Bits, bool)>) {
         let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), limits);
+        builder.use_starts(StartRule { stored: true, zero_samples: false });
         let (mut known, mut fresh): (Vec<Sent>, Vec<Sent>) = (Vec::new(), Vec::new());
-        for (series, ts, value, has_labels) in samples {
-            let labels = series.labels();
+        for (series, ts, (bits, start), has_labels) in samples {
+            let (labels, value) = (series.labels(), f64::from_bits(bits));
             match self.newest_refs.get(&labels).filter(|_| !has_labels) {
                 Some(series) => {
                     builder.push_known(*series, ts, value);
-                    known.push((labels, ts, value));
+                    builder.start_known(start);
+                    known.push((labels, ts, (bits, start)));
                 }
                 None => {
                     builder.push_fresh(&labels, ts, value);
-                    fresh.push((labels, ts, value));
+                    builder.start_fresh(start);
+                    fresh.push((labels, ts, (bits, start)));
                 }
             }
         }
@@ -235,11 +244,11 @@ impl World {
         }
     }
 
-    fn take(&mut self, (labels, ts, value): &Sent) {
+    fn take(&mut self, (labels, ts, bits): &Sent) {
         let samples = self.taken.entry(labels.clone()).or_default();
-        let before = *samples.entry(*ts).or_insert(value.to_bits());
+        let before = *samples.entry(*ts).or_insert(*bits);
         let is_uncertain = self.deleted.iter().any(|(of, range)| of == labels && range.contains(*ts));
-        assert!(before == value.to_bits() || is_uncertain, "two values at {ts} of {labels}");
+        assert!(before.0 == bits.0 || is_uncertain, "two values at {ts} of {labels}");
     }
 
     /// Reads everything and compares.
@@ -257,7 +266,9 @@ impl World {
         for i in 0..selection.len() {
             selection.read(i, TimeRange::ALL, &mut columns).expect("nothing is damaged");
             assert!(columns.ts.is_sorted_by(|a, b| a < b), "times of {} ascend", selection.labels(i));
-            let samples = columns.ts.iter().copied().zip(columns.values.iter().map(|value| value.to_bits()));
+            let starts = columns.start_ts.iter().copied().chain(std::iter::repeat(0));
+            let bits = columns.values.iter().map(|value| value.to_bits()).zip(starts);
+            let samples = columns.ts.iter().copied().zip(bits);
             assert!(read.insert(selection.labels(i), samples.collect()).is_none(), "a series comes once");
         }
         assert_eq!(self.certain(&read), self.certain(&self.taken));
@@ -266,8 +277,8 @@ impl World {
     /// Samples of which something is claimed, of series that have any.
     fn certain<'a>(
         &self,
-        samples: &'a HashMap<LabelSet, BTreeMap<TimestampMs, u64>>,
-    ) -> BTreeMap<(&'a LabelSet, TimestampMs), u64> {
+        samples: &'a HashMap<LabelSet, BTreeMap<TimestampMs, Bits>>,
+    ) -> BTreeMap<(&'a LabelSet, TimestampMs), Bits> {
         let all =
             samples.iter().flat_map(|(labels, samples)| samples.iter().map(move |(ts, bits)| (labels, *ts, *bits)));
         let deleted = |labels: &LabelSet, ts| self.deleted.iter().any(|(of, range)| of == labels && range.contains(ts));

@@ -1,5 +1,6 @@
 //! Any body is stored, refused or partly refused; and a request means the same whether its labels are parsed or known by
-//! their bytes. The input is the protobuf message, which is compressed here; inputs that begin with `s` are taken as compressed.
+//! their bytes. The input is the protobuf message, which is compressed here; inputs that begin with `s` are taken as compressed,
+//! those that begin with `2` are messages of version 2.0.
 //!
 //! Each request is sent twice to a fresh receiver. The first time every label is parsed. The second time the cache knows the
 //! series; the store then forgets every handle, so that all samples come once more with labels, and they have to be the same.
@@ -20,6 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const NOW_MS: TimestampMs = 1_700_000_000_000;
 const METADATA_MAX: usize = 100;
+const VERSION_TWO: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime without drivers"));
@@ -27,15 +29,20 @@ static METRICS: LazyLock<Metrics> =
     LazyLock::new(|| Metrics::register(&prometheus::Registry::new()).expect("a registry of its own"));
 
 fuzz_target!(|input: &[u8]| {
-    let body = match input.split_first() {
-        Some((b's', block)) => Bytes::copy_from_slice(block),
-        _ => snap::raw::Encoder::new().compress_vec(input).expect("an input far below snappy's limit").into(),
+    let compress = |message| -> Bytes {
+        snap::raw::Encoder::new().compress_vec(message).expect("an input far below snappy's limit").into()
     };
+    let (body, content_type) = match input.split_first() {
+        Some((b's', block)) => (Bytes::copy_from_slice(block), None),
+        Some((b'2', message)) => (compress(message), Some(VERSION_TWO)),
+        _ => (compress(input), None),
+    };
+    let headers = RequestHeaders { content_type, content_encoding: None };
     let store = Arc::new(Store::default());
     let receiver = receiver(Arc::clone(&store) as Arc<dyn Sink>);
     let write = || {
         let tenant = TenantId::anonymous();
-        let admitted = receiver.admit(RequestHeaders::default()).expect("one request at a time");
+        let admitted = receiver.admit(headers).expect("one request at a time");
         let written = admitted.write(&tenant, body.clone());
         outcome(RUNTIME.block_on(written))
     };

@@ -43,6 +43,14 @@ pub struct BatchHistograms {
     pub fresh: Vec<(usize, PackedHistogram)>,
 }
 
+/// When the counters of a batch's samples began, of those that say so, by their places among the known and the fresh ones,
+/// ascending. None is 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchStarts {
+    pub known: Vec<(usize, TimestampMs)>,
+    pub fresh: Vec<(usize, TimestampMs)>,
+}
+
 /// What one scrape or one request brings, for one tenant. Samples of one series are in time order.
 #[derive(Clone, Debug, Default)]
 pub struct SampleBatch {
@@ -51,6 +59,7 @@ pub struct SampleBatch {
     pub fresh: Vec<FreshSample>,
     pub exemplars: Vec<SeriesExemplar>,
     pub histograms: BatchHistograms,
+    pub starts: BatchStarts,
     /// Refuses every sample that is not newer than its series' newest one, whatever window of late samples the store keeps open.
     /// For staleness markers: where the series went on meanwhile, a marker between its samples would be a hole.
     pub refuse_late: bool,

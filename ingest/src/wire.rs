@@ -1,4 +1,4 @@
-//! Reads protobuf's wire format in place, for the two messages that arrive in bulk: remote-write requests and
+//! Reads protobuf's wire format in place, and writes a little of it, for the two messages that arrive in bulk: remote-write requests and
 //! delimited metric families.
 //!
 //! Knows no message. Never recurses and never allocates: a nested message is a [`Reader`] over part of the same body.
@@ -187,6 +187,27 @@ impl Tag {
             Err(WireError::WireType { field: self.field, found: self.wire_type, expected, at: self.at })
         }
     }
+}
+
+/// Appends a field of bytes.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    put_number(out, u64::from(field) << 3 | u64::from(BYTES));
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a field that is a number.
+pub(crate) fn put_varint(out: &mut Vec<u8>, field: u32, number: u64) {
+    put_number(out, u64::from(field) << 3 | u64::from(VARINT));
+    put_number(out, number);
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 #[cfg(test)]

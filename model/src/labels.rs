@@ -15,6 +15,10 @@ use std::sync::Arc;
 
 /// The label that carries the metric name.
 pub const METRIC_NAME: &str = "__name__";
+/// The label that carries the type of a metric, where types are labels.
+pub const TYPE_LABEL: &str = "__type__";
+/// The label that carries the unit of a metric, where units are labels.
+pub const UNIT_LABEL: &str = "__unit__";
 /// The label of a classic histogram's bucket bound.
 pub const BUCKET_LABEL: &str = "le";
 /// Longest name or value that the canonical form can carry, in bytes.

@@ -64,7 +64,8 @@ impl Metrics {
 /// Reads the file and logs what it accepts without using.
 pub(super) fn read(flags: &ServerFlags) -> Result<Loaded, ConfigError> {
     let path = &flags.config_file;
-    let defaults = Defaults { extra_scrape_metrics: flags.feature("extra-scrape-metrics") };
+    let defaults =
+        Defaults { extra_scrape_metrics: flags.feature("extra-scrape-metrics"), protobuf_first: flags.reads_starts() };
     let loaded = load_with(path, &Disk, &|name: &str| std::env::var(name).ok(), defaults)?;
     for warning in &loaded.warnings {
         warn!(file = %path.display(), "{warning}");

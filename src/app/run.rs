@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use pharos_ingest::config::{ConfigError, Loaded};
 use pharos_ingest::remote_write::{self, MetadataStore, Receiver, ReceiverConfig};
+use pharos_ingest::scrape::ScrapeFeatures;
 use pharos_model::{Clock, clock::SystemClock};
 use pharos_promql::ParserOptions;
 use pharos_query::{Engine, EngineOptions, QueryError};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::config::{self, Config};
-use super::scraping::Scraping;
+use super::scraping::{Conditions, Scraping};
 use super::signals::{Request, Signals};
 use super::{App, metrics};
 use crate::flags::ServerFlags;
@@ -102,15 +103,20 @@ async fn open(
     let parser_options = parser_options(&flags);
     let engine = engine(&flags, &loaded, parser_options, &node, &clock)?;
     registry.register(Box::new(engine.metrics().clone()))?;
+    let metadata_labels = flags.feature("type-and-unit-labels");
     let receiver = Receiver::new(
-        ReceiverConfig::new(u128::from_le_bytes(node::random()?)),
+        ReceiverConfig { metadata_labels, ..ReceiverConfig::new(u128::from_le_bytes(node::random()?)) },
         node.router().clone(),
         Arc::new(MetadataStore::new(METADATA_METRICS_MAX)),
         clock.clone(),
         remote_write::Metrics::register(&registry)?,
     );
-    let (sink, secret) = (node.router().clone(), u128::from_le_bytes(node::random()?));
-    let scraping = Scraping::start(sink, clock.clone(), node.id(), secret, &registry)?;
+    let conditions = Conditions {
+        seed: node.id(),
+        secret: u128::from_le_bytes(node::random()?),
+        features: ScrapeFeatures { start_timestamps: flags.reads_starts(), type_and_unit_labels: metadata_labels },
+    };
+    let scraping = Scraping::start(node.router().clone(), clock.clone(), conditions, &registry)?;
     scraping.apply(&loaded).await.map_err(StartError::Scrape)?;
     let now_ms = clock.now_ms();
     config_metrics.succeeded(now_ms);

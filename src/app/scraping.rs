@@ -7,7 +7,9 @@ use pharos_ingest::config::Loaded;
 use pharos_ingest::discovery::{Discovery, DiscoveryMetrics, DiscoveryOptions, system_resolver};
 use pharos_ingest::fs::Disk;
 use pharos_ingest::http_client::{EnvironmentProxies, Surroundings, check_clients};
-use pharos_ingest::scrape::{SYNC_PAUSE_DEFAULT, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus};
+use pharos_ingest::scrape::{
+    SYNC_PAUSE_DEFAULT, ScrapeFeatures, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus,
+};
 use pharos_ingest::series_hash::SeriesHasher;
 use pharos_ingest::sink::Sink;
 use pharos_model::{Clock, TenantId};
@@ -37,13 +39,22 @@ pub fn surroundings(clock: Arc<dyn Clock>) -> Surroundings {
     }
 }
 
+/// What scraping is started under.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    /// The node's own, so that its targets keep their phase over restarts.
+    pub seed: u64,
+    /// Random.
+    pub secret: u128,
+    pub features: ScrapeFeatures,
+}
+
 impl Scraping {
-    /// Starts without any job. `seed` is the node's own, so that its targets keep their phase over restarts; `secret` is random.
+    /// Starts without any job.
     pub fn start(
         sink: Arc<dyn Sink>,
         clock: Arc<dyn Clock>,
-        seed: u64,
-        secret: u128,
+        Conditions { seed, secret, features }: Conditions,
         registry: &Registry,
     ) -> Result<Self, StartError> {
         let surroundings = surroundings(clock);
@@ -62,6 +73,7 @@ impl Scraping {
             metrics: ScrapeMetrics::new(registry)?,
             sync_pause: SYNC_PAUSE_DEFAULT,
             runtimes: threads.runtimes(),
+            features,
         };
         let manager = ScrapeManager::start(options, discovery.targets());
         Ok(Self { surroundings, discovery, manager, _threads: threads })

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use pharos_model::{byte_size, duration};
+use pharos_storage::record::StartRule;
 
 use table::{AGENT, Effect, FLAGS, Flag, Kind, RETENTION_TIME};
 
@@ -24,6 +25,8 @@ pub const FEATURES: &[&str] = &[
     "promql-delayed-name-removal",
     "type-and-unit-labels",
     "use-start-timestamps",
+    "st-storage",
+    "created-timestamp-zero-ingestion",
     "extra-scrape-metrics",
 ];
 /// Features of older releases that cannot be switched off any more.
@@ -181,6 +184,17 @@ impl ServerFlags {
     pub fn feature(&self, name: &str) -> bool {
         debug_assert!(FEATURES.contains(&name), "unknown feature");
         self.features.iter().any(|feature| feature == name)
+    }
+
+    /// What becomes of start timestamps.
+    pub fn starts(&self) -> StartRule {
+        let (stored, zero_samples) = (self.feature("st-storage"), self.feature("created-timestamp-zero-ingestion"));
+        StartRule { stored, zero_samples }
+    }
+
+    /// Whether start timestamps are read at all.
+    pub fn reads_starts(&self) -> bool {
+        self.starts() != StartRule::default()
     }
 }
 

@@ -155,8 +155,8 @@ pub(super) const FLAGS: &[Flag] = &[
             "",
             "",
             "Comma separated feature names: promql-experimental-functions, promql-duration-expr, promql-extended-range-selectors, \
-             promql-binop-fill-modifiers, promql-delayed-name-removal, type-and-unit-labels, use-start-timestamps, \
-             extra-scrape-metrics.",
+             promql-binop-fill-modifiers, promql-delayed-name-removal, type-and-unit-labels, use-start-timestamps, st-storage, \
+             created-timestamp-zero-ingestion, extra-scrape-metrics.",
         )
     },
     text("log.level", "LEVEL", "info", "Only log messages of this severity or above: debug, info, warn, error."),
@@ -178,8 +178,8 @@ pub(super) const FLAGS: &[Flag] = &[
         kind: Kind::Repeated("MESSAGE"),
         ..ignored(
             "web.remote-write-receiver.accepted-protobuf-messages",
-            "prometheus.WriteRequest",
-            "only prometheus.WriteRequest is accepted",
+            "prometheus.WriteRequest, io.prometheus.write.v2.Request",
+            "both messages are accepted, always",
         )
     },
     ignored("config.auto-reload-interval", "30s", "automatic reloads are not served yet"),

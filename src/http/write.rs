@@ -6,7 +6,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use pharos_ingest::remote_write::{RequestHeaders, WriteError};
+use pharos_ingest::remote_write::{Admission, RequestHeaders, Version, WriteError, WriteSummary};
+use pharos_model::TenantId;
 
 use super::api::tenant_of;
 use super::body::BodyError;
@@ -21,9 +22,29 @@ pub async fn remote_write(State(app): State<Arc<App>>, headers: HeaderMap, body:
         )
             .into_response();
     }
-    match write(&app, &headers, body).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+    let (version, written) = write(&app, &headers, body).await;
+    let stored = match &written {
+        Ok(summary) | Err(Refusal::Write(WriteError::Refused { stored: summary, .. })) => *summary,
+        Err(_) => WriteSummary::default(),
+    };
+    let mut response = match written {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(refusal) => refusal.into_response(),
+    };
+    if version == Some(Version::Two) {
+        put_counts(response.headers_mut(), stored);
+    }
+    response
+}
+
+/// What version 2.0 wants to know of every request.
+fn put_counts(headers: &mut HeaderMap, stored: WriteSummary) {
+    for (name, count) in [
+        ("x-prometheus-remote-write-samples-written", stored.samples - stored.histograms),
+        ("x-prometheus-remote-write-histograms-written", stored.histograms),
+        ("x-prometheus-remote-write-exemplars-written", stored.exemplars),
+    ] {
+        headers.insert(name, HeaderValue::from(count));
     }
 }
 
@@ -34,16 +55,27 @@ enum Refusal {
     Write(WriteError),
 }
 
+/// Also the version of a request that was let in.
+async fn write(app: &App, headers: &HeaderMap, body: Body) -> (Option<Version>, Result<WriteSummary, Refusal>) {
+    match admit(app, headers) {
+        Ok((tenant, admission)) => (Some(admission.version()), take_in(app, &tenant, admission, body).await),
+        Err(refusal) => (None, Err(refusal)),
+    }
+}
+
 /// Whatever can be said without the body is said before it is read.
-async fn write(app: &App, headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
+fn admit(app: &App, headers: &HeaderMap) -> Result<(TenantId, Admission), Refusal> {
     let tenant = tenant_of(headers).map_err(Refusal::Tenant)?;
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let about =
         RequestHeaders { content_type: text(header::CONTENT_TYPE), content_encoding: text(header::CONTENT_ENCODING) };
     let admission = app.receiver.admit(about).map_err(Refusal::Write)?;
+    Ok((tenant, admission))
+}
+
+async fn take_in(app: &App, tenant: &TenantId, admission: Admission, body: Body) -> Result<WriteSummary, Refusal> {
     let body = app.bodies.read(body, app.receiver.body_bytes_max()).await.map_err(Refusal::Body)?;
-    admission.write(&tenant, body.bytes.clone()).await.map_err(Refusal::Write)?;
-    Ok(())
+    admission.write(tenant, body.bytes.clone()).await.map_err(Refusal::Write)
 }
 
 impl IntoResponse for Refusal {

@@ -37,6 +37,7 @@ use machine::Machine;
 use maintenance::{Maintenance, Proposers, Tasks};
 use pointers::MetaPointers;
 pub use retention::Retention;
+use router::Intake;
 pub use router::Router;
 
 /// Folders below the storage path.
@@ -114,7 +115,8 @@ impl Node {
         let proposers: Vec<_> =
             (0..cluster.cluster().partitions).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
         let log = Arc::new(Proposers(proposers.clone()));
-        let router = Arc::new(Router::new(proposers, stores, clock.clone(), flags.series_limit));
+        let intake = Intake { series_max: flags.series_limit, starts: flags.starts() };
+        let router = Arc::new(Router::new(proposers, stores, clock.clone(), intake));
         let tasks = Tasks::start(Maintenance {
             readers: readers.clone(),
             cache,

@@ -15,10 +15,10 @@ use pharos_cluster::proposer::{ProposeError, Proposer};
 use pharos_ingest::sink::{AppendError, AppendOutcome, Place, Refusal, SampleBatch, SeriesHandle, Sink};
 use pharos_model::{Clock, PartitionId};
 use pharos_storage::partition::Partition;
-use pharos_storage::record::{self, AppendAnswer, AppendLimits, SeriesRef};
+use pharos_storage::record::{self, AppendAnswer, AppendLimits, SeriesRef, StartRule};
 
 use admission::Admission;
-use split::{Part, PartitionParts, Places, split};
+use split::{Part, PartitionParts, Places, Terms, split};
 
 /// Samples may be this far ahead of the node's clock, as in Prometheus.
 const FUTURE_TOLERANCE: Duration = Duration::from_secs(600);
@@ -39,8 +39,18 @@ pub struct Router {
     partitions: Vec<Arc<Partition>>,
     clock: Arc<dyn Clock>,
     out_of_order_window_ms: AtomicI64,
+    starts: StartRule,
     series_max: u32,
     tenants: Admission,
+}
+
+/// What a node is told of the samples that it takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Intake {
+    /// Series that a tenant may have in a partition.
+    pub series_max: Option<u32>,
+    /// What becomes of start timestamps.
+    pub starts: StartRule,
 }
 
 impl Router {
@@ -49,7 +59,7 @@ impl Router {
         proposers: Vec<Proposer>,
         partitions: Vec<Arc<Partition>>,
         clock: Arc<dyn Clock>,
-        series_max: Option<u32>,
+        intake: Intake,
     ) -> Self {
         let known = partitions.iter().flat_map(|partition| partition.tenants());
         Self {
@@ -58,7 +68,8 @@ impl Router {
             partitions,
             clock,
             out_of_order_window_ms: AtomicI64::new(0),
-            series_max: series_max.unwrap_or(u32::MAX),
+            starts: intake.starts,
+            series_max: intake.series_max.unwrap_or(u32::MAX),
         }
     }
 
@@ -72,21 +83,22 @@ impl Router {
     }
 
     /// What the samples of a batch are judged by.
-    fn limits_of(&self, batch: &SampleBatch) -> AppendLimits {
-        AppendLimits {
+    fn terms_of(&self, batch: &SampleBatch) -> Terms {
+        let limits = AppendLimits {
             out_of_order_window_ms: if batch.refuse_late { 0 } else { self.out_of_order_window_ms() },
             newest_allowed_ms: self.clock.now_ms() + FUTURE_TOLERANCE.as_millis() as i64,
             series_max: self.series_max,
-        }
+        };
+        Terms { limits, starts: self.starts }
     }
 
     async fn split(&self, batch: &Arc<SampleBatch>) -> Result<Vec<PartitionParts>, AppendError> {
-        let (limits, partitions) = (self.limits_of(batch), self.proposers.len() as u16);
+        let (terms, partitions) = (self.terms_of(batch), self.proposers.len() as u16);
         if is_small(batch) {
-            return Ok(split(batch, limits, partitions));
+            return Ok(split(batch, terms, partitions));
         }
         let batch = Arc::clone(batch);
-        let parts = tokio::task::spawn_blocking(move || split(&batch, limits, partitions)).await;
+        let parts = tokio::task::spawn_blocking(move || split(&batch, terms, partitions)).await;
         parts.map_err(|panicked| unavailable(panicked.to_string()))
     }
 

@@ -11,7 +11,7 @@ mod writer;
 pub use writer::{FILE_SPAN_MS_MAX, FileSummary, WriteError, Writer};
 
 mod schema;
-pub use schema::{LabelCensus, PROMOTED_LABELS_MAX};
+pub use schema::{FileColumns, LabelCensus, PROMOTED_LABELS_MAX};
 
 mod index;
 pub use index::{INDEX_BYTES_MAX, Index, IndexError};

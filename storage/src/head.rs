@@ -1,6 +1,6 @@
 //! One tenant's newest samples in one partition.
 //!
-//! [`append`] judges and stores samples, `histograms` has what is special about those that are one, [`expiry`] seals, drops and deletes, [`selection`] reads, [`snapshot`] turns
+//! [`append`] judges and stores samples, `histograms` has what is special about those that are one, `starts` their start timestamps, [`expiry`] seals, drops and deletes, [`selection`] reads, [`snapshot`] turns
 //! a head into bytes and back. The files that full chunks go to and the numbers of series belong to the partition,
 //! because its tenants share them.
 //! Invariant: a head changes only by commands, and as a function of itself and the command, so that all replicas stay
@@ -16,6 +16,7 @@ pub(crate) mod refs;
 pub mod sealing;
 pub mod selection;
 pub(crate) mod snapshot;
+mod starts;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -39,6 +40,7 @@ use exemplars::ExemplarRing;
 use histograms::LateHistograms;
 use late::LateBuffer;
 use refs::RefTable;
+use starts::HeadStarts;
 
 /// Width of a cell of [`Head::occupied`]: a slice, as slices usually are.
 const CELL_MS: i64 = 7_200_000;
@@ -74,6 +76,7 @@ pub(crate) struct Head {
     /// The open chunks of series whose newest sample is a histogram.
     histograms: HashMap<Slot, Box<OpenHistogramChunk>>,
     late_histograms: HashMap<Slot, LateHistograms>,
+    starts: HeadStarts,
     /// Deleted ranges, apart and ascending.
     tombstones: HashMap<SeriesRef, Vec<TimeRange>>,
     exemplars: ExemplarRing,
@@ -101,6 +104,7 @@ impl Head {
             late: HashMap::new(),
             histograms: HashMap::new(),
             late_histograms: HashMap::new(),
+            starts: HeadStarts::default(),
             tombstones: HashMap::new(),
             exemplars: ExemplarRing::new(options.exemplars_max),
             min_ts: None,
@@ -162,7 +166,8 @@ impl Head {
             late: false,
             kind: ChunkKind::Float,
         };
-        series.last_chunk = files.append(self.place, &header, &stream);
+        let starts = self.starts.cut(slot, header.count);
+        series.last_chunk = files.append(self.place, &header, &stream, &starts);
         series.chunk.clear(&mut self.pool);
         self.open_chunks -= 1;
     }

@@ -25,6 +25,7 @@ pub mod amendments;
 pub mod metrics;
 pub mod select;
 
+mod starts;
 mod wire;
 
 #[cfg(test)]

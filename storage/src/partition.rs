@@ -192,7 +192,7 @@ impl Partition {
                 let (answer, counts) = head.append(&record, &mut shared);
                 self.metrics.count_append(&answer, &counts);
                 if counts.samples > 0 {
-                    self.amendments.note_samples(&record.tenant, record.times());
+                    self.amendments.note_samples(&record.tenant, record.touched());
                 }
                 answer.encode()
             }

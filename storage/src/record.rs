@@ -8,10 +8,14 @@ mod answer;
 mod append;
 mod control;
 mod histograms;
+mod starts;
 
 pub use answer::{AppendAnswer, Place, Refusal, Refused, decode_delete_answer};
 pub use append::{AppendLimits, AppendRecord, AppendRecordBuilder, FreshSeries, RECORD_BODY_BYTES_MAX, SeriesExemplar};
 pub use control::{DeleteCommand, MATCHERS_MAX, TooManyMatchers, delete_series, drop_covered, seal_floor};
+pub use starts::SampleStarts;
+
+pub use crate::starts::StartRule;
 
 pub(crate) use answer::{encode_delete_answer, encode_malformed_answer};
 
@@ -46,6 +50,7 @@ const KIND_SEAL_FLOOR: u8 = 2;
 const KIND_DROP_COVERED: u8 = 3;
 const KIND_DELETE_SERIES: u8 = 4;
 const KIND_APPEND_MIXED: u8 = 5;
+const KIND_APPEND_STARTED: u8 = 6;
 
 /// One decoded command.
 #[derive(Clone, Debug)]
@@ -70,7 +75,9 @@ impl Command {
         let kind = reader.u8("command kind")?;
         let tenant = decode_tenant(&mut reader)?;
         match kind {
-            KIND_APPEND | KIND_APPEND_MIXED => AppendRecord::decode_body(kind, tenant, &mut reader).map(Self::Append),
+            KIND_APPEND | KIND_APPEND_MIXED | KIND_APPEND_STARTED => {
+                AppendRecord::decode_body(kind, tenant, &mut reader).map(Self::Append)
+            }
             KIND_SEAL_FLOOR => Ok(Self::SealFloor { tenant, until_ms: reader.signed("seal floor")? }),
             KIND_DROP_COVERED => Ok(Self::DropCovered { tenant, until_ms: reader.signed("drop floor")? }),
             KIND_DELETE_SERIES => DeleteCommand::decode_body(tenant, &mut reader).map(Self::DeleteSeries),

@@ -13,9 +13,12 @@ pub use batch::SeriesBatch;
 pub use reader::{FileStats, PartitionReader, Relied};
 pub use selection::{BATCH_SAMPLES_MAX, BATCH_SERIES_MAX, Selection};
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pharos_model::{FloatHistogram, Matcher, TenantId, TimeRange};
+
+use crate::starts;
 
 /// What a query leaf asks of one partition.
 #[derive(Clone, Debug)]
@@ -79,8 +82,26 @@ impl SampleColumns {
     }
 
     pub fn slices(&self) -> SampleSlices<'_> {
-        let Self { ts, values, histogram_ts, histograms, .. } = self;
-        SampleSlices { ts, values, histogram_ts, histograms }
+        let Self { ts, values, start_ts, histogram_ts, histograms, histogram_start_ts } = self;
+        SampleSlices { ts, values, start_ts, histogram_ts, histograms, histogram_start_ts }
+    }
+
+    /// Some of the floats and some of the histograms.
+    pub(crate) fn slice(&self, floats: Range<usize>, of_histograms: Range<usize>) -> SampleSlices<'_> {
+        SampleSlices {
+            ts: &self.ts[floats.clone()],
+            values: &self.values[floats.clone()],
+            start_ts: starts::of(&self.start_ts, floats),
+            histogram_ts: &self.histogram_ts[of_histograms.clone()],
+            histograms: &self.histograms[of_histograms.clone()],
+            histogram_start_ts: starts::of(&self.histogram_start_ts, of_histograms),
+        }
+    }
+
+    /// Makes the lists of start timestamps as long as their samples, unless they are empty.
+    pub(crate) fn complete_starts(&mut self) {
+        starts::complete(&mut self.start_ts, self.ts.len());
+        starts::complete(&mut self.histogram_start_ts, self.histogram_ts.len());
     }
 
     /// Samples of both kinds.
@@ -98,8 +119,10 @@ impl SampleColumns {
 pub struct SampleSlices<'a> {
     pub ts: &'a [i64],
     pub values: &'a [f64],
+    pub start_ts: &'a [i64],
     pub histogram_ts: &'a [i64],
     pub histograms: &'a [Arc<FloatHistogram>],
+    pub histogram_start_ts: &'a [i64],
 }
 
 /// Why a read failed. Never a short answer instead.

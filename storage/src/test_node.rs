@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{FloatHistogram, LabelSet, Matcher, PartitionId, TenantId, TimeRange, TimestampMs};
 use prometheus::Registry;
 
@@ -18,7 +19,7 @@ use crate::metrics::StorageMetrics;
 use crate::object::faults::{Faults, FaultyLog, FaultyPointers, FaultyStore};
 use crate::object::{Bucket, ObjectMetrics};
 use crate::partition::{Partition, PartitionOptions};
-use crate::record::{AppendAnswer, AppendLimits, AppendRecordBuilder};
+use crate::record::{AppendAnswer, AppendLimits, AppendRecordBuilder, StartRule};
 use crate::retention::RetentionRule;
 use crate::seal::{HeadLog, LogError, Sealer};
 use crate::select::{PartitionReader, ReadError, SampleColumns, SampleSlices, SelectRequest};
@@ -44,6 +45,15 @@ pub(crate) struct TestNode {
     pub catalog: Arc<Catalog>,
     pub cache: Arc<FileCache>,
     pub retention: RetentionRule,
+}
+
+/// A sample, a histogram if there is one, and when its counter began.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub ts: TimestampMs,
+    pub value: f64,
+    pub histogram: Option<PackedHistogram>,
+    pub start: TimestampMs,
 }
 
 #[derive(Debug)]
@@ -144,12 +154,28 @@ impl TestNode {
         self.append_one(|builder| builder.push_fresh_histogram(labels, ts, &packed(histogram)));
     }
 
+    /// Appends a sample with its start, which may be refused.
+    pub(crate) fn append_started(&self, labels: &LabelSet, rule: StartRule, sample: Started) {
+        self.apply_one(|builder| {
+            match &sample.histogram {
+                Some(histogram) => builder.push_fresh_histogram(labels, sample.ts, histogram),
+                None => builder.push_fresh(labels, sample.ts, sample.value),
+            }
+            builder.start_fresh(sample.start);
+            builder.use_starts(rule);
+        });
+    }
+
     fn append_one(&self, push: impl FnOnce(&mut AppendRecordBuilder)) {
+        let answer = self.apply_one(push);
+        assert!(answer.refused.is_empty(), "{answer:?}");
+    }
+
+    fn apply_one(&self, push: impl FnOnce(&mut AppendRecordBuilder)) -> AppendAnswer {
         let limits = AppendLimits { out_of_order_window_ms: 10_000, newest_allowed_ms: i64::MAX, series_max: 10_000 };
         let mut builder = AppendRecordBuilder::new(tenant(), limits);
         push(&mut builder);
-        let answer = AppendAnswer::decode(&self.partition.apply(&builder.finish())).unwrap();
-        assert!(answer.refused.is_empty(), "{answer:?}");
+        AppendAnswer::decode(&self.partition.apply(&builder.finish())).unwrap()
     }
 
     pub(crate) async fn manifest(&self) -> Arc<Manifest> {

@@ -6,6 +6,7 @@ mod api;
 mod bad_input;
 mod command_line;
 mod crash;
+mod features;
 mod full_disk;
 mod grafana;
 mod harness;

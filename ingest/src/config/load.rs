@@ -8,7 +8,7 @@ use pharos_model::labels::quote;
 use super::block::{Check, block};
 use super::environment::{self, Lookup};
 use super::error::{ConfigError, ParseError, in_file};
-use super::scrape::ScrapeConfig;
+use super::scrape::{PROTOBUF_FIRST_PROTOCOLS, ScrapeConfig};
 use super::{Config, error::Invalid};
 use crate::fs::{FileSystem, read_text};
 
@@ -32,6 +32,8 @@ pub struct Loaded {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Defaults {
     pub extra_scrape_metrics: bool,
+    /// Targets are asked for protobuf first, where the file does not say otherwise.
+    pub protobuf_first: bool,
 }
 
 /// Loads `path`. A failure names the file and, where it lies in its text, the line; nothing has been changed then.
@@ -52,6 +54,9 @@ pub fn load_with(
         parse(&text).map_err(|at| ConfigError::Parse { path: path.to_owned(), at })?.unwrap_or_default();
     if defaults.extra_scrape_metrics {
         config.global.extra_scrape_metrics.get_or_insert(true);
+    }
+    if defaults.protobuf_first && config.global.scrape_protocols.is_empty() {
+        config.global.scrape_protocols = PROTOBUF_FIRST_PROTOCOLS.to_vec();
     }
     let mut warnings = Vec::new();
     expand_external_labels(&mut config, environment, &mut warnings);

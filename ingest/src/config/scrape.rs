@@ -15,8 +15,9 @@ use super::scalar::{ByteSize, PromDuration, join_dir, names};
 use crate::exposition::negotiation::{DEFAULT_PROTOCOLS, EscapingScheme, ScrapeProtocol};
 use crate::relabel::RelabelConfig;
 
-/// As [`DEFAULT_PROTOCOLS`] for a job that wants native histograms, which only the protobuf format carries.
-pub const NATIVE_HISTOGRAM_PROTOCOLS: [ScrapeProtocol; 5] = [
+/// As [`DEFAULT_PROTOCOLS`] where native histograms are wanted, which only the protobuf format carries, or start timestamps, which
+/// it carries best.
+pub const PROTOBUF_FIRST_PROTOCOLS: [ScrapeProtocol; 5] = [
     ScrapeProtocol::PrometheusProto,
     ScrapeProtocol::OpenMetricsText1_0_0,
     ScrapeProtocol::OpenMetricsText0_0_1,
@@ -324,7 +325,7 @@ impl ScrapeConfig {
         if self.scrape_protocols.is_empty() {
             self.scrape_protocols = match (global.scrape_protocols.is_empty(), native) {
                 (false, _) => global.scrape_protocols.clone(),
-                (true, true) => NATIVE_HISTOGRAM_PROTOCOLS.to_vec(),
+                (true, true) => PROTOBUF_FIRST_PROTOCOLS.to_vec(),
                 (true, false) => DEFAULT_PROTOCOLS.to_vec(),
             };
         }

@@ -263,11 +263,24 @@ fn a_job_is_printed_with_its_defaults_in_prometheus_order() {
 fn a_feature_flag_changes_the_default_and_the_file_wins() {
     let loaded = |global: &str| {
         let fs = InMemory::new([("/p.yml", format!("global: {{{global}}}\nscrape_configs: [{{job_name: a}}]\n"))]);
-        let defaults = Defaults { extra_scrape_metrics: true };
+        let defaults = Defaults { extra_scrape_metrics: true, ..Defaults::default() };
         load_with(Path::new("/p.yml"), &fs, &|_| None, defaults).unwrap().scrape_configs[0].extra_scrape_metrics
     };
     assert_eq!(loaded(""), Some(true));
     assert_eq!(loaded("extra_scrape_metrics: false"), Some(false));
+}
+
+#[test]
+fn protobuf_comes_first_by_default_where_a_feature_needs_it() {
+    let first = |global: &str, protobuf_first| {
+        let fs = InMemory::new([("/p.yml", format!("global: {{{global}}}\nscrape_configs: [{{job_name: a}}]\n"))]);
+        let defaults = Defaults { protobuf_first, ..Defaults::default() };
+        let loaded = load_with(Path::new("/p.yml"), &fs, &|_| None, defaults).unwrap();
+        loaded.scrape_configs[0].scrape_protocols[0].as_str()
+    };
+    assert_eq!(first("", true), "PrometheusProto");
+    assert_eq!(first("", false), "OpenMetricsText1.0.0");
+    assert_eq!(first("scrape_protocols: [PrometheusText0.0.4]", true), "PrometheusText0.0.4");
 }
 
 #[test]

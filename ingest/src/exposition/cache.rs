@@ -96,19 +96,31 @@ pub struct LineCache {
     by_hash: HashTable<u32>,
     /// The entry that the next line will most likely hit.
     expected: usize,
+    /// Tells series of one text apart: see [`Self::set_context`].
+    context: u128,
 }
 
 impl LineCache {
     /// All caches of a process may share one hasher.
     pub fn new(hasher: SeriesHasher) -> Self {
-        Self { hasher, entries: Vec::new(), by_hash: HashTable::new(), expected: 0 }
+        Self { hasher, entries: Vec::new(), by_hash: HashTable::new(), expected: 0, context: 0 }
+    }
+
+    /// Tells which series the texts to come stand for, where the same text can stand for several. No bytes are what a scrape
+    /// begins with.
+    pub fn set_context(&mut self, context: &[u8]) {
+        self.context = if context.is_empty() { 0 } else { self.hasher.hash(context) };
+    }
+
+    fn hash(&self, series: &[u8]) -> u128 {
+        self.hasher.hash(series) ^ self.context
     }
 
     /// Finds the series of a sample by its text ([`super::Sample::series`]) and marks it as seen in the current scrape.
     /// `tracked` says whether it gets a staleness marker when it vanishes: no for samples with an explicit timestamp
     /// unless `track_timestamps_staleness` is on.
     pub fn look_up(&mut self, series: &[u8], tracked: bool) -> Found {
-        let hash = self.hasher.hash(series);
+        let hash = self.hash(series);
         let at = match self.entries.get(self.expected) {
             Some(entry) if entry.hash == hash => self.expected,
             _ => self.find_or_insert(hash),
@@ -122,7 +134,7 @@ impl LineCache {
 
     /// What is known of a series text, `None` when it was never looked up. Remembers nothing.
     pub fn peek(&self, series: &[u8]) -> Option<Lookup> {
-        let at = self.find(self.hasher.hash(series))?;
+        let at = self.find(self.hash(series))?;
         Some(self.entries[at].lookup(at))
     }
 

@@ -46,6 +46,7 @@ struct Told {
     key: Vec<u8>,
     labels: LabelSet,
     ts: Option<TimestampMs>,
+    start: Option<TimestampMs>,
     exemplars: Vec<OwnExemplar>,
 }
 
@@ -88,7 +89,7 @@ impl Gatherer {
             series: &told.key,
             ts: told.ts,
             value: 0.0,
-            created: None,
+            start: told.start,
             exemplar: None,
             beside_native: false,
             labels: LabelSource::Gathered(&told.labels),
@@ -124,7 +125,7 @@ impl Gatherer {
         if self.open.as_ref().is_none_or(|open| open.told.labels != part.labels) {
             self.close();
             let key = [&[KEY_PREFIX], part.labels.as_bytes()].concat();
-            let told = Told { key, labels: part.labels, ts: sample.ts, exemplars: Vec::new() };
+            let told = Told { key, labels: part.labels, ts: sample.ts, start: sample.start, exemplars: Vec::new() };
             self.open = Some(Open { told, histogram: ClassicHistogram::default() });
         }
         let open = self.open.as_mut().expect("it was opened");

@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod negotiation;
 
+mod created;
 mod error;
 mod fast;
 mod gather;
@@ -23,6 +24,7 @@ mod value;
 
 use std::borrow::Cow;
 
+use pharos_model::labels::{TYPE_LABEL, UNIT_LABEL};
 use pharos_model::{FloatHistogram, LabelSet, LabelSetBuilder, MetricType, TimestampMs};
 
 pub use error::{ParseError, ParseErrorKind, Position};
@@ -90,8 +92,9 @@ pub struct Sample<'p> {
     pub ts: Option<TimestampMs>,
     /// Every NaN but a staleness marker is the canonical one; targets cannot expose markers as text.
     pub value: f64,
-    /// When the series began, where the format says so in the sample itself (protobuf).
-    pub created: Option<TimestampMs>,
+    /// When the counter began, where that is said: in protobuf by the sample itself, in OpenMetrics by a line behind it, if the
+    /// parser is [`Parser::reading_starts`].
+    pub start: Option<TimestampMs>,
     /// Boxed because it is rare: samples are moved by the million.
     pub exemplar: Option<Box<Exemplar<'p>>>,
     /// It is part of a classic histogram that is told as a native one too.
@@ -144,6 +147,25 @@ impl<'a> Parser<'a> {
         Self { inner, gatherer: forms.classic_as_native.then(|| Box::new(Gatherer::new(forms.always_classic))) }
     }
 
+    /// Takes the `_created` lines of OpenMetrics for what they are about: when the counters of other series began. They are
+    /// no samples of their own then. To find them costs a second look at every series of a counter, histogram or summary.
+    pub fn reading_starts(mut self) -> Self {
+        if let Inner::Text(parser) = &mut self.inner {
+            parser.read_starts();
+        }
+        self
+    }
+
+    /// Gives each series the type and the unit that are declared when it comes as labels, in place of labels of the same names.
+    /// [`Sample::series`] stays as it is, so the same text may then be one series or another.
+    pub fn with_metadata_labels(mut self) -> Self {
+        match &mut self.inner {
+            Inner::Text(parser) => parser.label_metadata(),
+            Inner::Protobuf(parser) => parser.label_metadata(),
+        }
+        self
+    }
+
     /// The next entry, `None` at the end of a complete body. After an error the parser is at its end.
     #[expect(
         clippy::should_implement_trait,
@@ -192,6 +214,16 @@ impl Exemplar<'_> {
             ExemplarSource::Protobuf(labels) => labels.labels(limits),
             ExemplarSource::Gathered(labels) => Ok((*labels).clone()),
         }
+    }
+}
+
+/// Sets what is known of a series' metadata as labels.
+fn set_metadata_labels(labels: &mut LabelSetBuilder, metric_type: MetricType, unit: &str) {
+    if metric_type != MetricType::Unknown {
+        labels.set(TYPE_LABEL, metric_type.as_str());
+    }
+    if !unit.is_empty() {
+        labels.set(UNIT_LABEL, unit);
     }
 }
 

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod created;
 mod gather;
 mod proto;
 
@@ -22,7 +23,10 @@ fn entries(body: &[u8], format: Format) -> Vec<String> {
 }
 
 fn entries_with(body: &[u8], format: Format, forms: HistogramForms) -> Vec<String> {
-    let mut parser = Parser::with_histograms(body, format, forms);
+    entries_of(Parser::with_histograms(body, format, forms))
+}
+
+fn entries_of(mut parser: Parser<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
         match parser.next().and_then(|event| event.map(|event| describe(&event)).transpose()) {
@@ -50,6 +54,9 @@ fn describe(event: &Event<'_>) -> Result<String, ParseError> {
             if let Some(ts) = sample.ts {
                 write!(line, " @{ts}").unwrap();
             }
+            if let Some(start) = sample.start {
+                write!(line, " start @{start}").unwrap();
+            }
             for exemplar in exemplars {
                 write!(line, " # {} {}", exemplar.labels(&LIMITS)?, exemplar.value).unwrap();
             }
@@ -60,8 +67,8 @@ fn describe(event: &Event<'_>) -> Result<String, ParseError> {
             if let Some(ts) = sample.ts {
                 write!(line, " @{ts}").unwrap();
             }
-            if let Some(created) = sample.created {
-                write!(line, " created @{created}").unwrap();
+            if let Some(start) = sample.start {
+                write!(line, " start @{start}").unwrap();
             }
             if let Some(exemplar) = &sample.exemplar {
                 write!(line, " # {} {}", exemplar.labels(&LIMITS)?, exemplar.value).unwrap();

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use pharos_model::labels::METRIC_NAME;
-use pharos_model::{LabelSet, LabelSetBuilder, MetricType};
+use pharos_model::{LabelSet, LabelSetBuilder, MetricType, TimestampMs};
 
+use super::created::CreatedLines;
 use super::error::{ParseError, ParseErrorKind, Position};
 use super::lexer::{Dialect, Lexer};
 use super::line::{Entry, LabelSpan, Labels, Line, metric_type};
 use super::series::{self, Pair, unescape, unescape_help};
-use super::{Event, Exemplar, ExemplarSource, LabelSource, Sample, fast};
+use super::{Event, Exemplar, ExemplarSource, LabelSource, Sample, fast, set_metadata_labels};
 use crate::label_limits::LabelLimits;
 
 #[derive(Debug)]
@@ -22,29 +23,61 @@ pub(super) struct Parser<'a> {
     /// From the last TYPE line. As in Prometheus it holds until the next one, whatever the family of a sample.
     metric_type: MetricType,
     line: Line,
+    /// Boxed because it is rare.
+    created: Option<Box<CreatedLines>>,
+    /// Where series get their metadata as labels: the unit of the last UNIT line, which as in Prometheus holds until the next one.
+    unit: Option<String>,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(body: &'a [u8], dialect: Dialect) -> Self {
-        Self { body, dialect, pos: 0, is_done: false, metric_type: MetricType::Unknown, line: Line::default() }
+        let (metric_type, line) = (MetricType::Unknown, Line::default());
+        Self { body, dialect, pos: 0, is_done: false, metric_type, line, created: None, unit: None }
+    }
+
+    /// The text format does not say when counters began.
+    pub(super) fn read_starts(&mut self) {
+        self.created = (self.dialect == Dialect::OpenMetrics).then(Box::default);
     }
 
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Event<'_>>, ParseError> {
+        self.skip_created();
         if let Some(sample) = fast::sample(self.body, self.pos, self.dialect) {
             let entry = self.pos;
             self.pos = sample.end;
+            let start = self.start_of(entry);
             return Ok(Some(Event::Sample(Sample {
                 series: &self.body[sample.series.clone()],
                 ts: sample.ts,
                 value: sample.value,
-                created: None,
+                start,
                 exemplar: None,
                 beside_native: false,
                 labels: LabelSource::Text(SeriesText { parser: self, entry, start: sample.series.start }),
             })));
         }
         self.next_strictly()
+    }
+
+    pub(super) fn label_metadata(&mut self) {
+        self.unit = Some(String::new());
+    }
+
+    #[inline]
+    fn skip_created(&mut self) {
+        if let Some(created) = &mut self.created {
+            while let Some(next) = created.skip(self.body, self.pos, self.metric_type) {
+                self.pos = next;
+            }
+        }
+    }
+
+    /// When the counter of the series that begins at `entry` began. The parser stands behind its line.
+    #[inline]
+    fn start_of(&mut self, entry: usize) -> Option<TimestampMs> {
+        let created = self.created.as_mut()?;
+        created.start_of(self.body, entry..self.pos, self.metric_type)
     }
 
     fn next_strictly(&mut self) -> Result<Option<Event<'_>>, ParseError> {
@@ -73,6 +106,9 @@ impl<'a> Parser<'a> {
 
     fn ordinary_metadata(&mut self) -> Option<Event<'a>> {
         let found = fast::metadata(self.body, self.pos)?;
+        if let Some(created) = &mut self.created {
+            created.set_family(found.family.as_bytes());
+        }
         let family = Cow::Borrowed(found.family);
         let event = if found.is_help {
             Event::Help { family, text: self.help(found.text) }
@@ -92,6 +128,13 @@ impl<'a> Parser<'a> {
     }
 
     fn event(&mut self, entry: Entry) -> Event<'_> {
+        let start = if entry == Entry::Series { self.start_of(self.line.series.start) } else { None };
+        if let (Entry::Help | Entry::Type | Entry::Unit, Some(created)) = (entry, &mut self.created) {
+            created.set_family(&self.body[self.line.family.clone()]);
+        }
+        if let (Entry::Unit, Some(unit)) = (entry, &mut self.unit) {
+            *unit = String::from_utf8_lossy(&self.body[self.line.text.clone()]).into_owned();
+        }
         let line = &self.line;
         let text = || String::from_utf8_lossy(&self.body[line.text.clone()]);
         let family = || plain(&self.body[line.family.clone()], unescape);
@@ -105,18 +148,18 @@ impl<'a> Parser<'a> {
             }
             Entry::Unit => Event::Unit { family: family(), unit: text() },
             Entry::Comment => Event::Comment(&self.body[line.text.clone()]),
-            Entry::Series => Event::Sample(self.sample()),
+            Entry::Series => Event::Sample(self.sample(start)),
         }
     }
 
     /// The sample that was just read strictly.
-    fn sample(&self) -> Sample<'_> {
+    fn sample(&self, start: Option<TimestampMs>) -> Sample<'_> {
         let line = &self.line;
         Sample {
             series: &self.body[line.series.clone()],
             ts: line.ts,
             value: line.value,
-            created: None,
+            start,
             exemplar: line.exemplar.map(|exemplar| {
                 let labels = ExemplarSource::Text(ExemplarText { parser: self });
                 Box::new(Exemplar { value: exemplar.value, ts: exemplar.ts, labels })
@@ -156,7 +199,11 @@ impl SeriesText<'_> {
             *value = series::normalize_bound(self.parser.metric_type, name, std::mem::take(value));
         }
         pairs.push((Cow::Borrowed(METRIC_NAME), name));
-        series::build(pairs, limits, text)
+        let mut labels = series::build(pairs, limits, text)?;
+        if let Some(unit) = &self.parser.unit {
+            set_metadata_labels(&mut labels, self.parser.metric_type, unit);
+        }
+        Ok(labels)
     }
 }
 

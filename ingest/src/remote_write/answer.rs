@@ -8,11 +8,13 @@ use crate::compression::BodyError;
 use crate::sink::AppendError;
 use crate::wire::WireError;
 
-/// What became of a request that succeeded as a whole. HTTP 204.
+/// What became of a request. With HTTP 204 it succeeded as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteSummary {
     /// Samples that are durable now.
     pub samples: usize,
+    /// Those of them that are native histograms.
+    pub histograms: usize,
     /// Those of them that were there before with the same value.
     pub duplicates: usize,
     pub exemplars: usize,
@@ -32,7 +34,7 @@ pub enum WriteError {
     TooMany { what: &'static str, max: usize },
     /// Some samples can never be stored; the others are.
     #[error("{first} ({refused} of {samples} samples refused, the others are stored)")]
-    Refused { first: String, refused: usize, samples: usize },
+    Refused { first: String, refused: usize, samples: usize, stored: WriteSummary },
     /// The limit of concurrent requests.
     #[error("too many write requests at once ({max})")]
     Busy { max: usize },

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use pharos_model::{Exemplar, LabelSet, Metadata, Sample, TenantId, TimestampMs};
 
-use super::WriteError;
 use super::histogram::Histograms;
 use super::labels::{self, LabelsError, SeriesError};
 use super::refusals::{HISTOGRAM, INVALID_LABELS, Refusals};
 use super::request::{Item, RequestMetadata, Series, Walker};
+use super::version2::Rewriting;
+use super::{Version, WriteError};
 use crate::compression::{BodyLimits, snappy_block};
 use crate::label_limits::LabelLimits;
 use crate::raw_cache::RawCache;
@@ -56,6 +57,7 @@ pub struct Decoder {
     cache: Arc<RawCache>,
     hasher: SeriesHasher,
     limits: RequestLimits,
+    rewriting: Rewriting,
 }
 
 /// Buffers of one decoding, to be used again. Holds the decompressed body until the answer is known.
@@ -66,6 +68,8 @@ pub struct Scratch {
     /// Floats, then histograms of each series.
     samples: Vec<Sample>,
     histograms: Histograms,
+    /// When the counters of samples began, by their places, ascending; of those alone that say so.
+    starts: Vec<(u32, TimestampMs)>,
     keys: Vec<u128>,
     handles: Vec<Option<SeriesHandle>>,
 }
@@ -104,6 +108,8 @@ pub struct Decoded {
     pub metadata: Vec<(String, Metadata)>,
     /// Samples of the request, refused ones and histograms included.
     pub samples: usize,
+    /// Histograms that may be stored.
+    pub histograms: usize,
     /// Series whose labels had to be parsed because their bytes were not known.
     pub fresh_series: usize,
     pub(super) refusals: Refusals,
@@ -125,8 +131,19 @@ impl Scratch {
         self.body.capacity()
             + self.series.capacity() * size_of::<SeriesPlace>()
             + self.samples.capacity() * size_of::<Sample>()
+            + self.starts.capacity() * size_of::<(u32, TimestampMs)>()
             + self.keys.capacity() * size_of::<u128>()
             + self.handles.capacity() * size_of::<Option<SeriesHandle>>()
+    }
+
+    /// When the counter of a sample began, if it is said.
+    #[inline]
+    fn start_at(&self, sample: u32) -> Option<TimestampMs> {
+        if self.starts.is_empty() {
+            return None;
+        }
+        let found = self.starts.binary_search_by_key(&sample, |(sample, _)| *sample).ok()?;
+        Some(self.starts[found].1)
     }
 
     fn label_fields(&self, origin: Origin) -> Result<Vec<u8>, WireError> {
@@ -138,21 +155,37 @@ impl Decoder {
     /// The decompressed size is held under 4 GiB whatever the limit says.
     pub fn new(cache: Arc<RawCache>, hasher: SeriesHasher, mut limits: RequestLimits) -> Self {
         limits.body.decompressed_bytes_max = limits.body.decompressed_bytes_max.min(u32::MAX as usize);
-        Self { cache, hasher, limits }
+        let rewriting = Rewriting { bytes_max: limits.body.decompressed_bytes_max, metadata_labels: false };
+        Self { cache, hasher, limits, rewriting }
+    }
+
+    /// Gives series of version 2.0 what is known of their type and unit as labels.
+    pub fn with_metadata_labels(mut self, metadata_labels: bool) -> Self {
+        self.rewriting.metadata_labels = metadata_labels;
+        self
     }
 
     /// Decodes a snappy-compressed request. Samples later than `ts_max` are refused.
     pub fn decode(
         &self,
         tenant: &TenantId,
-        compressed: &[u8],
+        (version, compressed): (Version, &[u8]),
         ts_max: TimestampMs,
         scratch: &mut Scratch,
     ) -> Result<Decoded, WriteError> {
         let mut buffer = std::mem::take(&mut scratch.body);
-        let decoded = match snappy_block(compressed, &self.limits.body, &mut buffer) {
-            Ok(body) => self.decode_body(tenant, body, ts_max, scratch),
-            Err(error) => Err(error.into()),
+        let decoded = match (snappy_block(compressed, &self.limits.body, &mut buffer), version) {
+            (Ok(body), Version::One) => self.decode_body(tenant, body, ts_max, scratch),
+            (Ok(body), Version::Two) => {
+                let mut rewritten = Vec::with_capacity(2 * body.len());
+                let decoded = self
+                    .rewriting
+                    .rewrite(body, &mut rewritten)
+                    .and_then(|()| self.decode_body(tenant, &rewritten, ts_max, scratch));
+                buffer = rewritten;
+                decoded
+            }
+            (Err(error), _) => Err(error.into()),
         };
         scratch.body = buffer;
         decoded
@@ -172,7 +205,8 @@ impl Decoder {
         let samples = kept + refusals.samples;
         let batch = SampleBatch { tenant: tenant.clone(), known: Vec::with_capacity(kept), ..SampleBatch::default() };
         let sent = Sent { tenant: tenant.clone(), known: Vec::with_capacity(kept), fresh: Vec::new() };
-        let decoded = Decoded { batch, metadata, samples, sent, refusals, ..Decoded::default() };
+        let histograms = scratch.histograms.len();
+        let decoded = Decoded { batch, metadata, samples, histograms, sent, refusals, ..Decoded::default() };
         Building { body, limits: &self.limits.labels, ts_max, scratch, decoded }.build()
     }
 
@@ -191,6 +225,7 @@ impl Decoder {
         scratch.series.clear();
         scratch.samples.clear();
         scratch.histograms.clear();
+        scratch.starts.clear();
         scratch.keys.clear();
         let mut walker = Walker::new(body);
         while let Some(item) = walker.next()? {
@@ -204,6 +239,9 @@ impl Decoder {
                 }
                 Item::Series(series) => {
                     exemplars += series.exemplars;
+                    let place = |at: usize| (scratch.samples.len() + at) as u32;
+                    let starts = series.starts.iter().enumerate().filter(|(_, start)| **start != 0);
+                    scratch.starts.extend(starts.map(|(at, start)| (place(at), *start)));
                     scratch.samples.extend_from_slice(series.samples);
                     if series.histograms > 0 {
                         self.take_histograms(&series, scratch, refusals)?;
@@ -230,6 +268,7 @@ impl Decoder {
         refusals: &mut Refusals,
     ) -> Result<(), WriteError> {
         for histogram in series.histograms()? {
+            let start = histogram.start;
             let (sample, histogram) = match histogram.into_stored() {
                 Ok(stored) => stored,
                 Err(reason) => {
@@ -240,6 +279,9 @@ impl Decoder {
             };
             if let Some(histogram) = histogram {
                 scratch.histograms.push(scratch.samples.len(), histogram);
+            }
+            if start != 0 {
+                scratch.starts.push((scratch.samples.len() as u32, start));
             }
             scratch.samples.push(sample);
         }
@@ -265,6 +307,7 @@ impl Decoder {
         self.cache.learn(&learnt);
         for (place, refusal) in &outcome.refused {
             let origin = sent.origin(*place);
+            refusals.histograms += usize::from(scratch.histograms.at(origin.sample).is_some());
             refusals.add_one(*refusal, scratch.samples[origin.sample as usize], || scratch.label_fields(origin))?;
         }
         self.send_again(sent, outcome, refusals, scratch)
@@ -295,10 +338,14 @@ impl Decoder {
                     let (labels, sample) = (labels.clone(), scratch.samples[origin.sample as usize]);
                     let histogram = scratch.histograms.at(origin.sample).cloned();
                     batch.histograms.fresh.extend(histogram.map(|histogram| (batch.fresh.len(), histogram)));
+                    batch.starts.fresh.extend(scratch.start_at(origin.sample).map(|start| (batch.fresh.len(), start)));
                     batch.fresh.push(FreshSample { labels, sample });
                     again.fresh.push(origin);
                 }
-                Err(error) => refusals.add(INVALID_LABELS, 1, || error.to_string()),
+                Err(error) => {
+                    refusals.histograms += usize::from(scratch.histograms.at(origin.sample).is_some());
+                    refusals.add(INVALID_LABELS, 1, || error.to_string());
+                }
             }
             last = Some((origin.series, labels));
         }
@@ -341,6 +388,7 @@ impl Building<'_> {
             let batch = &mut self.decoded.batch;
             let histogram = self.scratch.histograms.at(sample).cloned();
             batch.histograms.known.extend(histogram.map(|histogram| (batch.known.len(), histogram)));
+            batch.starts.known.extend(self.scratch.start_at(sample).map(|start| (batch.known.len(), start)));
             batch.known.push(KnownSample { series: handle, ts, value });
             self.decoded.sent.known.push(Origin { series, sample });
         }
@@ -355,6 +403,7 @@ impl Building<'_> {
             Ok(labels) => labels,
             Err(LabelsError::Wire(error)) => return Err(error.into()),
             Err(LabelsError::Series(error)) => {
+                self.decoded.refusals.histograms += self.scratch.histograms.count_in(samples.clone());
                 self.decoded.refusals.add(INVALID_LABELS, samples.len(), || error.to_string());
                 return Ok(());
             }
@@ -377,6 +426,7 @@ impl Building<'_> {
             let batch = &mut self.decoded.batch;
             let histogram = self.scratch.histograms.at(at).cloned();
             batch.histograms.fresh.extend(histogram.map(|histogram| (batch.fresh.len(), histogram)));
+            batch.starts.fresh.extend(self.scratch.start_at(at).map(|start| (batch.fresh.len(), start)));
             batch.fresh.push(FreshSample { labels: labels.clone(), sample });
             self.decoded.sent.fresh.push(origin);
         }
@@ -402,6 +452,7 @@ impl Building<'_> {
     fn refuse_late(&mut self, origin: Origin) -> Result<(), WireError> {
         let (body, at) = (self.body, self.scratch.series[origin.series as usize].at);
         let sample = self.scratch.samples[origin.sample as usize];
+        self.decoded.refusals.histograms += usize::from(self.scratch.histograms.at(origin.sample).is_some());
         let label_fields = || series_at(body, at, |series| series.labels.to_vec());
         self.decoded.refusals.add_one(Refusal::OutOfBounds, sample, label_fields)
     }

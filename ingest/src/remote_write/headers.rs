@@ -16,24 +16,25 @@ pub struct RequestHeaders<'h> {
     pub content_encoding: Option<&'h str>,
 }
 
+/// The version of a request's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    One,
+    Two,
+}
+
 impl RequestHeaders<'_> {
-    /// Refuses all but snappy-compressed version 1.0, which is also assumed where a header is missing.
-    pub fn check(&self) -> Result<(), WriteError> {
-        if let Some(content_type) = self.content_type.map(str::trim).filter(|value| !value.is_empty()) {
-            match message_name(content_type)? {
-                V1 => {}
-                other => {
-                    return Err(WriteError::MediaType(format!(
-                        "{other} protobuf message is not accepted by this server; accepted [{V1}]"
-                    )));
-                }
-            }
-        }
+    /// Refuses what is not compressed with snappy. Version 1.0 and snappy are assumed where a header is missing.
+    pub fn check(&self) -> Result<Version, WriteError> {
+        let version = match self.content_type.map(str::trim).filter(|value| !value.is_empty()) {
+            Some(content_type) if message_name(content_type)? == V2 => Version::Two,
+            _ => Version::One,
+        };
         match self.content_encoding.filter(|value| !value.is_empty()) {
             Some(encoding) if !encoding.eq_ignore_ascii_case("snappy") => Err(WriteError::MediaType(format!(
                 "{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable"
             ))),
-            _ => Ok(()),
+            _ => Ok(version),
         }
     }
 }
@@ -71,17 +72,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_snappy_version_one_is_taken() {
-        for (content_type, content_encoding, error) in [
-            (None, None, ""),
-            (Some("application/x-protobuf"), Some("snappy"), ""),
-            (Some("application/x-protobuf;proto=prometheus.WriteRequest"), Some("Snappy"), ""),
-            (
-                Some("application/x-protobuf;proto=io.prometheus.write.v2.Request"),
-                Some("snappy"),
-                "io.prometheus.write.v2.Request protobuf message is not accepted by this server; \
-                 accepted [prometheus.WriteRequest]",
-            ),
+    fn both_versions_are_taken_compressed_with_snappy() {
+        for (content_type, content_encoding, found) in [
+            (None, None, "One"),
+            (Some("application/x-protobuf"), Some("snappy"), "One"),
+            (Some("application/x-protobuf;proto=prometheus.WriteRequest"), Some("Snappy"), "One"),
+            (Some("application/x-protobuf;proto=io.prometheus.write.v2.Request"), Some("snappy"), "Two"),
             (
                 Some("application/json"),
                 None,
@@ -99,8 +95,8 @@ mod tests {
                 "zstd encoding (compression) is not accepted by this server; only snappy is acceptable",
             ),
         ] {
-            let found = RequestHeaders { content_type, content_encoding }.check();
-            assert_eq!(found.map_err(|error| error.to_string()).err().unwrap_or_default(), error);
+            let checked = RequestHeaders { content_type, content_encoding }.check();
+            assert_eq!(checked.map_or_else(|error| error.to_string(), |version| format!("{version:?}")), found);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A `prometheus.Histogram` of a request, and all those of a request between the passes over it.
 
+use std::ops::Range;
+
 use pharos_model::histogram::packed::{PackError, PackedHistogram};
 use pharos_model::sample::stale_nan;
 use pharos_model::{CounterResetHint, Sample, TimestampMs};
@@ -11,6 +13,8 @@ use crate::wire::{FIXED64, Reader, Tag, VARINT, WireError};
 #[derive(Debug, Default)]
 pub struct RequestHistogram {
     pub ts: TimestampMs,
+    /// When it began to count, 0 where it is not said.
+    pub start: TimestampMs,
     parts: NativeParts,
     is_float: bool,
 }
@@ -46,6 +50,7 @@ impl RequestHistogram {
             14 => parts.hint = reset_hint(integer(fields, tag)?),
             15 => self.ts = integer(fields, tag)? as TimestampMs,
             16 => read_floats(&mut parts.custom_values, fields, tag)?,
+            17 => self.start = integer(fields, tag)? as TimestampMs,
             _ => fields.skip(tag)?,
         }
         Ok(())
@@ -83,6 +88,16 @@ impl Histograms {
     /// Counts of all of them: what they take in memory.
     pub(super) fn numbers(&self) -> usize {
         self.numbers
+    }
+
+    /// How many of the samples of a range are histograms.
+    pub(super) fn count_in(&self, samples: Range<u32>) -> usize {
+        let before = |end: u32| self.by_sample.partition_point(|(sample, _)| *sample < end);
+        before(samples.end) - before(samples.start)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_sample.len()
     }
 
     #[inline]

@@ -1,4 +1,4 @@
-//! Receives Prometheus remote write 1.0.
+//! Receives Prometheus remote write 1.0 and 2.0.
 //!
 //! [`Receiver`] admits requests; an [`Admission`] turns a body into one batch and an append's outcome into an answer; [`Decoder`] is its synchronous part:
 //! decompress, walk the protobuf, look the series up by the hash of their raw label bytes, build the batch. Only labels that
@@ -17,10 +17,11 @@ mod metrics;
 mod receiver;
 mod refusals;
 mod request;
+mod version2;
 
 pub use answer::{WriteError, WriteSummary};
 pub use decoder::{Decoded, Decoder, RequestLimits, Scratch};
-pub use headers::RequestHeaders;
+pub use headers::{RequestHeaders, Version};
 pub use histogram::RequestHistogram;
 pub use labels::SeriesError;
 pub use metadata::MetadataStore;

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::decoder::{Decoded, Decoder, RequestLimits, Scratch, Sent};
 use super::refusals::Refusals;
-use super::{MetadataStore, Metrics, RequestHeaders, WriteError, WriteSummary};
+use super::{MetadataStore, Metrics, RequestHeaders, Version, WriteError, WriteSummary};
 use crate::raw_cache::RawCache;
 use crate::series_hash::SeriesHasher;
 use crate::sink::{AppendError, AppendOutcome, SampleBatch, Sink};
@@ -42,6 +42,8 @@ pub struct ReceiverConfig {
     pub ahead_max: Duration,
     /// Random and private, see [`SeriesHasher`].
     pub seed: u128,
+    /// Series of version 2.0 get what is known of their type and unit as labels.
+    pub metadata_labels: bool,
 }
 
 impl ReceiverConfig {
@@ -53,6 +55,7 @@ impl ReceiverConfig {
             requests_in_flight_max: 256,
             ahead_max: Duration::from_secs(600),
             seed,
+            metadata_labels: false,
         }
     }
 }
@@ -85,7 +88,8 @@ impl Receiver {
         let cache = Arc::new(RawCache::new(config.cache_bytes_max));
         let generation_ends = clock.monotonic() + CACHE_GENERATION;
         Arc::new(Self {
-            decoder: Decoder::new(cache.clone(), SeriesHasher::new(config.seed), config.limits),
+            decoder: Decoder::new(cache.clone(), SeriesHasher::new(config.seed), config.limits)
+                .with_metadata_labels(config.metadata_labels),
             cache,
             sink,
             metadata,
@@ -116,11 +120,11 @@ impl Receiver {
     }
 
     fn check(self: &Arc<Self>, headers: RequestHeaders<'_>) -> Result<Admission, WriteError> {
-        headers.check()?;
+        let version = headers.check()?;
         let permit = self.in_flight.clone().try_acquire_owned();
         let permit = permit.map_err(|_| WriteError::Busy { max: self.in_flight_max })?;
         self.metrics.in_flight.inc();
-        Ok(Admission { receiver: self.clone(), _permit: permit })
+        Ok(Admission { receiver: self.clone(), version, _permit: permit })
     }
 
     /// Counts a request that was refused as a whole.
@@ -133,17 +137,18 @@ impl Receiver {
     async fn decode(
         self: &Arc<Self>,
         tenant: &TenantId,
+        version: Version,
         body: Bytes,
     ) -> Result<(Result<Decoded, WriteError>, Scratch), WriteError> {
         let ts_max = self.clock.now_ms().saturating_add(self.ahead_ms);
         let mut scratch = self.scratches.lock().pop().unwrap_or_default();
         if body.len() <= INLINE_BODY_BYTES_MAX {
-            let decoded = self.decoder.decode(tenant, &body, ts_max, &mut scratch);
+            let decoded = self.decoder.decode(tenant, (version, &body), ts_max, &mut scratch);
             return Ok((decoded, scratch));
         }
         let (receiver, tenant) = (self.clone(), tenant.clone());
         aside(move || {
-            let decoded = receiver.decoder.decode(&tenant, &body, ts_max, &mut scratch);
+            let decoded = receiver.decoder.decode(&tenant, (version, &body), ts_max, &mut scratch);
             (decoded, scratch)
         })
         .await
@@ -155,10 +160,10 @@ impl Receiver {
         decoded: Decoded,
         scratch: Scratch,
     ) -> Result<WriteSummary, WriteError> {
-        let Decoded { mut batch, metadata, samples, fresh_series, refusals, sent } = decoded;
+        let Decoded { mut batch, metadata, samples, histograms, fresh_series, refusals, sent } = decoded;
         self.metadata.put(tenant, metadata);
         self.metrics.fresh.inc_by(fresh_series as u64);
-        let mut summary = WriteSummary { samples, duplicates: 0, exemplars: batch.exemplars.len() };
+        let mut summary = WriteSummary { samples, histograms, duplicates: 0, exemplars: batch.exemplars.len() };
         let mut waiting = Waiting { sent, refusals, scratch };
         // A second time only for what comes back as stale; what is sent with labels never does.
         while !(batch.known.is_empty() && batch.fresh.is_empty() && batch.exemplars.is_empty()) {
@@ -191,6 +196,7 @@ impl Receiver {
     fn answer(&self, mut summary: WriteSummary, refusals: Refusals) -> Result<WriteSummary, WriteError> {
         let samples = summary.samples;
         summary.samples -= refusals.samples;
+        summary.histograms -= refusals.histograms;
         self.metrics.samples.inc_by(summary.samples as u64);
         self.metrics.duplicates.inc_by(summary.duplicates as u64);
         self.metrics.invalid_labels.inc_by(refusals.invalid_labels() as u64);
@@ -199,7 +205,7 @@ impl Receiver {
         }
         match refusals.first {
             None => Ok(summary),
-            Some(first) => Err(WriteError::Refused { first, refused: refusals.samples, samples }),
+            Some(first) => Err(WriteError::Refused { first, refused: refusals.samples, samples, stored: summary }),
         }
     }
 
@@ -257,10 +263,16 @@ impl fmt::Debug for Receiver {
 #[derive(Debug)]
 pub struct Admission {
     receiver: Arc<Receiver>,
+    version: Version,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Admission {
+    /// The version of the request that was let in.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// Stores the request's samples. `Ok` says that every one is durable. After an error that asks the sender to come again
     /// some may be; sending them again is safe. When the future is dropped the append may or may not happen.
     #[tracing::instrument(level = "debug", name = "remote_write", skip_all, fields(%tenant, bytes = body.len()))]
@@ -272,7 +284,7 @@ impl Admission {
     async fn serve(&self, tenant: &TenantId, body: Bytes) -> Result<WriteSummary, WriteError> {
         let receiver = &self.receiver;
         receiver.maintain_cache();
-        let (decoded, scratch) = receiver.decode(tenant, body).await?;
+        let (decoded, scratch) = receiver.decode(tenant, self.version, body).await?;
         match decoded {
             Ok(decoded) => receiver.store(tenant, decoded, scratch).await,
             Err(error) => {

@@ -14,6 +14,8 @@ pub(super) struct Refusals {
     /// Why the first of them was refused, for the answer.
     pub first: Option<String>,
     pub samples: usize,
+    /// Those of them that are histograms, but for those that are none.
+    pub histograms: usize,
     /// Samples by the reason that metrics give.
     pub by_reason: BTreeMap<&'static str, usize>,
 }

@@ -1,4 +1,4 @@
-//! Walks a `prometheus.WriteRequest` in place.
+//! Walks a `prometheus.WriteRequest` in place. Samples may have the start timestamps of version 2.0.
 //!
 //! Reads samples and finds out where labels stand; leaves labels to [`super::labels`]. What it hands out borrows from the
 //! body and from buffers that the next call reuses.
@@ -13,6 +13,8 @@ use crate::wire::{BYTES, FIXED64, Reader, Tag, VARINT, WireError};
 pub struct Walker<'a> {
     fields: Reader<'a>,
     samples: Vec<Sample>,
+    /// Empty when no sample of the series has one.
+    starts: Vec<TimestampMs>,
     /// The labels of a series whose label fields do not stand together.
     joined_labels: Vec<u8>,
 }
@@ -33,6 +35,8 @@ pub struct Series<'w> {
     pub labels: &'w [u8],
     /// In time order, whatever order they were sent in.
     pub samples: &'w [Sample],
+    /// When the counter of each sample began, 0 where it is not said; empty where none is.
+    pub starts: &'w [TimestampMs],
     /// Number of exemplars; [`Series::exemplars`] reads them.
     pub exemplars: usize,
     /// Number of histograms; [`Series::histograms`] reads them.
@@ -68,7 +72,7 @@ type Result<T> = std::result::Result<T, WireError>;
 
 impl<'a> Walker<'a> {
     pub fn new(body: &'a [u8]) -> Self {
-        Self { fields: Reader::new(body), samples: Vec::new(), joined_labels: Vec::new() }
+        Self { fields: Reader::new(body), samples: Vec::new(), starts: Vec::new(), joined_labels: Vec::new() }
     }
 
     /// Goes to a series that was found before, by its [`Series::at`].
@@ -104,6 +108,7 @@ impl<'a> Walker<'a> {
     #[inline]
     fn series(&mut self, at: usize, message: Reader<'a>) -> Result<Series<'_>> {
         self.samples.clear();
+        self.starts.clear();
         self.joined_labels.clear();
         let mut fields = message;
         // Nearly every series is its labels, then one sample.
@@ -123,7 +128,11 @@ impl<'a> Walker<'a> {
                 }
                 2 => {
                     tag.expect(BYTES)?;
-                    let sample = sample(fields.message(2)?)?;
+                    let (sample, start) = sample(fields.message(2)?)?;
+                    if start != 0 {
+                        self.starts.resize(self.samples.len(), 0);
+                        self.starts.push(start);
+                    }
                     self.samples.push(sample);
                 }
                 3 | 4 => {
@@ -134,15 +143,28 @@ impl<'a> Walker<'a> {
                 _ => fields.skip(tag)?,
             }
         }
+        if !self.starts.is_empty() {
+            self.starts.resize(self.samples.len(), 0);
+        }
         if !self.samples.is_sorted_by_key(|sample| sample.ts) {
-            self.samples.sort_by_key(|sample| sample.ts);
+            self.sort_samples();
         }
         let mut labels = fields.slice(labels.start, labels.end);
         if !self.joined_labels.is_empty() {
             self.joined_labels.extend_from_slice(labels);
             labels = &self.joined_labels;
         }
-        Ok(Series { at, labels, samples: &self.samples, exemplars, histograms, message })
+        Ok(Series { at, labels, samples: &self.samples, starts: &self.starts, exemplars, histograms, message })
+    }
+
+    #[cold]
+    fn sort_samples(&mut self) {
+        if self.starts.is_empty() {
+            return self.samples.sort_by_key(|sample| sample.ts);
+        }
+        let mut started: Vec<_> = self.samples.drain(..).zip(self.starts.drain(..)).collect();
+        started.sort_by_key(|(sample, _)| sample.ts);
+        (self.samples, self.starts) = started.into_iter().unzip();
     }
 }
 
@@ -180,17 +202,19 @@ impl<'w> Series<'w> {
     }
 }
 
+/// A sample, and when its counter began.
 #[inline]
-fn sample(mut fields: Reader<'_>) -> Result<Sample> {
-    let mut sample = Sample { ts: 0, value: 0.0 };
+fn sample(mut fields: Reader<'_>) -> Result<(Sample, TimestampMs)> {
+    let (mut sample, mut start) = (Sample { ts: 0, value: 0.0 }, 0);
     while let Some(tag) = fields.tag()? {
         match tag.field {
             1 => sample.value = double(&mut fields, tag)?,
             2 => sample.ts = timestamp(&mut fields, tag)?,
+            3 => start = timestamp(&mut fields, tag)?,
             _ => fields.skip(tag)?,
         }
     }
-    Ok(sample)
+    Ok((sample, start))
 }
 
 /// The labels are the part of the message that holds them: nearly always all but the scalars behind.
@@ -242,8 +266,8 @@ fn timestamp(fields: &mut Reader<'_>, tag: Tag) -> Result<TimestampMs> {
     fields.varint().map(|bits| bits as TimestampMs)
 }
 
-/// `prometheus.MetricMetadata.MetricType`; numbers to come are unknown.
-fn metric_type(number: u64) -> MetricType {
+/// `prometheus.MetricMetadata.MetricType`, the same in version 2.0; numbers to come are unknown.
+pub(super) fn metric_type(number: u64) -> MetricType {
     match number {
         1 => MetricType::Counter,
         2 => MetricType::Gauge,

@@ -17,6 +17,7 @@ use super::*;
 use crate::sink::{AppendError, AppendOutcome, Place, Refusal, SampleBatch, SeriesHandle, Sink};
 
 mod proto;
+mod version2;
 mod walker;
 
 use proto::{BucketSpan, Exemplar, Histogram, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
@@ -56,14 +57,14 @@ impl Sink for Store {
                 outcome.stale.push(at);
                 continue;
             }
-            let histogram = text_at(&batch.histograms.known, at);
+            let histogram = text_at(&batch.histograms.known, at) + &start_at(&batch.starts.known, at);
             let series = format!("{} {}{histogram}", batch.tenant, state.series[sample.series.0 as usize]);
             let refused = state.keep(series, sample.ts, sample.value, &mut outcome);
             outcome.refused.extend(refused.map(|refusal| (Place::Known(at), refusal)));
         }
         for (at, fresh) in batch.fresh.iter().enumerate() {
             let (ts, value) = (fresh.sample.ts, fresh.sample.value);
-            let histogram = text_at(&batch.histograms.fresh, at);
+            let histogram = text_at(&batch.histograms.fresh, at) + &start_at(&batch.starts.fresh, at);
             let series = format!("{} {}{histogram}", batch.tenant, fresh.labels);
             let refused = state.keep(series, ts, value, &mut outcome);
             outcome.refused.extend(refused.map(|refusal| (Place::Fresh(at), refusal)));
@@ -83,6 +84,12 @@ impl Sink for Store {
 fn text_at(histograms: &[(usize, PackedHistogram)], at: usize) -> String {
     let found = histograms.iter().find(|(place, _)| *place == at);
     found.map(|(_, histogram)| format!(" {:?} {}", histogram.hint, histogram.to_float())).unwrap_or_default()
+}
+
+/// The start timestamp at a place, if there is one.
+fn start_at(starts: &[(usize, i64)], at: usize) -> String {
+    let found = starts.iter().find(|(place, _)| *place == at);
+    found.map(|(_, start)| format!(" since {start}")).unwrap_or_default()
 }
 
 impl StoreState {
@@ -130,8 +137,17 @@ impl Bench {
     }
 
     async fn send_body(&self, tenant: &str, body: Vec<u8>) -> Result<WriteSummary, WriteError> {
+        self.send_with(RequestHeaders::default(), tenant, body).await
+    }
+
+    async fn send_with(
+        &self,
+        headers: RequestHeaders<'_>,
+        tenant: &str,
+        body: Vec<u8>,
+    ) -> Result<WriteSummary, WriteError> {
         let tenant = TenantId::new(tenant).unwrap();
-        self.receiver.admit(RequestHeaders::default())?.write(&tenant, Bytes::from(body)).await
+        self.receiver.admit(headers)?.write(&tenant, Bytes::from(body)).await
     }
 
     /// Everything that is stored, one line for each sample.

@@ -75,6 +75,7 @@ impl Appender {
             fresh: reading.fresh,
             exemplars: reading.exemplars,
             histograms: reading.histograms,
+            starts: reading.starts,
             ..SampleBatch::default()
         };
         let placed = self.report.push(&mut batch, at, &report, with_extra);
@@ -122,6 +123,7 @@ impl Appender {
             tenant: self.tenant.clone(),
             fresh: reading.fresh,
             histograms: reading.histograms,
+            starts: reading.starts,
             ..SampleBatch::default()
         };
         let placed = report.map(|(values, with_extra)| self.report.push(&mut batch, at, &values, with_extra));

@@ -73,6 +73,16 @@ pub struct ScrapeOptions {
     pub sync_pause: Duration,
     /// The runtimes that targets are dealt over, at least one. A scrape stays on its own from the request to the store.
     pub runtimes: Arc<[Handle]>,
+    pub features: ScrapeFeatures,
+}
+
+/// What targets expose and is left out unless it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrapeFeatures {
+    /// When counters began. The `_created` lines of OpenMetrics are no samples then.
+    pub start_timestamps: bool,
+    /// Type and unit of a series, as labels of it.
+    pub type_and_unit_labels: bool,
 }
 
 /// Why a scrape failed. Texts are Prometheus' and become the target's `lastError`.

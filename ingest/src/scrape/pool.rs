@@ -184,8 +184,8 @@ impl Pool {
 
     fn spec(&self, target: Target, forced: Option<ScrapeError>) -> Arc<Spec> {
         let request = Request::new(&self.config, target.timeout, self.budget.clone());
-        let (config, client) = (self.config.clone(), self.client.clone());
-        Arc::new(Spec { target: Arc::new(target), config, client, request, forced })
+        let (config, client, features) = (self.config.clone(), self.client.clone(), self.options.features);
+        Arc::new(Spec { target: Arc::new(target), config, features, client, request, forced })
     }
 
     /// Makes a loop scrape the target; hands the target back when the loop is just leaving.

@@ -11,14 +11,14 @@ use pharos_model::{Exemplar, FloatHistogram, LabelSet, LabelSetBuilder, Sample a
 use super::histogram_limits::HistogramLimits;
 use super::metadata::MetadataCache;
 use super::target::Target;
-use super::{AHEAD_MAX, ScrapeError};
+use super::{AHEAD_MAX, ScrapeError, ScrapeFeatures};
 use crate::config::ScrapeConfig;
 use crate::exposition::cache::{Found, LineCache, Lookup, Slot};
 use crate::exposition::negotiation::Format;
 use crate::exposition::{self, Event, Histogram, HistogramForms, Parser, Sample};
 use crate::label_limits::LabelLimits;
 use crate::relabel;
-use crate::sink::{BatchHistograms, FreshSample, KnownSample, SeriesExemplar, SeriesHandle};
+use crate::sink::{BatchHistograms, BatchStarts, FreshSample, KnownSample, SeriesExemplar, SeriesHandle};
 
 const EXPORTED_PREFIX: &str = "exported_";
 
@@ -27,6 +27,7 @@ const EXPORTED_PREFIX: &str = "exported_";
 pub(super) struct Rules<'a> {
     pub(super) target: &'a Target,
     pub(super) config: &'a ScrapeConfig,
+    pub(super) features: ScrapeFeatures,
 }
 
 /// What a body holds. Places in `known` and `slots`, and in `fresh` and `fresh_slots`, belong together.
@@ -38,6 +39,7 @@ pub(super) struct Reading {
     pub(super) fresh_slots: Vec<Slot>,
     pub(super) exemplars: Vec<SeriesExemplar>,
     pub(super) histograms: BatchHistograms,
+    pub(super) starts: BatchStarts,
     /// Samples in the body.
     pub(super) scraped: usize,
     /// Samples that relabelling kept.
@@ -58,16 +60,26 @@ enum Series {
     Fresh { labels: LabelSet, slot: Slot, is_new: bool },
 }
 
+/// What is stored of a line, but for its series.
+struct Value {
+    point: Point,
+    start: Option<TimestampMs>,
+    /// In place of the point's value.
+    histogram: Option<PackedHistogram>,
+}
+
 impl Reading {
-    fn push(&mut self, series: Series, point: Point, histogram: Option<PackedHistogram>) {
+    fn push(&mut self, series: Series, Value { point, start, histogram }: Value) {
         match series {
             Series::Known { handle, slot } => {
+                self.starts.known.extend(start.map(|start| (self.known.len(), start)));
                 self.histograms.known.extend(histogram.map(|histogram| (self.known.len(), histogram)));
                 self.known.push(KnownSample { series: handle, ts: point.ts, value: point.value });
                 self.slots.push(slot);
             }
             Series::Fresh { labels, slot, is_new } => {
                 self.added += usize::from(is_new);
+                self.starts.fresh.extend(start.map(|start| (self.fresh.len(), start)));
                 self.histograms.fresh.extend(histogram.map(|histogram| (self.fresh.len(), histogram)));
                 self.fresh.push(FreshSample { labels, sample: point });
                 self.fresh_slots.push(slot);
@@ -88,6 +100,34 @@ impl<'l, 'p> Line<'l, 'p> {
     fn of_float(sample: &'l Sample<'p>) -> Self {
         let exemplars = sample.exemplar.as_deref().map_or(&[][..], std::slice::from_ref);
         Self { sample, histogram: None, exemplars }
+    }
+}
+
+/// Type and unit that are declared of the series to come, as one text.
+struct Declared {
+    text: String,
+    format: Format,
+}
+
+impl Declared {
+    fn begin(format: Format, cache: &mut LineCache) -> Self {
+        cache.set_context(&[]);
+        Self { text: String::new(), format }
+    }
+
+    /// Whether it has changed.
+    fn take_in(&mut self, event: &Event<'_>) -> bool {
+        let (metric_type, unit) = self.text.split_once(' ').unwrap_or_default();
+        let next = match event {
+            Event::Type { metric_type, .. } => format!("{metric_type} {unit}"),
+            Event::Unit { unit, .. } => format!("{metric_type} {unit}"),
+            // With which every family begins; in text a unit holds until the next one.
+            Event::Help { .. } if self.format == Format::Protobuf => format!("{metric_type} "),
+            _ => return false,
+        };
+        let has_changed = next != self.text;
+        self.text = next;
+        has_changed
     }
 }
 
@@ -135,8 +175,10 @@ impl Rules<'_> {
         metadata: &mut MetadataCache,
         reading: &mut Reading,
     ) -> Result<(), ScrapeError> {
-        let mut parser = Parser::with_histograms(body.bytes, body.format, self.histogram_forms());
+        let mut parser = self.parser(body);
+        let mut declared = Declared::begin(body.format, cache);
         while let Some(event) = parser.next()? {
+            self.declare(&event, &mut declared, cache);
             match event {
                 Event::Sample(sample) => self.read_line(Line::of_float(&sample), body, cache, reading)?,
                 Event::Histogram(histogram) => {
@@ -152,6 +194,24 @@ impl Rules<'_> {
             }
         }
         Ok(())
+    }
+
+    fn parser(self, body: Body<'_>) -> Parser<'_> {
+        let parser = Parser::with_histograms(body.bytes, body.format, self.histogram_forms());
+        let parser = if self.features.start_timestamps { parser.reading_starts() } else { parser };
+        if self.features.type_and_unit_labels { parser.with_metadata_labels() } else { parser }
+    }
+
+    /// Where type and unit are labels, what is declared tells which series a text stands for.
+    fn declare(self, event: &Event<'_>, declared: &mut Declared, cache: &mut LineCache) {
+        if self.features.type_and_unit_labels && declared.take_in(event) {
+            cache.set_context(declared.text.as_bytes());
+        }
+    }
+
+    /// When the counter of a sample began, if anybody wants to know.
+    fn start(self, sample: &Sample<'_>) -> Option<TimestampMs> {
+        sample.start.filter(|_| self.features.start_timestamps)
     }
 
     fn histogram_forms(self) -> HistogramForms {
@@ -204,7 +264,8 @@ impl Rules<'_> {
             reading.ahead += 1;
         } else {
             self.read_exemplars(&line, &series, point.ts, reading)?;
-            reading.push(series, point, line.histogram);
+            let (start, histogram) = (self.start(sample), line.histogram);
+            reading.push(series, Value { point, start, histogram });
         }
         Ok(())
     }
@@ -254,9 +315,11 @@ impl Rules<'_> {
     pub(super) fn read_forgotten(self, body: Body<'_>, cache: &mut LineCache) -> Reading {
         let mut reading = Reading::default();
         let mut seen = HashSet::new();
-        let mut parser = Parser::with_histograms(body.bytes, body.format, self.histogram_forms());
+        let mut parser = self.parser(body);
+        let mut declared = Declared::begin(body.format, cache);
         // The first pass found neither a parse error nor a label or histogram that is refused.
         while let Ok(Some(event)) = parser.next() {
+            self.declare(&event, &mut declared, cache);
             let (sample, histogram) = match event {
                 Event::Sample(sample) => (sample, None),
                 Event::Histogram(histogram) => (histogram.sample, self.pack(histogram.histogram).ok()),
@@ -269,7 +332,8 @@ impl Rules<'_> {
                 && let Ok(Some(labels)) = self.labels(&sample)
             {
                 let point = Point { ts: exposed_at.unwrap_or(body.scraped_at), value: sample.value };
-                reading.push(Series::Fresh { labels, slot, is_new: false }, point, histogram);
+                let value = Value { point, start: self.start(&sample), histogram };
+                reading.push(Series::Fresh { labels, slot, is_new: false }, value);
             }
         }
         reading
@@ -363,7 +427,7 @@ mod tests {
         let text: String = (0..series).map(|i| format!("m{i} 1\n")).collect();
         let body = Body { bytes: text.as_bytes(), format: Format::Text, scraped_at: 0, now: 0, samples_max };
         let mut cache = LineCache::new(SeriesHasher::new(1));
-        let rules = Rules { target: &target, config: &config };
+        let rules = Rules { target: &target, config: &config, features: ScrapeFeatures::default() };
         let (reading, outcome) = rules.read(body, &mut cache, &mut MetadataCache::default());
         (reading, outcome, cache)
     }

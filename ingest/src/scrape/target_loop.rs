@@ -23,7 +23,7 @@ use super::reading::{Body, Reading, Rules};
 use super::report::Report;
 use super::status::Live;
 use super::target::Target;
-use super::{SAMPLES_MAX_DEFAULT, ScrapeError, ScrapeOptions, TIMESTAMP_TOLERANCE};
+use super::{SAMPLES_MAX_DEFAULT, ScrapeError, ScrapeFeatures, ScrapeOptions, TIMESTAMP_TOLERANCE};
 use crate::config::ScrapeConfig;
 use crate::exposition::cache::LineCache;
 use crate::exposition::negotiation::Format;
@@ -46,6 +46,7 @@ pub(super) enum Instruction {
 pub(super) struct Spec {
     pub(super) target: Arc<Target>,
     pub(super) config: Arc<ScrapeConfig>,
+    pub(super) features: ScrapeFeatures,
     pub(super) client: HttpClient,
     pub(super) request: Request,
     /// Fails every scrape without asking the target.
@@ -54,7 +55,7 @@ pub(super) struct Spec {
 
 impl Spec {
     pub(super) fn rules(&self) -> Rules<'_> {
-        Rules { target: &self.target, config: &self.config }
+        Rules { target: &self.target, config: &self.config, features: self.features }
     }
 
     /// Whether both make the same series of the same lines.

@@ -165,6 +165,19 @@ impl PackedHistogram {
         }
     }
 
+    /// One of the same buckets before anything was observed, which is a reset by definition.
+    pub fn emptied(&self) -> Self {
+        let layout = Layout {
+            counts: CountKind::Whole,
+            positive_spans: Vec::new(),
+            negative_spans: Vec::new(),
+            ..Layout::clone(&self.layout)
+        };
+        let numbers = vec![0; layout.number_count() as usize];
+        let (hint, sum_bits) = (CounterResetHint::CounterReset, 0.0_f64.to_bits());
+        Self { hint, layout: Arc::new(layout), sum_bits, numbers }
+    }
+
     /// The numbers as counts: absolute, and floats.
     fn counts(&self) -> impl Iterator<Item = f64> {
         let whole = self.layout.counts == CountKind::Whole;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
-use pharos_model::labels::{METRIC_NAME, iter_canonical};
+use pharos_model::labels::{METRIC_NAME, TYPE_LABEL, iter_canonical};
 use pharos_model::{CounterResetHint, FloatHistogram, LabelSet, TimestampMs};
 use pharos_promql::Span;
 
@@ -15,7 +15,6 @@ use super::node::Call;
 use crate::annotation::Annotation;
 use crate::batch::{Row, RowBatch};
 use crate::error::QueryError;
-use crate::functions::annotations::TYPE_LABEL;
 use crate::functions::{
     Grid, Notes, PointsOut, RangeFunction, RangeKernel, RangeWindow, ScalarArg, Selection, SeriesSamples, Surroundings,
     annotations,

@@ -2,13 +2,11 @@
 
 use pharos_model::LabelSet;
 use pharos_model::histogram::quantile::NanEffect;
-use pharos_model::labels::{BUCKET_LABEL, METRIC_NAME, quote};
+use pharos_model::labels::{BUCKET_LABEL, METRIC_NAME, TYPE_LABEL, quote};
 use pharos_model::number::format_g;
 
 use crate::functions::notes::{Monotonicity, Note, Severity};
 
-/// The label that carries the metric type when types are stored as labels.
-pub const TYPE_LABEL: &str = "__type__";
 /// Endings of names that counters have.
 const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 

@@ -2,7 +2,7 @@
 //! (`promql-delayed-name-removal`) marking the row so that the name goes when the query ends.
 
 use pharos_model::LabelSet;
-use pharos_model::labels::{EncodedLabel, METRIC_NAME, iter_encoded};
+use pharos_model::labels::{EncodedLabel, METRIC_NAME, TYPE_LABEL, UNIT_LABEL, iter_encoded};
 
 /// What an operator does to the name of its rows. With it go `__type__` and `__unit__`, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +44,8 @@ impl NameRule {
 }
 
 /// Labels that describe the metric rather than the series, in order.
-pub const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", LAST_METADATA];
-const LAST_METADATA: &str = "__unit__";
+pub const METADATA_LABELS: [&str; 3] = [METRIC_NAME, TYPE_LABEL, LAST_METADATA];
+const LAST_METADATA: &str = UNIT_LABEL;
 
 /// Whether a label describes the metric rather than the series.
 pub fn is_metadata_label(name: &str) -> bool {

@@ -14,6 +14,8 @@ use super::{Failure, RunError, load, variants};
 use crate::engine::{Engine, EngineOptions, Expression, QueryOptions, QueryRange, Times};
 use crate::error::QueryError;
 #[cfg(test)]
+use crate::source::SeriesSource;
+#[cfg(test)]
 use crate::testing::Cluster;
 use crate::testing::MemorySource;
 use crate::value::{Point, QueryOutcome, Series, Value, VectorElement};
@@ -34,6 +36,17 @@ impl Runner {
         let source = MemorySource::new(PARTITIONS);
         let engine = Engine::new(Arc::new(source.clone()), options, Arc::new(SystemClock::default()))?;
         Ok(Self { source, engine })
+    }
+
+    /// A runner whose series are read through another source over its own.
+    #[cfg(test)]
+    pub(super) fn over(
+        options: EngineOptions,
+        source: impl FnOnce(MemorySource) -> Arc<dyn SeriesSource>,
+    ) -> Result<Self, QueryError> {
+        let memory = MemorySource::new(PARTITIONS);
+        let engine = Engine::new(source(memory.clone()), options, Arc::new(SystemClock::default()))?;
+        Ok(Self { source: memory, engine })
     }
 
     /// A runner whose series are with workers.

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use super::run::Runner;
 use super::*;
 use crate::testing::Cluster;
+use stored::Stored;
 
 mod immediate;
+mod stored;
 
 fn run_file(path: &Path, options: EngineOptions) -> Report {
     run_file_on(&Runner::new(options).unwrap(), path)
@@ -81,6 +83,18 @@ fn own_scripts_pass_over_workers_that_die_and_that_do_not() {
                 run_file_on(&Runner::over_workers(options.clone(), over).unwrap().0, path)
             });
         }
+    }
+}
+
+/// Start timestamps as the head and data files keep them.
+#[test]
+fn start_timestamps_are_those_of_a_store_too() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    for folder in upstream_folder().into_iter().chain([own]) {
+        let path = folder.join("start_timestamps.test");
+        let report = run_file_on(&Runner::over(engine_options(), Stored::over).unwrap(), &path);
+        print(&path.display().to_string(), &report);
+        assert!(report.total > 0 && report.failures.is_empty(), "evaluations that failed are printed above");
     }
 }
 

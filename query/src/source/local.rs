@@ -106,8 +106,9 @@ impl SeriesBatch for select::SeriesBatch {
     }
 
     fn samples<'a>(&'a self, i: usize, scratch: &'a mut SampleColumns) -> Result<SeriesSamples<'a>, ReadError> {
-        let SampleSlices { ts, values, histogram_ts, histograms } = self.samples(i, scratch)?;
-        let histograms = HistogramSamples { ts: histogram_ts, list: histograms, start_ts: &[] };
-        Ok(SeriesSamples { histograms, ..SeriesSamples::floats(Samples { ts, values }) })
+        let SampleSlices { ts, values, start_ts, histogram_ts, histograms, histogram_start_ts } =
+            self.samples(i, scratch)?;
+        let histograms = HistogramSamples { ts: histogram_ts, list: histograms, start_ts: histogram_start_ts };
+        Ok(SeriesSamples { floats: Samples { ts, values }, float_start_ts: start_ts, histograms })
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pharos_ingest::sink::SampleBatch;
 use pharos_model::{LabelSet, partition};
-use pharos_storage::record::{AppendLimits, AppendRecordBuilder};
+use pharos_storage::record::{AppendLimits, AppendRecordBuilder, StartRule};
 
 use super::open_handle;
 
@@ -28,11 +28,19 @@ pub(super) struct Places {
     pub fresh: Vec<usize>,
 }
 
+/// What every record of a batch says of its samples.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub limits: AppendLimits,
+    pub starts: StartRule,
+}
+
 /// The parts of each partition that the batch has something for.
-pub(super) fn split(batch: &SampleBatch, limits: AppendLimits, partitions: u16) -> Vec<PartitionParts> {
-    let mut splitter = Splitter::new(batch, limits, partitions);
+pub(super) fn split(batch: &SampleBatch, terms: Terms, partitions: u16) -> Vec<PartitionParts> {
+    let mut splitter = Splitter::new(batch, terms, partitions);
     splitter.expect_known();
     let mut histograms = batch.histograms.known.iter().peekable();
+    let mut starts = batch.starts.known.iter().peekable();
     for (place, sample) in batch.known.iter().enumerate() {
         let (partition, series) = open_handle(sample.series);
         let open = splitter.open(partition);
@@ -40,15 +48,22 @@ pub(super) fn split(batch: &SampleBatch, limits: AppendLimits, partitions: u16) 
             Some((_, histogram)) => open.record.push_known_histogram(series, sample.ts, histogram),
             None => open.record.push_known(series, sample.ts, sample.value),
         }
+        if let Some((_, start)) = starts.next_if(|(at, _)| *at == place) {
+            open.record.start_known(*start);
+        }
         open.places.known.push(place);
     }
     let mut histograms = batch.histograms.fresh.iter().peekable();
+    let mut starts = batch.starts.fresh.iter().peekable();
     for (place, fresh) in batch.fresh.iter().enumerate() {
         let partition = splitter.partition_of(&fresh.labels);
         let open = splitter.open(partition);
         match histograms.next_if(|(at, _)| *at == place) {
             Some((_, histogram)) => open.record.push_fresh_histogram(&fresh.labels, fresh.sample.ts, histogram),
             None => open.record.push_fresh(&fresh.labels, fresh.sample.ts, fresh.sample.value),
+        }
+        if let Some((_, start)) = starts.next_if(|(at, _)| *at == place) {
+            open.record.start_fresh(*start);
         }
         open.places.fresh.push(place);
     }
@@ -61,7 +76,7 @@ pub(super) fn split(batch: &SampleBatch, limits: AppendLimits, partitions: u16) 
 
 struct Splitter<'a> {
     batch: &'a SampleBatch,
-    limits: AppendLimits,
+    terms: Terms,
     /// By partition: the records that are full, the one that is not, and the known samples of all.
     full: Vec<Vec<Part>>,
     open: Vec<Option<Open>>,
@@ -82,9 +97,9 @@ impl Open {
 }
 
 impl<'a> Splitter<'a> {
-    fn new(batch: &'a SampleBatch, limits: AppendLimits, partitions: u16) -> Self {
+    fn new(batch: &'a SampleBatch, terms: Terms, partitions: u16) -> Self {
         let (full, open) = (0..partitions).map(|_| (Vec::new(), None)).unzip();
-        Self { batch, limits, full, open, expected: vec![0; usize::from(partitions)], last: None }
+        Self { batch, terms, full, open, expected: vec![0; usize::from(partitions)], last: None }
     }
 
     fn expect_known(&mut self) {
@@ -109,7 +124,8 @@ impl<'a> Splitter<'a> {
         let full = self.open[partition].take_if(|open| open.record.is_full());
         self.full[partition].extend(full.map(Open::finish));
         self.open[partition].get_or_insert_with(|| {
-            let mut record = AppendRecordBuilder::new(self.batch.tenant.clone(), self.limits);
+            let mut record = AppendRecordBuilder::new(self.batch.tenant.clone(), self.terms.limits);
+            record.use_starts(self.terms.starts);
             let expected = self.expected[partition];
             record.reserve_known(expected);
             Open { record, places: Places { known: Vec::with_capacity(expected), fresh: Vec::new() } }

@@ -9,7 +9,7 @@ use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics;
 use pharos_cluster::node::{FreshIds, Node, NodeDir, NodeOptions};
 use pharos_cluster::proposer::ProposerOptions;
-use pharos_ingest::sink::{BatchHistograms, FreshSample, KnownSample, SeriesExemplar};
+use pharos_ingest::sink::{BatchHistograms, BatchStarts, FreshSample, KnownSample, SeriesExemplar};
 use pharos_model::clock::SystemClock;
 use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{Exemplar, FloatHistogram, LabelSet, Sample, TenantId, TimeRange, partition};
@@ -32,6 +32,10 @@ struct Bench {
 
 impl Bench {
     async fn open(proposer: ProposerOptions) -> Self {
+        Self::taking(proposer, Intake::default()).await
+    }
+
+    async fn taking(proposer: ProposerOptions, intake: Intake) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let stores: Vec<_> = (0..PARTITIONS).map(|at| open_store(&dir.path().join(at.to_string()))).collect();
         let opened = stores.clone();
@@ -54,7 +58,7 @@ impl Bench {
         };
         let cluster = Node::open(node_dir, options, Arc::new(open)).await.unwrap();
         let proposers = (0..PARTITIONS).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
-        let router = Router::new(proposers, stores, clock, None);
+        let router = Router::new(proposers, stores, clock, intake);
         router.set_out_of_order_window(Duration::from_secs(3600));
         Self { router, cluster, _dir: dir }
     }
@@ -104,7 +108,7 @@ async fn a_large_batch_does_not_overflow_the_queue_by_itself() {
     let options = ProposerOptions { queue_bytes_max: 2 << 20, ..ProposerOptions::default() };
     let bench = Bench::open(options).await;
     let samples: Vec<_> = (0..4_000).map(|i| sample(&long_labels(i), NOW_MS)).collect();
-    let parts = split(&SampleBatch { fresh: samples.clone(), ..SampleBatch::default() }, LIMITS, PARTITIONS);
+    let parts = split(&SampleBatch { fresh: samples.clone(), ..SampleBatch::default() }, TERMS, PARTITIONS);
     let bytes: usize = parts.iter().flat_map(|of| &of.parts).map(|part| part.command.len()).sum();
     assert!(parts.len() == 1 && bytes > 2 * options.queue_bytes_max, "{bytes} bytes");
     let outcome = bench.append(samples).await.unwrap();
@@ -126,8 +130,10 @@ async fn late_samples_are_refused_where_the_batch_says_so() {
     bench.cluster.shutdown().await;
 }
 
-const LIMITS: AppendLimits =
-    AppendLimits { out_of_order_window_ms: 0, newest_allowed_ms: i64::MAX, series_max: u32::MAX };
+const TERMS: Terms = Terms {
+    limits: AppendLimits { out_of_order_window_ms: 0, newest_allowed_ms: i64::MAX, series_max: u32::MAX },
+    starts: StartRule { stored: false, zero_samples: false },
+};
 
 #[test]
 fn places_lead_back_to_the_batch() {
@@ -148,7 +154,7 @@ fn places_lead_back_to_the_batch() {
             .collect(),
         ..SampleBatch::default()
     };
-    for PartitionParts { partition, parts } in split(&batch, LIMITS, PARTITIONS) {
+    for PartitionParts { partition, parts } in split(&batch, TERMS, PARTITIONS) {
         let [Part { places, .. }] = &parts[..] else { panic!("{} parts of a small batch", parts.len()) };
         assert_eq!(places.known, (0..6).filter(|i| i % 2 == partition).collect::<Vec<_>>());
         assert_eq!(places.fresh, (0..6).filter(|&i| of(&series[i]) == partition).collect::<Vec<_>>());
@@ -199,6 +205,53 @@ async fn histograms_go_where_their_places_say() {
     let expected = (0..8).map(|i| match i % 2 {
         1 => (series(i), vec![], vec![f64::from(i), 10.0 + f64::from(i)]),
         _ => (series(i), vec![1.0, 2.0], vec![]),
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    bench.cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn start_timestamps_go_where_their_places_say() {
+    let starts = StartRule { stored: true, zero_samples: false };
+    let bench = Bench::taking(ProposerOptions::default(), Intake { starts, ..Intake::default() }).await;
+    let series = |i: i64| LabelSet::from_pairs([("__name__", format!("m{i}"))]);
+    // Of eight series over two partitions each third one says when it began: first with labels, then by handle.
+    let starts = |ts: i64| -> Vec<_> { (0..8).filter(|at| at % 3 == 1).map(|at| (at, ts - at as i64)).collect() };
+    let fresh: Vec<_> = (0..8).map(|i| sample(&series(i), NOW_MS)).collect();
+    let batch = SampleBatch {
+        fresh,
+        starts: BatchStarts { fresh: starts(NOW_MS), ..Default::default() },
+        ..SampleBatch::default()
+    };
+    let outcome = bench.router.append(Arc::new(batch)).await.unwrap();
+    let handles = outcome.handles.iter().map(|handle| handle.unwrap());
+    let known = handles.map(|series| KnownSample { series, ts: NOW_MS + 1, value: 2.0 }).collect();
+    let batch = SampleBatch {
+        known,
+        starts: BatchStarts { known: starts(NOW_MS + 1), ..Default::default() },
+        ..SampleBatch::default()
+    };
+    bench.router.append(Arc::new(batch)).await.unwrap();
+    let request = SelectRequest {
+        tenant: TenantId::anonymous(),
+        matchers: Vec::new(),
+        range: TimeRange::ALL,
+        newest_only: false,
+        totals_only: false,
+    };
+    let mut found = Vec::new();
+    for partition in &bench.router.partitions {
+        let selection = partition.select(&request);
+        let mut samples = SampleColumns::default();
+        for i in 0..selection.len() {
+            selection.read(i, TimeRange::ALL, &mut samples).unwrap();
+            found.push((selection.labels(i), samples.start_ts.clone()));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = (0..8).map(|i| match i % 3 {
+        1 => (series(i), vec![NOW_MS - i, NOW_MS + 1 - i]),
+        _ => (series(i), vec![]),
     });
     assert_eq!(found, expected.collect::<Vec<_>>());
     bench.cluster.shutdown().await;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pharos_model::TimestampMs;
 
-use super::segment::{CHUNK_HEADER_BYTES, ChunkDamage, ChunkHeader, ChunkPtr, SEGMENT_HEADER_BYTES, Segment};
+use super::segment::{ChunkBytes, ChunkDamage, ChunkHeader, ChunkPtr, SEGMENT_HEADER_BYTES, Segment, chunk_bytes};
 use crate::fs::FileSystem;
 
 /// What a segment has of one tenant.
@@ -37,14 +37,14 @@ impl SegmentList {
     }
 
     /// Reads a chunk; `None` when it lies in a forgotten segment, and so do all before it.
-    pub(crate) fn read(&self, at: ChunkPtr, stream: &mut Vec<u8>) -> Option<Result<ChunkHeader, ChunkDamage>> {
+    pub(crate) fn read(&self, at: ChunkPtr, chunk: &mut ChunkBytes) -> Option<Result<ChunkHeader, ChunkDamage>> {
         if at == ChunkPtr::NONE || self.0.first().is_none_or(|first| at.segment() < first.id()) {
             return None;
         }
         let Some(segment) = self.get(at.segment()) else {
             return Some(Err(ChunkDamage { at, reason: "segment does not exist" }));
         };
-        Some(segment.read(at.offset(), stream))
+        Some(segment.read(at.offset(), chunk))
     }
 }
 
@@ -113,14 +113,15 @@ impl ChunkFiles {
         self.coverage.iter().flatten().map(|c| c.chunks as usize).sum()
     }
 
-    /// Takes a chunk of the tenant's head into memory; [`Self::flush`] brings it to the file.
-    pub(crate) fn append(&mut self, head: u32, header: &ChunkHeader, stream: &[u8]) -> ChunkPtr {
-        let bytes = CHUNK_HEADER_BYTES + stream.len();
+    /// Takes a chunk of the tenant's head into memory; [`Self::flush`] brings it to the file. `starts` is empty where no sample
+    /// has a start timestamp.
+    pub(crate) fn append(&mut self, head: u32, header: &ChunkHeader, stream: &[u8], starts: &[u8]) -> ChunkPtr {
+        let bytes = chunk_bytes(stream, starts);
         let last = match self.segments.0.last() {
             Some(last) if last.has_room_for(bytes) => last,
             _ => self.rotate(bytes),
         };
-        let at = last.append(header, stream);
+        let at = last.append(header, stream, starts);
         self.tail_bytes += bytes;
         let coverage = self.coverage.last_mut().expect("there is a coverage for each segment");
         match coverage.iter_mut().find(|c| c.head == head) {

@@ -24,6 +24,8 @@ pub(crate) const SEGMENT_HEADER_BYTES: usize = 16;
 const SEGMENT_MAGIC: &[u8; 8] = b"PHCHUNK1";
 const FLAG_LATE: u8 = 1;
 const FLAG_HISTOGRAM: u8 = 2;
+const FLAG_STARTS: u8 = 4;
+const STARTS_LEN_BYTES: usize = 2;
 
 /// Where a full chunk is: segment number and byte offset.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +89,26 @@ impl ChunkKind {
             Self::Histogram => HISTOGRAM_CHUNK_BYTES_MAX,
         }
     }
+}
+
+/// A chunk that was read: its stream, and the start timestamps of its samples, empty when none has one. To be used again.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkBytes {
+    pub(crate) stream: Vec<u8>,
+    pub(crate) starts: Vec<u8>,
+}
+
+impl ChunkBytes {
+    fn clear(&mut self) {
+        self.stream.clear();
+        self.starts.clear();
+    }
+}
+
+/// Bytes that a chunk takes in its file.
+pub(crate) fn chunk_bytes(stream: &[u8], starts: &[u8]) -> usize {
+    let starts_len = if starts.is_empty() { 0 } else { STARTS_LEN_BYTES + starts.len() };
+    CHUNK_HEADER_BYTES + stream.len() + starts_len
 }
 
 /// Why the bytes at a place are not the chunk that should be there.
@@ -200,18 +222,22 @@ impl Segment {
     }
 
     /// Appends a chunk to the tail. The caller has asked [`Self::has_room_for`].
-    pub(crate) fn append(&self, header: &ChunkHeader, stream: &[u8]) -> ChunkPtr {
+    pub(crate) fn append(&self, header: &ChunkHeader, stream: &[u8], starts: &[u8]) -> ChunkPtr {
         let mut tail = self.tail.lock();
         let offset = self.written.load(Ordering::Acquire) + tail.len();
         let start = tail.len();
         tail.extend_from_slice(&[0; 4]);
         tail.extend_from_slice(&(stream.len() as u16).to_le_bytes());
         tail.push(header.count);
-        tail.push(flags(header));
+        tail.push(flags(header) | if starts.is_empty() { 0 } else { FLAG_STARTS });
         tail.extend_from_slice(&header.series.0.to_le_bytes());
         tail.extend_from_slice(&header.prev.to_bits().to_le_bytes());
         tail.extend_from_slice(&header.max_ts.to_le_bytes());
         tail.extend_from_slice(stream);
+        if !starts.is_empty() {
+            tail.extend_from_slice(&(starts.len() as u16).to_le_bytes());
+            tail.extend_from_slice(starts);
+        }
         let crc = crc32fast::hash(&tail[start + 4..]);
         tail[start..start + 4].copy_from_slice(&crc.to_le_bytes());
         ChunkPtr::new(self.id, offset)
@@ -266,27 +292,27 @@ impl Segment {
         out.extend_from_slice(&tail[..len - written]);
     }
 
-    /// Replaces `stream` by the chunk's stream.
-    pub(crate) fn read(&self, offset: usize, stream: &mut Vec<u8>) -> Result<ChunkHeader, ChunkDamage> {
-        stream.clear();
+    /// Replaces `chunk` by what is at a place.
+    pub(crate) fn read(&self, offset: usize, chunk: &mut ChunkBytes) -> Result<ChunkHeader, ChunkDamage> {
+        chunk.clear();
         let damage = |reason| ChunkDamage { at: ChunkPtr::new(self.id, offset), reason };
         if offset < self.written.load(Ordering::Acquire) {
-            return self.read_written(offset, stream).map_err(damage);
+            return self.read_written(offset, chunk).map_err(damage);
         }
         let tail = self.tail.lock();
         let written = self.written.load(Ordering::Acquire);
         if offset < written {
             drop(tail);
-            return self.read_written(offset, stream).map_err(damage);
+            return self.read_written(offset, chunk).map_err(damage);
         }
         let bytes = tail.get(offset - written..).ok_or(damage("beyond the end of the segment"))?;
-        parse_chunk(bytes, stream).map_err(damage)
+        parse_chunk(bytes, chunk).map_err(damage)
     }
 
-    fn read_written(&self, offset: usize, stream: &mut Vec<u8>) -> Result<ChunkHeader, &'static str> {
+    fn read_written(&self, offset: usize, chunk: &mut ChunkBytes) -> Result<ChunkHeader, &'static str> {
         let backing = self.backing.get().ok_or("segment without a file")?;
         let written = &backing.map.as_slice()[..self.written.load(Ordering::Acquire)];
-        parse_chunk(written.get(offset..).ok_or("beyond the end of the segment")?, stream)
+        parse_chunk(written.get(offset..).ok_or("beyond the end of the segment")?, chunk)
     }
 }
 
@@ -306,30 +332,43 @@ fn flags(header: &ChunkHeader) -> u8 {
     late | histogram
 }
 
-/// Checks the chunk at the start of `bytes` and copies its stream out.
-fn parse_chunk(bytes: &[u8], stream: &mut Vec<u8>) -> Result<ChunkHeader, &'static str> {
+/// Checks the chunk at the start of `bytes` and copies it out.
+fn parse_chunk(bytes: &[u8], chunk: &mut ChunkBytes) -> Result<ChunkHeader, &'static str> {
     let mut reader = Reader::new(bytes);
     let mut parse = || {
         let crc = reader.u32("checksum")?;
         let checked = reader.rest();
-        let len = usize::from(reader.u8("length")?) | usize::from(reader.u8("length")?) << 8;
+        let len = take_len(&mut reader)?;
         let count = reader.u8("count")?;
         let flags = reader.u8("flags")?;
         let series = SeriesRef(reader.u32("series")?);
         let prev = ChunkPtr::from_bits(reader.u64("chunk before")?);
         let max_ts = reader.i64("newest time")?;
-        let body = reader.bytes(len, "stream")?;
+        let stream = reader.bytes(len, "stream")?;
+        let starts = match flags & FLAG_STARTS {
+            0 => &[],
+            _ => {
+                let len = take_len(&mut reader)?;
+                reader.bytes(len, "start timestamps")?
+            }
+        };
+        let checked = &checked[..checked.len() - reader.rest().len()];
         let kind = if flags & FLAG_HISTOGRAM != 0 { ChunkKind::Histogram } else { ChunkKind::Float };
         let header = ChunkHeader { series, prev, max_ts, count, late: flags & FLAG_LATE != 0, kind };
-        Ok::<_, crate::wire::Malformed>((crc, checked, body, header))
+        Ok::<_, crate::wire::Malformed>((crc, checked, stream, starts, header))
     };
-    let (crc, checked, body, header) = parse().map_err(|_| "cut off")?;
-    if body.len() > header.kind.stream_bytes_max() || header.count > CHUNK_SAMPLES_MAX || header.count == 0 {
+    let (crc, checked, stream, starts, header) = parse().map_err(|_| "cut off")?;
+    if stream.len() > header.kind.stream_bytes_max() || header.count > CHUNK_SAMPLES_MAX || header.count == 0 {
         return Err("impossible header");
     }
-    if crc32fast::hash(&checked[..CHUNK_HEADER_BYTES - 4 + body.len()]) != crc {
+    if crc32fast::hash(checked) != crc {
         return Err("checksum mismatch");
     }
-    stream.extend_from_slice(body);
+    chunk.stream.extend_from_slice(stream);
+    chunk.starts.extend_from_slice(starts);
     Ok(header)
+}
+
+fn take_len(reader: &mut Reader<'_>) -> Result<usize, crate::wire::Malformed> {
+    Ok(usize::from(reader.u8("length")?) | usize::from(reader.u8("length")?) << 8)
 }

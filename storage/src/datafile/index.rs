@@ -66,6 +66,8 @@ pub(crate) struct RowLayout {
     pub doubles: bool,
     /// Whether the row has a list of histograms.
     pub histograms: bool,
+    /// Whether the row has a list of start timestamps.
+    pub starts: bool,
 }
 
 /// One label's values and which row has which.

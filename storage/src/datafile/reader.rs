@@ -6,6 +6,7 @@
 mod decoded;
 mod mixed;
 mod open;
+mod starts;
 
 pub(crate) use open::{DataFile, FileIdentity, IndexOrigin};
 
@@ -34,6 +35,7 @@ pub(crate) struct RowReader {
     mantissas: Option<ValuePage<i64>>,
     doubles: Option<ValuePage<f64>>,
     histograms: Option<ValuePage<ByteArray>>,
+    starts: Option<ValuePage<i64>>,
 }
 
 /// The page of a column that a row is in, and the number of the page's first row.
@@ -46,7 +48,7 @@ struct PagePlace {
 impl RowReader {
     pub(crate) fn new(file: Arc<DataFile>) -> Self {
         let fetched = Default::default();
-        Self { file, fetched, timestamps: None, mantissas: None, doubles: None, histograms: None }
+        Self { file, fetched, timestamps: None, mantissas: None, doubles: None, histograms: None, starts: None }
     }
 
     pub(crate) fn file(&self) -> &Arc<DataFile> {
@@ -84,6 +86,7 @@ impl RowReader {
         self.mantissas = None;
         self.doubles = None;
         self.histograms = None;
+        self.starts = None;
     }
 
     /// Takes pages that [`DataFile::fetch`] has verified.
@@ -111,6 +114,7 @@ impl RowReader {
             return Ok(());
         }
         let kept = Kept { len: ts.len(), kept };
+        let before = (out.ts.len(), out.histogram_ts.len());
         match (layout.scale, layout.doubles, layout.histograms) {
             (Some(scale), false, false) => {
                 out.ts.extend_from_slice(kept.of(ts)?);
@@ -125,10 +129,10 @@ impl RowReader {
             (None, false, false) => return Err(format!("row {row} has no values")),
             _ => {
                 let ts = ts.to_vec();
-                self.read_mixed(row, &ts, kept, Run::new(wanted, out))?;
+                self.read_mixed(row, &ts, &kept, Run::new(wanted, out))?;
             }
         }
-        Ok(())
+        if layout.starts { self.read_starts(row, &kept, before, out) } else { Ok(()) }
     }
 
     fn timestamp_page(&mut self, row: u32) -> Result<&TimestampPage, String> {
@@ -179,6 +183,18 @@ impl RowReader {
         Ok(self.histograms.insert(page))
     }
 
+    fn start_page(&mut self, row: u32) -> Result<&ValuePage<i64>, String> {
+        let place = self.file.page_of(SampleColumn::Starts, row);
+        let page = match self.starts.take().filter(|decoded| decoded.page == place.page) {
+            Some(decoded) => decoded,
+            None => {
+                let (mark, bytes) = self.page(SampleColumn::Starts, place.page)?;
+                ValuePage::decode::<Int64Type>(SampleColumn::Starts, place, mark, bytes)?
+            }
+        };
+        Ok(self.starts.insert(page))
+    }
+
     /// A fetched page for decoding. It stays at hand, for when the decoded one is given up; those before it, which no later
     /// row wants, do not.
     fn page(&mut self, column: SampleColumn, page: usize) -> Result<(PageMark, Bytes), String> {
@@ -219,6 +235,7 @@ impl DataFile {
             SampleColumn::Mantissas => layout.scale.is_some(),
             SampleColumn::Doubles => layout.doubles,
             SampleColumn::Histograms => layout.histograms,
+            SampleColumn::Starts => layout.starts,
         })
     }
 
@@ -230,7 +247,8 @@ impl DataFile {
 
     /// The page that has most of a row, and its compressed bytes.
     pub(crate) fn main_page(&self, row: u32) -> (usize, u64) {
-        let column = self.columns_of(row).last().unwrap_or(SampleColumn::Timestamps);
+        let of_values = self.columns_of(row).filter(|column| *column != SampleColumn::Starts);
+        let column = of_values.last().unwrap_or(SampleColumn::Timestamps);
         let PagePlace { page, .. } = self.page_of(column, row);
         (page, u64::from(self.index.pages(column)[page].len))
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
@@ -160,13 +160,8 @@ impl GroupBytes {
         let has_mantissas = rows_with_values(&self.levels::<Int64Type>(mantissas, rows)?);
         let has_mantissas = of_each_row(mantissas, rows, has_mantissas)?;
         let has_doubles = of_each_row(doubles, rows, rows_with_values(&self.levels::<DoubleType>(doubles, rows)?))?;
-        let histograms = SampleColumn::Histograms.path();
-        let has_histograms = match self.chunk(histograms) {
-            Some(_) => rows_with_values(&self.levels::<ByteArrayType>(histograms, rows)?),
-            // Files of the first version lack the column.
-            None => vec![false; rows],
-        };
-        let has_histograms = of_each_row(histograms, rows, has_histograms)?;
+        let has_histograms = self.rows_of_optional::<ByteArrayType>(SampleColumn::Histograms, rows)?;
+        let has_starts = self.rows_of_optional::<Int64Type>(SampleColumn::Starts, rows)?;
         if scales.iter().any(|scale| !(0..=i32::from(SCALE_MAX)).contains(scale)) {
             return Err(ParquetError::General(format!("a scale is not from 0 to {SCALE_MAX}")));
         }
@@ -179,18 +174,28 @@ impl GroupBytes {
                 scale: has_mantissas[row].then_some(scales[row] as u8),
                 doubles: has_doubles[row],
                 histograms: has_histograms[row],
+                starts: has_starts[row],
             };
             let facts =
                 RowFacts { first_ts: first_ts[row], last_ts: last_ts[row], samples: counts[row] as u32, layout };
             builder.push_row(labels, facts);
             samples += u64::from(facts.samples);
         }
-        // Only files of the first version lack a column.
-        let is_there = |column| column != SampleColumn::Histograms || self.chunk(histograms).is_some();
+        let is_optional = |column| matches!(column, SampleColumn::Histograms | SampleColumn::Starts);
+        let is_there = |column: SampleColumn| !is_optional(column) || self.chunk(column.path()).is_some();
         for (column, pages) in SampleColumn::ALL.into_iter().zip(pages).filter(|(column, _)| is_there(*column)) {
             self.pages(column, pages, rows)?.into_iter().for_each(|page| builder.push_page(column, page));
         }
         Ok((builder, samples))
+    }
+
+    /// For each row, whether it has values in a column that the file may lack: `h` in files of the first version, `st` where
+    /// there are no start timestamps.
+    fn rows_of_optional<T: DataType>(&self, column: SampleColumn, rows: usize) -> Result<Vec<bool>> {
+        match self.chunk(column.path()) {
+            Some(_) => of_each_row(column.path(), rows, rows_with_values(&self.levels::<T>(column.path(), rows)?)),
+            None => Ok(vec![false; rows]),
+        }
     }
 
     /// The pages of a column. They have to cover the rows, one page after the other.
@@ -223,7 +228,7 @@ impl GroupBytes {
         self.meta.columns().iter().find(|chunk| chunk.column_path().string() == path)
     }
 
-    fn levels<T: parquet::data_type::DataType>(&self, path: &str, rows: usize) -> Result<Levels<T::T>> {
+    fn levels<T: DataType>(&self, path: &str, rows: usize) -> Result<Levels<T::T>> {
         let chunk = self.chunk(path).ok_or_else(|| ParquetError::General(format!("column {path} is missing")))?;
         let (start, len) = chunk_range(chunk);
         let bytes = self.slice(start, len)?;

@@ -1,7 +1,5 @@
 //! A row group in the making: one open column writer for each column.
 
-use std::collections::BTreeSet;
-
 use parquet::column::writer::{ColumnCloseResult, ColumnWriterImpl};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::Result;
@@ -11,7 +9,9 @@ use pharos_model::LabelSet;
 use pharos_model::labels::METRIC_NAME;
 
 use super::page::{ChunkBuffer, ChunkSink};
-use super::schema::{DEF_NULL_LIST, FileSchema, SampleColumn, label_column, label_properties, sample_properties};
+use super::schema::{
+    DEF_NULL_LIST, FileColumns, FileSchema, SampleColumn, label_column, label_properties, sample_properties,
+};
 use super::split::SplitValues;
 
 /// Label and fact columns are handed to their writers this many rows at a time: a call costs more than a value.
@@ -35,6 +35,7 @@ pub(crate) struct RowGroup {
     mantissas: Column<Int64Type>,
     doubles: Column<DoubleType>,
     histograms: Column<ByteArrayType>,
+    starts: Option<Column<Int64Type>>,
 }
 
 /// A finished column chunk.
@@ -46,8 +47,8 @@ pub(crate) struct ClosedColumn {
 }
 
 impl RowGroup {
-    pub(crate) fn new(promoted: &BTreeSet<String>) -> Result<Self> {
-        let schema = FileSchema::new(promoted)?.descriptor();
+    pub(crate) fn new(columns: &FileColumns) -> Result<Self> {
+        let schema = FileSchema::new(columns)?.descriptor();
         let (labels, samples) = (label_properties(), sample_properties());
         let find = |path: &str| {
             let column = schema.columns().iter().find(|column| column.path().string() == path);
@@ -57,7 +58,8 @@ impl RowGroup {
             rows: 0,
             samples: 0,
             name: Column::new(find("name"), &labels),
-            promoted: promoted
+            promoted: columns
+                .promoted
                 .iter()
                 .map(|label| (label.clone(), Column::new(find(&label_column(label)), &labels)))
                 .collect(),
@@ -71,6 +73,7 @@ impl RowGroup {
             mantissas: Column::new(find(SampleColumn::Mantissas.path()), &samples),
             doubles: Column::new(find(SampleColumn::Doubles.path()), &samples),
             histograms: Column::new(find(SampleColumn::Histograms.path()), &samples),
+            starts: columns.starts.then(|| Column::new(find(SampleColumn::Starts.path()), &samples)),
         })
     }
 
@@ -94,6 +97,9 @@ impl RowGroup {
         self.mantissas.write_nullable_list(&values.mantissas, &values.mantissa_def)?;
         self.doubles.write_nullable_list(&values.doubles, &values.double_def)?;
         self.histograms.write_nullable_list(&values.histograms, &values.histogram_def)?;
+        if let Some(starts) = &mut self.starts {
+            starts.write_nullable_list(&values.starts, &values.start_def)?;
+        }
         self.rows += 1;
         self.samples += ts.len() as u64;
         if self.rows.is_multiple_of(BUFFERED_ROWS) {
@@ -157,6 +163,9 @@ impl RowGroup {
         closed.push(self.mantissas.close(Some(SampleColumn::Mantissas))?);
         closed.push(self.doubles.close(Some(SampleColumn::Doubles))?);
         closed.push(self.histograms.close(Some(SampleColumn::Histograms))?);
+        if let Some(starts) = self.starts {
+            closed.push(starts.close(Some(SampleColumn::Starts))?);
+        }
         Ok(closed)
     }
 }

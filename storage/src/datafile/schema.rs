@@ -37,11 +37,16 @@ const FACT_COLUMNS: &str = "
     optional group h (LIST) { repeated group list { optional binary element; } }
 ";
 
-/// Definition level of a value in `m`, `v` and `h`: list there, element there, not null.
+/// The column behind them, in files where a sample has a start timestamp.
+const STARTS_COLUMN: &str = "
+    optional group st (LIST) { repeated group list { optional int64 element; } }
+";
+
+/// Definition level of a value in `m`, `v`, `h` and `st`: list there, element there, not null.
 pub(crate) const DEF_VALUE: i16 = 3;
-/// Definition level of a null element in `m`, `v` and `h`.
+/// Definition level of a null element in `m`, `v`, `h` and `st`.
 pub(crate) const DEF_NULL_ELEMENT: i16 = 2;
-/// Definition level of a null list in `m`, `v` and `h`.
+/// Definition level of a null list in `m`, `v`, `h` and `st`.
 pub(crate) const DEF_NULL_LIST: i16 = 0;
 
 /// The columns that hold samples; each has its pages listed in the index object.
@@ -51,10 +56,12 @@ pub(crate) enum SampleColumn {
     Mantissas,
     Doubles,
     Histograms,
+    Starts,
 }
 
 impl SampleColumn {
-    pub(crate) const ALL: [Self; 4] = [Self::Timestamps, Self::Mantissas, Self::Doubles, Self::Histograms];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Timestamps, Self::Mantissas, Self::Doubles, Self::Histograms, Self::Starts];
 
     pub(crate) fn path(self) -> &'static str {
         match self {
@@ -62,17 +69,19 @@ impl SampleColumn {
             Self::Mantissas => "m.list.element",
             Self::Doubles => "v.list.element",
             Self::Histograms => "h.list.element",
+            Self::Starts => "st.list.element",
         }
     }
 
-    /// The column as the schema of every file describes it.
+    /// The column as the schema of every file that has it describes it.
     pub(crate) fn descriptor(self) -> ColumnDescPtr {
         static COLUMNS: LazyLock<SchemaDescriptor> = LazyLock::new(|| {
-            FileSchema::new(&BTreeSet::new()).expect("the schema without promoted labels is valid").descriptor()
+            let columns = FileColumns { promoted: BTreeSet::new(), starts: true };
+            FileSchema::new(&columns).expect("the schema without promoted labels is valid").descriptor()
         });
         let all = COLUMNS.columns();
         let place = all.iter().position(|column| column.path().string() == self.path());
-        Arc::clone(&all[place.expect("sample columns are part of every schema")])
+        Arc::clone(&all[place.expect("the schema has all sample columns")])
     }
 }
 
@@ -109,22 +118,34 @@ impl LabelCensus {
     }
 }
 
-/// The schema of one file: the same but for its promoted labels.
+/// What columns a file has beyond those that every file has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileColumns {
+    /// The labels that get a column of their own: see [`LabelCensus`].
+    pub promoted: BTreeSet<String>,
+    /// Whether samples have start timestamps.
+    pub starts: bool,
+}
+
+/// The schema of one file.
 #[derive(Debug)]
 pub(crate) struct FileSchema {
     root: TypePtr,
 }
 
 impl FileSchema {
-    pub(crate) fn new(promoted: &BTreeSet<String>) -> Result<Self> {
+    pub(crate) fn new(columns: &FileColumns) -> Result<Self> {
         let mut message = String::from("message series {\n optional binary name (STRING);\n");
-        for label in promoted {
+        for label in &columns.promoted {
             message.push_str(&format!(" optional binary {} (STRING);\n", label_column(label)));
         }
         message.push_str(
             " required group labels_rest (MAP) { repeated group key_value { required binary key (STRING); required binary value (STRING); } }",
         );
         message.push_str(FACT_COLUMNS);
+        if columns.starts {
+            message.push_str(STARTS_COLUMN);
+        }
         message.push('}');
         Ok(Self { root: Arc::new(parse_message_type(&message)?) })
     }
@@ -168,11 +189,13 @@ pub(crate) fn sample_properties() -> WriterPropertiesPtr {
             .set_dictionary_enabled(false)
             .set_data_page_size_limit(SAMPLE_PAGE_BYTES)
             .set_column_data_page_size_limit(path(SampleColumn::Timestamps), TIMESTAMP_PAGE_BYTES)
+            .set_column_data_page_size_limit(path(SampleColumn::Starts), TIMESTAMP_PAGE_BYTES)
             .set_data_page_row_count_limit(SAMPLE_PAGE_ROWS)
             .set_column_encoding(path(SampleColumn::Timestamps), Encoding::DELTA_BINARY_PACKED)
             .set_column_encoding(path(SampleColumn::Mantissas), Encoding::BYTE_STREAM_SPLIT)
             .set_column_encoding(path(SampleColumn::Doubles), Encoding::PLAIN)
             .set_column_encoding(path(SampleColumn::Histograms), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            .set_column_encoding(path(SampleColumn::Starts), Encoding::DELTA_BINARY_PACKED)
             .build(),
     )
 }

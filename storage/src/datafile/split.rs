@@ -1,4 +1,4 @@
-//! One row's samples as the columns `ts`, `m`, `v` and `h` take them.
+//! One row's samples as the columns `ts`, `m`, `v`, `h` and `st` take them.
 
 use parquet::data_type::ByteArray;
 use pharos_model::FloatHistogram;
@@ -10,7 +10,7 @@ use super::index::RowLayout;
 use super::schema::{DEF_NULL_ELEMENT, DEF_VALUE};
 use crate::select::SampleColumns;
 
-/// Times, mantissas, exceptions and histograms of one series, with the definition levels of the last three. Reused from
+/// Times, mantissas, exceptions, histograms and start timestamps of one series, with the definition levels of all but the first. Reused from
 /// row to row.
 #[derive(Debug, Default)]
 pub(crate) struct SplitValues {
@@ -20,12 +20,15 @@ pub(crate) struct SplitValues {
     pub doubles: Vec<f64>,
     /// Each as what changed since the one before.
     pub histograms: Vec<ByteArray>,
+    pub starts: Vec<i64>,
     /// One for each sample: whether `m` has it.
     pub mantissa_def: Vec<i16>,
     /// One for each sample: whether `v` has it.
     pub double_def: Vec<i16>,
     /// One for each sample: whether `h` has it.
     pub histogram_def: Vec<i16>,
+    /// One for each sample: whether `st` has its start. Empty when it has none.
+    pub start_def: Vec<i16>,
 }
 
 impl SplitValues {
@@ -42,7 +45,21 @@ impl SplitValues {
             before = Some(self.push_histogram(ts, histogram, before)?);
         }
         floats.for_each(|(&ts, &value)| self.push_float(ts, value));
+        if !(samples.start_ts.is_empty() && samples.histogram_start_ts.is_empty()) {
+            self.split_starts(samples);
+        }
         Ok(())
+    }
+
+    /// In the order of the samples, which are split already.
+    fn split_starts(&mut self, samples: &SampleColumns) {
+        let (mut floats, mut histograms) = (samples.start_ts.iter(), samples.histogram_start_ts.iter());
+        for def in &self.histogram_def {
+            let next = if *def == DEF_VALUE { histograms.next() } else { floats.next() };
+            let start = next.copied().filter(|start| *start != 0);
+            self.start_def.push(if start.is_some() { DEF_VALUE } else { DEF_NULL_ELEMENT });
+            self.starts.extend(start);
+        }
     }
 
     fn clear(&mut self) {
@@ -53,6 +70,8 @@ impl SplitValues {
         self.mantissa_def.clear();
         self.double_def.clear();
         self.histogram_def.clear();
+        self.starts.clear();
+        self.start_def.clear();
     }
 
     fn push_float(&mut self, ts: i64, value: f64) {
@@ -97,6 +116,11 @@ impl SplitValues {
     }
 
     pub(crate) fn layout(&self) -> RowLayout {
-        RowLayout { scale: self.scale, doubles: !self.doubles.is_empty(), histograms: !self.histograms.is_empty() }
+        RowLayout {
+            scale: self.scale,
+            doubles: !self.doubles.is_empty(),
+            histograms: !self.histograms.is_empty(),
+            starts: !self.starts.is_empty(),
+        }
     }
 }

@@ -11,7 +11,7 @@ use pharos_model::{CounterResetHint, FloatHistogram, LabelSet, TimeRange};
 use proptest::prelude::*;
 
 use super::reader::IndexOrigin;
-use super::{DataFile, FileIdentity, FileSummary, Index, LabelCensus, RowReader, WriteError, Writer};
+use super::{DataFile, FileColumns, FileIdentity, FileSummary, Index, LabelCensus, RowReader, WriteError, Writer};
 use crate::manifest::index_key;
 use crate::object::Bucket;
 use crate::select::histograms::{Form, Wanted};
@@ -26,7 +26,8 @@ const KEY: &str = "t/x.parquet";
 fn write(rows: &Rows) -> (FileSummary, Vec<u8>) {
     let mut census = LabelCensus::default();
     rows.keys().for_each(|labels| census.count(labels));
-    let mut writer = Writer::new(Vec::new(), census.promoted()).unwrap();
+    let starts = rows.values().any(|samples| !(samples.start_ts.is_empty() && samples.histogram_start_ts.is_empty()));
+    let mut writer = Writer::new(Vec::new(), FileColumns { promoted: census.promoted(), starts }).unwrap();
     rows.iter().for_each(|(labels, samples)| writer.append(labels, samples).unwrap());
     writer.finish().unwrap()
 }
@@ -65,6 +66,7 @@ async fn read_rows(
         for &row in &rest[..needed] {
             let mut samples = SampleColumns::default();
             reader.read(row, Wanted { range, form: Form::Whole }, &mut samples)?;
+            samples.complete_starts();
             out.push(samples);
         }
         rest = &rest[needed..];
@@ -86,8 +88,8 @@ async fn read_all(bucket: &Bucket, identity: &FileIdentity) -> Result<(Rows, Ind
     Ok((sets.into_iter().zip(samples).collect(), origin))
 }
 
-/// A row's labels, times and bits of floats, times of histograms and histograms.
-type RowBits<'a> = (&'a LabelSet, &'a [i64], Vec<u64>, &'a [i64], Vec<PackedHistogram>);
+/// A row's labels, times and bits of floats, times of histograms and histograms, start timestamps of both.
+type RowBits<'a> = (&'a LabelSet, &'a [i64], Vec<u64>, &'a [i64], Vec<PackedHistogram>, [&'a [i64]; 2]);
 
 fn bits(rows: &Rows) -> Vec<RowBits<'_>> {
     rows.iter().map(row_bits).collect()
@@ -96,7 +98,8 @@ fn bits(rows: &Rows) -> Vec<RowBits<'_>> {
 fn row_bits<'a>((labels, samples): (&'a LabelSet, &'a SampleColumns)) -> RowBits<'a> {
     let values = samples.values.iter().map(|value| value.to_bits()).collect();
     let histograms = samples.histograms.iter().map(|histogram| packed(histogram)).collect();
-    (labels, &samples.ts, values, &samples.histogram_ts, histograms)
+    let starts = [&samples.start_ts[..], &samples.histogram_start_ts];
+    (labels, &samples.ts, values, &samples.histogram_ts, histograms, starts)
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -121,8 +124,10 @@ fn samples() -> impl Strategy<Value = SampleColumns> {
     let constant = (value(), 1_usize..300).prop_map(|(value, n)| vec![(15_000, value); n]);
     let floats = prop_oneof![2 => sparse, 2 => constant, 1 => Just(Vec::new())];
     let histograms = prop_oneof![3 => Just(Vec::new()), 1 => series(1..60)];
-    (floats, histograms)
-        .prop_map(|(steps, histograms)| {
+    let start = prop_oneof![1 => Just(0), 4 => Just(-6_000_000), 1 => any::<i64>()];
+    let starts = prop_oneof![1 => Just(Vec::new()), 1 => prop::collection::vec(start, 1..9)];
+    (floats, histograms, starts)
+        .prop_map(|(steps, histograms, starts)| {
             let mut columns = SampleColumns::default();
             let mut ts = -5_000_000;
             for (step, value) in steps {
@@ -131,6 +136,8 @@ fn samples() -> impl Strategy<Value = SampleColumns> {
                 columns.values.push(value);
             }
             push_histograms(&mut columns, histograms);
+            columns.start_ts = starts_of(&starts, columns.ts.len());
+            columns.histogram_start_ts = starts_of(&starts, columns.histogram_ts.len());
             columns
         })
         .prop_filter("a row has samples", |columns| !columns.is_empty())
@@ -149,6 +156,12 @@ fn push_histograms(columns: &mut SampleColumns, histograms: Vec<(i64, FloatHisto
         columns.histogram_ts.push(ts);
         columns.histograms.push(Arc::new(histogram));
     }
+}
+
+/// The starts by turns; none at all if none of those that come is known.
+fn starts_of(starts: &[i64], samples: usize) -> Vec<i64> {
+    let all: Vec<_> = starts.iter().copied().cycle().take(samples).collect();
+    if all.iter().all(|start| *start == 0) { Vec::new() } else { all }
 }
 
 fn rows() -> impl Strategy<Value = Rows> {
@@ -189,8 +202,15 @@ proptest! {
         });
         for (samples, read) in rows.values().zip(read) {
             let within = |ts: &[i64]| ts.iter().copied().filter(|ts| range.contains(*ts)).collect::<Vec<_>>();
-            prop_assert_eq!(read.ts, within(&samples.ts));
-            prop_assert_eq!(read.histogram_ts, within(&samples.histogram_ts));
+            prop_assert_eq!(&read.ts, &within(&samples.ts));
+            prop_assert_eq!(&read.histogram_ts, &within(&samples.histogram_ts));
+            let of = |ts: &[i64], starts: &[i64]| {
+                let known = ts.iter().zip(starts).filter(|(ts, start)| range.contains(**ts) && **start != 0);
+                known.map(|(ts, start)| (*ts, *start)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(of(&read.ts, &read.start_ts), of(&samples.ts, &samples.start_ts));
+            let (read, samples) = ((read.histogram_ts, read.histogram_start_ts), (&samples.histogram_ts, &samples.histogram_start_ts));
+            prop_assert_eq!(of(&read.0, &read.1), of(samples.0, samples.1));
         }
     }
 }
@@ -310,9 +330,12 @@ fn rows_that_break_the_rules_are_refused() {
         |at: i64| SampleColumns { histogram_ts: vec![at], histograms: vec![Arc::new(counter(1))], ..samples(&[1, 2]) };
     let no_histogram = SampleColumns { histograms: Vec::new(), ..with_histogram(3) };
     let lonely = SampleColumns { ts: vec![1], ..Default::default() };
-    for bad in [samples(&[]), samples(&[2, 1]), samples(&[1, 1]), lonely, with_histogram(2), no_histogram] {
+    let few_starts = SampleColumns { start_ts: vec![1], ..samples(&[1, 2]) };
+    for bad in [samples(&[]), samples(&[2, 1]), samples(&[1, 1]), lonely, with_histogram(2), no_histogram, few_starts] {
         assert!(matches!(writer.append(&c, &bad), Err(WriteError::Samples { .. })));
     }
+    let started = SampleColumns { start_ts: vec![0, 1], ..samples(&[1, 2]) };
+    assert!(matches!(writer.append(&c, &started), Err(WriteError::Starts { .. })));
     let far = samples(&[1 + super::FILE_SPAN_MS_MAX + 1]);
     assert!(matches!(writer.append(&c, &far), Err(WriteError::Span { .. })));
 }
@@ -347,12 +370,20 @@ async fn the_kept_file_of_version_one_is_read() {
     check_kept(file, None, &kept_rows()).await;
 }
 
-/// The kept file of this version of the format.
+/// Before there were start timestamps; and still what is written where there are none.
 #[tokio::test]
 async fn the_kept_file_of_version_two_is_read() {
     let file = include_bytes!("../../testdata/v2.parquet");
     check_kept(file, Some(include_bytes!("../../testdata/v2.idx")), &kept_rows_with_histograms()).await;
     check_kept(file, None, &kept_rows_with_histograms()).await;
+}
+
+/// The kept file of this version of the format.
+#[tokio::test]
+async fn the_kept_file_of_version_three_is_read() {
+    let file = include_bytes!("../../testdata/v3.parquet");
+    check_kept(file, Some(include_bytes!("../../testdata/v3.idx")), &kept_rows_with_starts()).await;
+    check_kept(file, None, &kept_rows_with_starts()).await;
 }
 
 async fn check_kept(file: &[u8], index: Option<&[u8]>, expected: &Rows) {
@@ -382,8 +413,7 @@ fn kept_rows() -> Rows {
     ])
 }
 
-/// The rows of the kept file of this version. To make one for a new version: write these, and keep the old file and its
-/// test.
+/// The rows of the second kept file.
 fn kept_rows_with_histograms() -> Rows {
     let mut rows = kept_rows();
     let (start, mut mixed) = (1_700_000_000_000, rows.values().next().unwrap().clone());
@@ -395,5 +425,16 @@ fn kept_rows_with_histograms() -> Rows {
     let native = SampleColumns { ts: Vec::new(), values: Vec::new(), ..mixed.clone() };
     rows.insert(labels(&[("__name__", "mixed_with_native"), ("job", "c")]), mixed);
     rows.insert(labels(&[("__name__", "native"), ("job", "c")]), native);
+    rows
+}
+
+/// The rows of the kept file of this version. To make one for a new version: write these, and keep the old file and its
+/// test.
+fn kept_rows_with_starts() -> Rows {
+    let mut rows = kept_rows_with_histograms();
+    for (i, samples) in rows.values_mut().enumerate().skip(1) {
+        samples.start_ts = starts_of(&[1_600_000_000_000, 0, i as i64], samples.ts.len());
+        samples.histogram_start_ts = starts_of(&[0, 1_600_000_000_000 + i as i64], samples.histogram_ts.len());
+    }
     rows
 }

@@ -4,10 +4,8 @@
 //! group of compressed pages plus the index; nothing depends on the number of samples in the slice. The time this takes
 //! is CPU time: run it on a blocking thread.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
@@ -19,7 +17,7 @@ use pharos_model::{LabelSet, TimestampMs};
 use super::index::{FileFacts, INDEX_BYTES_MAX, IndexBuilder, RowFacts};
 use super::page::PageMark;
 use super::row_group::{ClosedColumn, RowGroup};
-use super::schema::{FileSchema, SampleColumn, label_properties};
+use super::schema::{FileColumns, FileSchema, SampleColumn, label_properties};
 use super::split::SplitValues;
 use crate::select::SampleColumns;
 
@@ -36,6 +34,8 @@ pub enum WriteError {
     Unsorted { labels: LabelSet },
     #[error("samples of series {labels} are empty, uneven or not ascending")]
     Samples { labels: LabelSet },
+    #[error("series {labels} has start timestamps, and the file no column for them")]
+    Starts { labels: LabelSet },
     #[error("series {labels}")]
     Histogram { labels: LabelSet, source: PackError },
     #[error("data file would span {span_ms} ms, the limit is {FILE_SPAN_MS_MAX}")]
@@ -63,7 +63,7 @@ pub struct FileSummary {
 /// Writes rows to `W`. Dropped before [`Writer::finish`], it leaves bytes that are no Parquet file.
 pub struct Writer<W: Write + Send> {
     file: SerializedFileWriter<CrcSink<W>>,
-    promoted: Arc<BTreeSet<String>>,
+    columns: FileColumns,
     group: Option<RowGroup>,
     index: IndexBuilder,
     last: Option<LabelSet>,
@@ -83,12 +83,11 @@ impl<W: Write + Send> fmt::Debug for Writer<W> {
 }
 
 impl<W: Write + Send> Writer<W> {
-    /// `promoted` are the labels that get a column of their own: see [`super::LabelCensus`].
-    pub fn new(sink: W, promoted: BTreeSet<String>) -> Result<Self, WriteError> {
-        let schema = FileSchema::new(&promoted)?;
+    pub fn new(sink: W, columns: FileColumns) -> Result<Self, WriteError> {
+        let schema = FileSchema::new(&columns)?;
         Ok(Self {
             file: SerializedFileWriter::new(CrcSink::new(sink), schema.root(), label_properties())?,
-            promoted: Arc::new(promoted),
+            columns,
             group: None,
             index: IndexBuilder::default(),
             last: None,
@@ -103,12 +102,15 @@ impl<W: Write + Send> Writer<W> {
     pub fn append(&mut self, labels: &LabelSet, samples: &SampleColumns) -> Result<(), WriteError> {
         let (first_ts, last_ts) = self.check(labels, samples)?;
         self.split.split(samples).map_err(|source| WriteError::Histogram { labels: labels.clone(), source })?;
+        let layout = self.split.layout();
+        if layout.starts && !self.columns.starts {
+            return Err(WriteError::Starts { labels: labels.clone() });
+        }
         let group = match &mut self.group {
             Some(group) => group,
-            None => self.group.insert(RowGroup::new(&self.promoted)?),
+            None => self.group.insert(RowGroup::new(&self.columns)?),
         };
         group.append(labels, &self.split)?;
-        let layout = self.split.layout();
         self.index.push_row(labels, RowFacts { first_ts, last_ts, samples: samples.len() as u32, layout });
         self.samples += samples.len() as u64;
         self.last = Some(labels.clone());
@@ -195,8 +197,11 @@ fn extent(samples: &SampleColumns) -> Option<(TimestampMs, TimestampMs)> {
 fn is_even(samples: &SampleColumns) -> bool {
     let ascend = |ts: &[TimestampMs]| ts.is_sorted_by(|a, b| a < b);
     let apart = || samples.histogram_ts.iter().all(|ts| samples.ts.binary_search(ts).is_err());
+    let has_starts = |starts: &[TimestampMs], samples: usize| starts.is_empty() || starts.len() == samples;
     samples.ts.len() == samples.values.len()
         && samples.histogram_ts.len() == samples.histograms.len()
+        && has_starts(&samples.start_ts, samples.ts.len())
+        && has_starts(&samples.histogram_start_ts, samples.histogram_ts.len())
         && ascend(&samples.ts)
         && ascend(&samples.histogram_ts)
         && apart()
@@ -204,7 +209,7 @@ fn is_even(samples: &SampleColumns) -> bool {
 
 fn chunk_start(group: &RowGroupMetaData, column: SampleColumn) -> u64 {
     let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == column.path());
-    chunk.expect("sample columns are part of every schema").data_page_offset() as u64
+    chunk.expect("a column that was written is in the metadata").data_page_offset() as u64
 }
 
 /// Counts and hashes what passes.

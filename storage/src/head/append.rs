@@ -56,6 +56,15 @@ pub(super) enum SampleValue<'a> {
     Histogram(&'a PackedHistogram),
 }
 
+/// A sample on its way in.
+#[derive(Clone, Copy, Debug)]
+struct Incoming<'a> {
+    ts: TimestampMs,
+    value: SampleValue<'a>,
+    /// When its counter began, 0 if that is not to be stored.
+    start_ts: TimestampMs,
+}
+
 impl SampleValue<'_> {
     pub(super) fn is_float(self, bits: u64) -> bool {
         matches!(self, Self::Float(own) if own == bits)
@@ -89,6 +98,29 @@ impl<'a> Values<'a> {
             }
             _ => SampleValue::Float(bits),
         }
+    }
+}
+
+/// The start timestamps of a record that are to be looked at, each list empty when none is.
+struct Starts<'a> {
+    stored: &'a [TimestampMs],
+    zero_samples: &'a [TimestampMs],
+}
+
+impl<'a> Starts<'a> {
+    fn of(record: &'a AppendRecord) -> Self {
+        Self { stored: record.starts.stored(), zero_samples: record.starts.zero_samples() }
+    }
+
+    #[inline]
+    fn stored(&self, position: usize) -> TimestampMs {
+        self.stored.get(position).copied().unwrap_or(0)
+    }
+
+    /// Where a sample of value 0 is wanted before the one at a position.
+    #[inline]
+    fn zero_sample(&self, position: usize) -> Option<TimestampMs> {
+        self.zero_samples.get(position).copied().filter(|start| *start != 0)
     }
 }
 
@@ -149,18 +181,25 @@ impl Head {
         let mut round = Round { bounds, series_max, counts: AppendCounts::default(), shared };
         let mut answer = AppendAnswer::default();
         let mut values = Values::of(record);
+        let starts = Starts::of(record);
         for (at, &series) in record.known_refs.iter().enumerate() {
             let value = values.at(at, record.known_value_bits[at]);
             let Some(slot) = round.shared.refs.resolve(self.place, series) else {
                 answer.stale.push(at as u32);
                 continue;
             };
-            let taken = self.take(slot, record.known_ts[at], value, &mut round);
+            let sample = Incoming { ts: record.known_ts[at], value, start_ts: starts.stored(at) };
+            if let Some(start) = starts.zero_sample(at) {
+                self.take_zero(slot, start, sample, &mut round);
+            }
+            let taken = self.take(slot, sample, &mut round);
             note(taken, Place::Known(at as u32), &mut answer, &mut round.counts);
         }
         let mut last: Option<(&LabelSet, Slot)> = None;
         for (at, fresh) in record.fresh.iter().enumerate() {
-            let value = values.at(record.known_refs.len() + at, fresh.value_bits);
+            let position = record.known_refs.len() + at;
+            let value = values.at(position, fresh.value_bits);
+            let sample = Incoming { ts: fresh.ts, value, start_ts: starts.stored(position) };
             // The samples of one series come together: its labels are looked up once.
             let known = last.filter(|(labels, _)| **labels == fresh.labels).map(|(_, slot)| Ok(slot));
             let found = known.unwrap_or_else(|| self.find_or_create(fresh.labels.as_bytes(), fresh.ts, &mut round));
@@ -168,7 +207,10 @@ impl Head {
                 Ok(slot) => {
                     last = Some((&fresh.labels, slot));
                     answer.fresh.push(Some(self.series[slot.0 as usize].series));
-                    self.take(slot, fresh.ts, value, &mut round)
+                    if let Some(start) = starts.zero_sample(position) {
+                        self.take_zero(slot, start, sample, &mut round);
+                    }
+                    self.take(slot, sample, &mut round)
                 }
                 Err(refusal) => {
                     answer.fresh.push(None);
@@ -214,19 +256,11 @@ impl Head {
     }
 
     #[inline]
-    fn take(
-        &mut self,
-        slot: Slot,
-        ts: TimestampMs,
-        value: SampleValue<'_>,
-        round: &mut Round<'_, '_>,
-    ) -> Result<Taken, Refusal> {
-        let chunk = &self.series[slot.0 as usize].chunk;
-        let newest = Some(chunk.newest_ts()).filter(|&newest| newest != TimestampMs::MIN);
-        match round.bounds.route(ts, newest)? {
+    fn take(&mut self, slot: Slot, sample: Incoming<'_>, round: &mut Round<'_, '_>) -> Result<Taken, Refusal> {
+        let Incoming { ts, value, .. } = sample;
+        match round.bounds.route(ts, self.newest_ts(slot))? {
             Route::InOrder => {
-                self.append_in_order(slot, ts, value, round.shared.files);
-                self.widen(ts);
+                self.append_in_order(slot, sample, round.shared.files);
                 Ok(Taken::InOrder)
             }
             Route::Newest if self.newest_is(slot, value) => Ok(Taken::Duplicate),
@@ -237,13 +271,7 @@ impl Head {
                     Some(true) => Ok(Taken::Duplicate),
                     Some(false) => Err(Refusal::DuplicateTimestamp),
                     None => {
-                        match value {
-                            SampleValue::Float(bits) => self.append_late(slot, ts, bits, round.shared.files),
-                            SampleValue::Histogram(histogram) => {
-                                self.append_late_histogram(slot, ts, histogram, round.shared.files);
-                            }
-                        }
-                        self.widen(ts);
+                        self.append_out_of_order(slot, sample, round.shared.files);
                         Ok(Taken::Late)
                     }
                 }
@@ -251,11 +279,61 @@ impl Head {
         }
     }
 
+    /// Adds a sample of value 0 where the counter of `sample` began, if that is newer than everything of the series. Mostly it is not:
+    /// the same start comes with every sample.
+    fn take_zero(&mut self, slot: Slot, start: TimestampMs, sample: Incoming<'_>, round: &mut Round<'_, '_>) {
+        let in_order = start < sample.ts && round.bounds.route(start, self.newest_ts(slot)) == Ok(Route::InOrder);
+        if !in_order {
+            return;
+        }
+        let zero;
+        let value = match sample.value {
+            SampleValue::Float(_) => SampleValue::Float(0.0_f64.to_bits()),
+            SampleValue::Histogram(histogram) => {
+                zero = histogram.emptied();
+                SampleValue::Histogram(&zero)
+            }
+        };
+        self.append_in_order(slot, Incoming { ts: start, value, start_ts: 0 }, round.shared.files);
+        round.counts.samples += 1;
+    }
+
     #[inline]
-    fn append_in_order(&mut self, slot: Slot, ts: TimestampMs, value: SampleValue<'_>, files: &mut ChunkFiles) {
+    fn newest_ts(&self, slot: Slot) -> Option<TimestampMs> {
+        Some(self.series[slot.0 as usize].chunk.newest_ts()).filter(|&newest| newest != TimestampMs::MIN)
+    }
+
+    #[inline]
+    fn append_in_order(&mut self, slot: Slot, sample: Incoming<'_>, files: &mut ChunkFiles) {
+        let Incoming { ts, value, start_ts } = sample;
         match value {
             SampleValue::Float(bits) => self.append_float(slot, ts, bits, files),
             SampleValue::Histogram(histogram) => self.append_histogram(slot, ts, histogram, files),
+        }
+        if start_ts != 0 {
+            let count = self.open_count(slot);
+            self.starts.note(slot, usize::from(count) - 1, start_ts);
+        }
+        self.widen(ts);
+    }
+
+    fn append_out_of_order(&mut self, slot: Slot, sample: Incoming<'_>, files: &mut ChunkFiles) {
+        let Incoming { ts, value, start_ts } = sample;
+        if start_ts != 0 {
+            self.starts.note_late(slot, ts, start_ts);
+        }
+        match value {
+            SampleValue::Float(bits) => self.append_late(slot, ts, bits, files),
+            SampleValue::Histogram(histogram) => self.append_late_histogram(slot, ts, histogram, files),
+        }
+        self.widen(ts);
+    }
+
+    /// Samples in the open chunk of a series.
+    pub(super) fn open_count(&self, slot: Slot) -> u8 {
+        match self.series[slot.0 as usize].chunk.count() {
+            0 => self.histograms.get(&slot).map_or(0, |open| open.count()),
+            count => count,
         }
     }
 

@@ -36,6 +36,7 @@ impl Head {
             buffer.retain(|(ts, _)| *ts >= until_ms);
             !buffer.is_empty()
         });
+        self.starts.drop_late_before(until_ms);
         self.tombstones.retain(|_, ranges| {
             ranges.retain(|range| range.end_ms >= until_ms);
             !ranges.is_empty()
@@ -54,6 +55,7 @@ impl Head {
         self.late.remove(&slot);
         self.open_chunks -= usize::from(self.histograms.remove(&slot).is_some());
         self.late_histograms.remove(&slot);
+        self.starts.remove(slot);
         self.tombstones.remove(&series.series);
         shared.refs.release(series.series);
         self.index.remove(slot);

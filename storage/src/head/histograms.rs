@@ -42,7 +42,8 @@ impl Head {
     /// Moves the open chunk of histograms to the files, if the series has one.
     pub(super) fn cut_histograms(&mut self, slot: Slot, files: &mut ChunkFiles) {
         if let Some(chunk) = self.histograms.remove(&slot) {
-            self.write_histograms(slot, &chunk, false, files);
+            let starts = self.starts.cut(slot, chunk.count());
+            self.write_histograms(slot, &chunk, (false, &starts), files);
             self.open_chunks -= 1;
         }
     }
@@ -65,20 +66,41 @@ impl Head {
 
     fn cut_late_histograms(&mut self, slot: Slot, files: &mut ChunkFiles) {
         let mut open: Option<OpenHistogramChunk> = None;
+        let mut times = Vec::new();
         for (ts, histogram) in self.late_histograms.remove(&slot).unwrap_or_default() {
-            if open.as_mut().is_some_and(|chunk| chunk.try_append(ts, &histogram)) {
-                continue;
+            if !open.as_mut().is_some_and(|chunk| chunk.try_append(ts, &histogram))
+                && let Some(full) = open.replace(OpenHistogramChunk::new(ts, &histogram))
+            {
+                self.write_late_histograms(slot, &full, &mut times, files);
             }
-            if let Some(full) = open.replace(OpenHistogramChunk::new(ts, &histogram)) {
-                self.write_histograms(slot, &full, true, files);
-            }
+            times.push(ts);
         }
         if let Some(last) = open {
-            self.write_histograms(slot, &last, true, files);
+            self.write_late_histograms(slot, &last, &mut times, files);
         }
     }
 
-    fn write_histograms(&mut self, slot: Slot, chunk: &OpenHistogramChunk, late: bool, files: &mut ChunkFiles) {
+    /// Writes a late chunk of samples at `times`, which are empty then.
+    fn write_late_histograms(
+        &mut self,
+        slot: Slot,
+        chunk: &OpenHistogramChunk,
+        times: &mut Vec<TimestampMs>,
+        files: &mut ChunkFiles,
+    ) {
+        let starts = self.starts.cut_late(slot, times);
+        times.clear();
+        self.write_histograms(slot, chunk, (true, &starts), files);
+    }
+
+    /// Writes a chunk: whether it is late, and its start timestamps.
+    fn write_histograms(
+        &mut self,
+        slot: Slot,
+        chunk: &OpenHistogramChunk,
+        (late, starts): (bool, &[u8]),
+        files: &mut ChunkFiles,
+    ) {
         let series = &mut self.series[slot.0 as usize];
         let header = ChunkHeader {
             series: series.series,
@@ -88,6 +110,6 @@ impl Head {
             late,
             kind: ChunkKind::Histogram,
         };
-        series.last_chunk = files.append(self.place, &header, chunk.stream());
+        series.last_chunk = files.append(self.place, &header, chunk.stream(), starts);
     }
 }

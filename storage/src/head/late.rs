@@ -29,17 +29,22 @@ impl Head {
     fn cut_late(&mut self, slot: Slot, files: &mut ChunkFiles) {
         let Some(samples) = self.late.remove(&slot) else { return };
         let mut chunk = OpenChunk::EMPTY;
+        let mut times = Vec::with_capacity(samples.len());
         for (ts, value_bits) in samples {
             if !chunk.try_append(&mut self.pool, ts, value_bits) {
-                self.write_late(slot, &mut chunk, files);
+                self.write_late(slot, &mut chunk, &mut times, files);
                 let stored = chunk.try_append(&mut self.pool, ts, value_bits);
                 assert!(stored, "an empty chunk takes any sample");
             }
+            times.push(ts);
         }
-        self.write_late(slot, &mut chunk, files);
+        self.write_late(slot, &mut chunk, &mut times, files);
     }
 
-    fn write_late(&mut self, slot: Slot, chunk: &mut OpenChunk, files: &mut ChunkFiles) {
+    /// Writes a chunk of samples at `times`; both are empty then.
+    fn write_late(&mut self, slot: Slot, chunk: &mut OpenChunk, times: &mut Vec<TimestampMs>, files: &mut ChunkFiles) {
+        let starts = self.starts.cut_late(slot, times);
+        times.clear();
         let series = &mut self.series[slot.0 as usize];
         let mut stream = Vec::with_capacity(chunk.byte_len());
         chunk.copy_to(&self.pool, &mut stream);
@@ -51,7 +56,7 @@ impl Head {
             late: true,
             kind: ChunkKind::Float,
         };
-        series.last_chunk = files.append(self.place, &header, &stream);
+        series.last_chunk = files.append(self.place, &header, &stream, &starts);
         chunk.clear(&mut self.pool);
     }
 }

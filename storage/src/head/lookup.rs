@@ -7,7 +7,7 @@ use super::append::SampleValue;
 use crate::chunk::codec::decode;
 use crate::chunk::files::SegmentList;
 use crate::chunk::histogram;
-use crate::chunk::segment::{ChunkDamage, ChunkHeader, ChunkKind, ChunkPtr};
+use crate::chunk::segment::{ChunkBytes, ChunkDamage, ChunkHeader, ChunkKind, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
 
@@ -28,11 +28,11 @@ impl<'a> ChunkWalk<'a> {
         Self { segments, series, next: last_chunk, from }
     }
 
-    /// Replaces `stream` by the next chunk's. `None` at the end.
-    pub(super) fn next(&mut self, stream: &mut Vec<u8>) -> Option<Result<ChunkHeader, ChunkDamage>> {
+    /// Replaces `chunk` by the next one. `None` at the end.
+    pub(super) fn next(&mut self, chunk: &mut ChunkBytes) -> Option<Result<ChunkHeader, ChunkDamage>> {
         loop {
             let at = self.next;
-            let header = match self.segments.read(at, stream)? {
+            let header = match self.segments.read(at, chunk)? {
                 Ok(header) if header.series != self.series => {
                     Err(ChunkDamage { at, reason: "chunk of another series" })
                 }
@@ -95,10 +95,11 @@ impl Head {
             return in_open;
         }
         let mut walk = ChunkWalk::new(segments, series.series, series.last_chunk, sought.ts);
-        while let Some(chunk) = walk.next(&mut stream) {
-            match chunk {
+        let mut chunk = ChunkBytes::default();
+        while let Some(read) = walk.next(&mut chunk) {
+            match read {
                 Ok(header) => {
-                    if let Some(found) = sought.find_in(&stream, header.count, header.kind, damaged) {
+                    if let Some(found) = sought.find_in(&chunk.stream, header.count, header.kind, damaged) {
                         return Some(found);
                     }
                 }

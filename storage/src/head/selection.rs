@@ -9,15 +9,17 @@ use std::collections::HashMap;
 
 use super::histograms::LateHistograms;
 use super::lookup::{ChunkWalk, first_ts};
+use super::starts::LateStarts;
 use super::{Head, Series};
 use crate::chunk::codec::decode;
 use crate::chunk::files::SegmentList;
 use crate::chunk::histogram;
-use crate::chunk::segment::{ChunkDamage, ChunkKind, ChunkPtr};
+use crate::chunk::segment::{ChunkBytes, ChunkDamage, ChunkHeader, ChunkKind, ChunkPtr};
 use crate::index::Slot;
 use crate::record::SeriesRef;
 use crate::select::histograms::{self, Form, Run, Wanted};
 use crate::select::{Estimate, ReadError, SampleColumns, SelectRequest, share_within};
+use crate::starts;
 use crate::wire::Malformed;
 
 /// Series whose chunks are looked at for an estimate of all.
@@ -40,7 +42,17 @@ pub struct HeadSelection {
     streams: Vec<u8>,
     late: Vec<(TimestampMs, u64)>,
     late_histograms: HashMap<SeriesRef, LateHistograms>,
+    starts: HashMap<SeriesRef, SelectedStarts>,
+    /// Whether any sample of the head may have a start timestamp.
+    has_starts: bool,
     tombstones: HashMap<SeriesRef, Vec<TimeRange>>,
+}
+
+/// Start timestamps of a series' samples that are in no full chunk.
+#[derive(Debug, Default)]
+struct SelectedStarts {
+    open: Vec<u8>,
+    late: LateStarts,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +82,8 @@ impl HeadSelection {
             streams: Vec::new(),
             late: Vec::new(),
             late_histograms: HashMap::new(),
+            starts: HashMap::new(),
+            has_starts: false,
             tombstones: HashMap::new(),
         }
     }
@@ -102,6 +116,11 @@ impl HeadSelection {
         self.complete_from_ms
     }
 
+    /// Whether any sample may have a start timestamp.
+    pub fn has_starts(&self) -> bool {
+        self.has_starts
+    }
+
     /// Orders the series as label sets are ordered, which is what a data file wants.
     pub fn sort_by_labels(&mut self) {
         let labels = &self.labels;
@@ -118,6 +137,7 @@ impl HeadSelection {
             + self.streams.len()
             + self.late.len() * size_of::<(TimestampMs, u64)>()
             + self.late_histograms.values().map(|late| late.len() * LATE_HISTOGRAM_BYTES).sum::<usize>()
+            + self.starts.values().map(SelectedStarts::memory_bytes).sum::<usize>()
     }
 
     /// What reading all of it is reckoned to take, from the chunks of some series, evenly picked.
@@ -148,13 +168,13 @@ impl HeadSelection {
             samples += decoded.len() as u64;
             bytes += decoded.len() as u64 * u64::from(series.stream_len) / u64::from(series.open_count.max(1));
         }
-        let mut stream = Vec::new();
+        let mut found = ChunkBytes::default();
         let mut walk = ChunkWalk::new(&self.segments, series.series, series.last_chunk, asked.start_ms);
-        while let Some(Ok(header)) = walk.next(&mut stream) {
-            let Some(first) = first_ts(&stream) else { break };
+        while let Some(Ok(header)) = walk.next(&mut found) {
+            let Some(first) = first_ts(&found.stream) else { break };
             let chunk = TimeRange::new(first, header.max_ts);
             samples += share_within(asked, chunk, u64::from(header.count));
-            bytes += share_within(asked, chunk, stream.len() as u64);
+            bytes += share_within(asked, chunk, found.stream.len() as u64);
         }
         (samples, bytes)
     }
@@ -170,12 +190,23 @@ impl HeadSelection {
             return Ok(());
         }
         let mut late = self.read_full_chunks(series, range, out).map_err(|damage| self.damaged(i, damage))?;
-        let stream = &self.streams[series.stream_at..][..usize::from(series.stream_len)];
+        let starts = self.starts.get(&series.series);
+        let open = Encoded {
+            stream: &self.streams[series.stream_at..][..usize::from(series.stream_len)],
+            starts: starts.map_or(&[], |starts| &starts.open),
+            count: series.open_count,
+            kind: series.open_kind,
+        };
         let form = self.form(series, late);
-        decode_into(stream, series.open_count, series.open_kind, Wanted { range, form }, out)
+        open.decode(Wanted { range, form }, out)
             .map_err(|reason| self.damaged(i, ChunkDamage { at: ChunkPtr::NONE, reason }))?;
+        let before = (out.ts.len(), out.histogram_ts.len());
         late.floats |= self.read_late(series, range, out);
         late.histograms |= self.read_late_histograms(series, range, out);
+        if let Some(starts) = starts {
+            starts.read_late(before, out);
+        }
+        out.complete_starts();
         if late.floats && out.ts.len() > 1 {
             sort_columns(out);
         }
@@ -233,24 +264,28 @@ impl HeadSelection {
         out: &mut SampleColumns,
     ) -> Result<Late, ChunkDamage> {
         let mut late = Late::default();
-        let mut streams = Vec::new();
+        let (mut streams, mut starts) = (Vec::new(), Vec::new());
         let mut chunks = Vec::new();
-        let mut stream = Vec::new();
+        let mut found = ChunkBytes::default();
         let mut walk = ChunkWalk::new(&self.segments, series.series, series.last_chunk, range.start_ms);
-        while let Some(header) = walk.next(&mut stream) {
+        while let Some(header) = walk.next(&mut found) {
             let header = header?;
-            if let Some(first) = first_ts(&stream).filter(|first| *first <= range.end_ms) {
+            if let Some(first) = first_ts(&found.stream).filter(|first| *first <= range.end_ms) {
                 late.floats |= header.late && header.kind == ChunkKind::Float;
                 late.histograms |= header.late && header.kind == ChunkKind::Histogram;
                 let inside = range.start_ms <= first && header.max_ts <= range.end_ms;
                 let range = if inside { TimeRange::ALL } else { range };
-                chunks.push((streams.len()..streams.len() + stream.len(), header.count, header.kind, range));
-                streams.extend_from_slice(&stream);
+                let stream = streams.len()..streams.len() + found.stream.len();
+                chunks.push((stream, starts.len()..starts.len() + found.starts.len(), header, range));
+                streams.extend_from_slice(&found.stream);
+                starts.extend_from_slice(&found.starts);
             }
         }
         let form = self.form(series, late);
-        for (place, count, kind, range) in chunks.into_iter().rev() {
-            decode_into(&streams[place], count, kind, Wanted { range, form }, out)
+        for (stream, starts_at, ChunkHeader { count, kind, .. }, range) in chunks.into_iter().rev() {
+            let chunk = Encoded { stream: &streams[stream], starts: &starts[starts_at], count, kind };
+            chunk
+                .decode(Wanted { range, form }, out)
                 .map_err(|reason| ChunkDamage { at: series.last_chunk, reason })?;
         }
         Ok(late)
@@ -271,6 +306,66 @@ impl HeadSelection {
 struct Late {
     floats: bool,
     histograms: bool,
+}
+
+/// A chunk as it was stored.
+#[derive(Clone, Copy)]
+struct Encoded<'a> {
+    stream: &'a [u8],
+    /// Empty when no sample has a start timestamp.
+    starts: &'a [u8],
+    count: u8,
+    kind: ChunkKind,
+}
+
+impl Encoded<'_> {
+    fn decode(self, wanted: Wanted, out: &mut SampleColumns) -> Result<(), &'static str> {
+        let (floats, histograms) = (out.ts.len(), out.histogram_ts.len());
+        decode_into(self.stream, self.count, self.kind, wanted, out)?;
+        if self.starts.is_empty() {
+            return Ok(());
+        }
+        let starts = starts::decode(self.starts, self.count.into()).map_err(|malformed| malformed.0)?;
+        let skipped = self.samples_before(wanted.range)?;
+        match self.kind {
+            ChunkKind::Float => {
+                let taken = out.ts.len() - floats;
+                starts::append(&mut out.start_ts, floats, &starts[skipped..skipped + taken]);
+            }
+            ChunkKind::Histogram => {
+                let taken = out.histogram_ts.len() - histograms;
+                starts::append(&mut out.histogram_start_ts, histograms, &starts[skipped..skipped + taken]);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the samples are older than a range. The stream was decoded before.
+    fn samples_before(self, range: TimeRange) -> Result<usize, &'static str> {
+        let mut before = 0;
+        let mut count = |ts: TimestampMs| before += usize::from(ts < range.start_ms);
+        let decoded = match self.kind {
+            _ if range == TimeRange::ALL => Ok(()),
+            ChunkKind::Float => decode(self.stream, self.count, |ts, _| count(ts)),
+            ChunkKind::Histogram => histogram::decode(self.stream, self.count, |ts, _, _| count(ts)),
+        };
+        decoded.map(|()| before).map_err(|malformed| malformed.0)
+    }
+}
+
+impl SelectedStarts {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.open.len() + self.late.len() * 2 * size_of::<TimestampMs>()
+    }
+
+    /// Adds the starts of the waiting late samples, which were read after so many floats and histograms.
+    fn read_late(&self, (floats, histograms): (usize, usize), out: &mut SampleColumns) {
+        let of = |times: &[TimestampMs]| -> Vec<_> {
+            times.iter().map(|ts| self.late.get(ts).copied().unwrap_or(0)).collect()
+        };
+        starts::append(&mut out.start_ts, floats, &of(&out.ts[floats..]));
+        starts::append(&mut out.histogram_start_ts, histograms, &of(&out.histogram_ts[histograms..]));
+    }
 }
 
 fn decode_into(
@@ -317,10 +412,8 @@ fn push(out: &mut SampleColumns, ts: TimestampMs, bits: u64) {
 /// Orders by time. Of samples at one time the one that was stored first stays: there are none unless a chunk was
 /// damaged while a late sample came.
 fn sort_columns(out: &mut SampleColumns) {
-    let mut samples: Vec<_> = out.ts.drain(..).zip(out.values.drain(..)).collect();
-    samples.sort_by_key(|&(ts, _)| ts);
-    samples.dedup_by_key(|&mut (ts, _)| ts);
-    (out.ts, out.values) = samples.into_iter().unzip();
+    let SampleColumns { ts, values, start_ts, .. } = out;
+    starts::sort_by_time(ts, values, start_ts);
 }
 
 fn remove_deleted(out: &mut SampleColumns, deleted: &[TimeRange]) {
@@ -329,17 +422,26 @@ fn remove_deleted(out: &mut SampleColumns, deleted: &[TimeRange]) {
         deleted.get(next).is_none_or(|range| !range.contains(ts))
     };
     histograms::retain(out, is_kept);
+    let SampleColumns { ts, values, start_ts, .. } = out;
+    if start_ts.is_empty() {
+        retain(ts, values, is_kept);
+    } else {
+        starts::paired(values, start_ts, |pairs| retain(ts, pairs, is_kept));
+    }
+}
+
+fn retain<V: Copy>(ts: &mut Vec<TimestampMs>, values: &mut Vec<V>, is_kept: impl Fn(TimestampMs) -> bool) {
     let mut kept = 0;
-    for at in 0..out.ts.len() {
-        let ts = out.ts[at];
-        if is_kept(ts) {
-            out.ts[kept] = ts;
-            out.values[kept] = out.values[at];
+    for at in 0..ts.len() {
+        let time = ts[at];
+        if is_kept(time) {
+            ts[kept] = time;
+            values[kept] = values[at];
             kept += 1;
         }
     }
-    out.ts.truncate(kept);
-    out.values.truncate(kept);
+    ts.truncate(kept);
+    values.truncate(kept);
 }
 
 impl Head {
@@ -349,6 +451,7 @@ impl Head {
             segments: segments.clone(),
             totals_only: request.totals_only,
             complete_from_ms: self.dropped_until_ms,
+            has_starts: self.starts.any,
             ..HeadSelection::empty(request.range)
         };
         for slot in self.index.select(&request.matchers) {
@@ -372,6 +475,11 @@ impl Head {
         let labels_at = selection.labels.len();
         self.index.copy_labels(slot, &mut selection.labels);
         let late_at = selection.late.len();
+        if self.starts.any {
+            let newest = self.starts.newest(slot, self.open_count(slot));
+            let late = LateStarts::from([(series.chunk.newest_ts(), newest)]);
+            selection.starts.insert(series.series, SelectedStarts { open: Vec::new(), late });
+        }
         match self.histograms.get(&slot) {
             Some(open) => {
                 let newest = vec![(open.newest_ts(), open.newest().clone())];
@@ -409,6 +517,9 @@ impl Head {
         if let Some(late) = self.late_histograms.get(&slot) {
             selection.late_histograms.insert(series.series, late.clone());
         }
+        if self.starts.any {
+            selection.starts.extend(self.copy_starts(slot).map(|starts| (series.series, starts)));
+        }
         if let Some(deleted) = self.tombstones.get(&series.series) {
             selection.tombstones.insert(series.series, deleted.clone());
         }
@@ -424,5 +535,13 @@ impl Head {
             open_count: open.map_or(series.chunk.count(), |chunk| chunk.count()),
             open_kind: if open.is_some() { ChunkKind::Histogram } else { ChunkKind::Float },
         });
+    }
+
+    fn copy_starts(&self, slot: Slot) -> Option<SelectedStarts> {
+        let (open, late) = (self.starts.open.get(&slot), self.starts.late.get(&slot));
+        (open.is_some() || late.is_some()).then(|| SelectedStarts {
+            open: open.map_or_else(Vec::new, |column| column.clone().into_bytes(self.open_count(slot).into())),
+            late: late.cloned().unwrap_or_default(),
+        })
     }
 }

@@ -4,6 +4,7 @@
 //! reading back fills every table front to back. Reading back is also how a head sheds the remains of removed series.
 
 mod histograms;
+mod starts;
 
 use pharos_model::{Exemplar, LabelSet, TenantId, TimeRange, TimestampMs};
 
@@ -41,6 +42,7 @@ impl Head {
         self.encode_tombstones(out);
         self.encode_exemplars(out);
         self.encode_histograms(out);
+        self.encode_starts(out);
     }
 
     /// Writes the pieces of the pairs that the series use. Returns the number of each pair in the snapshot.
@@ -146,6 +148,7 @@ impl Head {
         head.decode_tombstones(reader, refs)?;
         head.decode_exemplars(reader, refs)?;
         head.decode_histograms(reader, refs)?;
+        head.decode_starts(reader, refs)?;
         head.index.optimize();
         Ok(head)
     }

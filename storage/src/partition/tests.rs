@@ -3,6 +3,7 @@
 mod disk;
 mod model;
 mod reading;
+mod starts;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use prometheus::Registry;
 use super::*;
 use crate::fs::OsFileSystem;
 use crate::record::{AppendAnswer, AppendLimits, AppendRecordBuilder, Refusal, SeriesRef};
+use crate::select::SampleSlices;
 use crate::test_histograms::{counter, packed};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -103,4 +105,28 @@ fn dump(partition: &Partition) -> Vec<(LabelSet, Vec<(i64, u64)>)> {
             (selection.labels(i), bits_of(&samples))
         })
         .collect()
+}
+
+/// The start of every sample of every series, 0 where it is not known.
+fn dump_starts(partition: &Partition) -> Vec<(LabelSet, Vec<(i64, i64)>)> {
+    let mut selection = partition.select(&request(Vec::new(), TimeRange::ALL));
+    selection.sort_by_labels();
+    let mut samples = SampleColumns::default();
+    (0..selection.len())
+        .map(|i| {
+            selection.read(i, TimeRange::ALL, &mut samples).unwrap();
+            (selection.labels(i), starts_of(samples.slices()))
+        })
+        .collect()
+}
+
+fn starts_of(samples: SampleSlices<'_>) -> Vec<(i64, i64)> {
+    let of = |ts: &[i64], starts: &[i64]| -> Vec<_> {
+        assert!(starts.is_empty() || starts.len() == ts.len(), "a start for each sample or for none");
+        ts.iter().enumerate().map(|(i, ts)| (*ts, starts.get(i).copied().unwrap_or(0))).collect()
+    };
+    let histograms = of(samples.histogram_ts, samples.histogram_start_ts);
+    let mut all: Vec<_> = of(samples.ts, samples.start_ts).into_iter().chain(histograms).collect();
+    all.sort_unstable();
+    all
 }

@@ -5,7 +5,9 @@ use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{Exemplar, LabelSet, TenantId, TimestampMs};
 
 use super::histograms::{self, HistogramColumn};
-use super::{KIND_APPEND, KIND_APPEND_MIXED, RecordError, SeriesRef, begin};
+use super::starts::{SampleStarts, StartColumns};
+use super::{KIND_APPEND, KIND_APPEND_MIXED, KIND_APPEND_STARTED, RecordError, SeriesRef, begin};
+use crate::starts::StartRule;
 use crate::wire::{Malformed, Reader, put_prefixed, put_signed, put_varint, unzigzag, zigzag};
 
 /// Largest body, decompressed, that is accepted. A builder says [`AppendRecordBuilder::is_full`] far below.
@@ -59,6 +61,7 @@ pub struct AppendRecord {
     /// The samples that are histograms, ascending by position: that of a known sample, or of a fresh one behind all known
     /// ones. The value in the column means nothing.
     pub histograms: Vec<(u32, PackedHistogram)>,
+    pub starts: SampleStarts,
 }
 
 /// Collects samples for one tenant and partition and encodes them as one record.
@@ -80,6 +83,7 @@ pub struct AppendRecordBuilder {
     last_exemplar: Option<LabelSet>,
     known_histograms: HistogramColumn,
     fresh_histograms: HistogramColumn,
+    starts: StartColumns,
 }
 
 impl AppendRecordBuilder {
@@ -101,6 +105,7 @@ impl AppendRecordBuilder {
             last_exemplar: None,
             known_histograms: HistogramColumn::default(),
             fresh_histograms: HistogramColumn::default(),
+            starts: StartColumns::default(),
         }
     }
 
@@ -143,6 +148,23 @@ impl AppendRecordBuilder {
         self.push_fresh(labels, ts, 0.0);
     }
 
+    /// What is to become of start timestamps. Without it they mean nothing.
+    pub fn use_starts(&mut self, rule: StartRule) {
+        self.starts.rule = rule;
+    }
+
+    /// When the counter of the known sample that was pushed last began.
+    pub fn start_known(&mut self, start_ts: TimestampMs) {
+        self.starts.known.pad(self.known - 1);
+        self.starts.known.push(start_ts);
+    }
+
+    /// As [`Self::start_known`], of the fresh sample that was pushed last.
+    pub fn start_fresh(&mut self, start_ts: TimestampMs) {
+        self.starts.fresh.pad(self.fresh_len() - 1);
+        self.starts.fresh.push(start_ts);
+    }
+
     pub fn push_exemplar(&mut self, series: &LabelSet, exemplar: &Exemplar) {
         let out = &mut self.exemplar_bytes;
         put_series(out, &mut self.last_exemplar, series);
@@ -176,7 +198,7 @@ impl AppendRecordBuilder {
         let values = (self.known + self.fresh_ts.len()) * VALUE_BYTES;
         let histograms = self.known_histograms.byte_len() + self.fresh_histograms.byte_len();
         let floats = self.refs.len() + self.known_ts.bytes.len() + values;
-        floats + self.fresh_labels.len() + self.exemplar_bytes.len() + histograms
+        floats + self.fresh_labels.len() + self.exemplar_bytes.len() + histograms + self.starts.byte_len()
     }
 
     /// The encoded command.
@@ -192,8 +214,16 @@ impl AppendRecordBuilder {
         body.extend_from_slice(&self.fresh_labels);
         body.extend_from_slice(&self.exemplar_bytes);
         let histograms = self.put_histograms(&mut body);
+        let has_starts = !self.starts.is_empty();
+        if has_starts {
+            self.starts.put(&mut body, self.known, self.fresh_ts.len());
+        }
 
-        let kind = if histograms > 0 { KIND_APPEND_MIXED } else { KIND_APPEND };
+        let kind = match (has_starts, histograms) {
+            (true, _) => KIND_APPEND_STARTED,
+            (false, 0) => KIND_APPEND,
+            (false, _) => KIND_APPEND_MIXED,
+        };
         let mut out = begin(kind, &self.tenant);
         put_signed(&mut out, self.limits.out_of_order_window_ms);
         put_signed(&mut out, self.limits.newest_allowed_ms);
@@ -201,8 +231,11 @@ impl AppendRecordBuilder {
         put_varint(&mut out, self.known as u64);
         put_varint(&mut out, self.fresh_ts.len() as u64);
         put_varint(&mut out, self.exemplars as u64);
-        if histograms > 0 {
+        if kind != KIND_APPEND {
             put_varint(&mut out, histograms as u64);
+        }
+        if has_starts {
+            out.push(self.starts.rule.byte());
         }
         put_varint(&mut out, body.len() as u64);
         out.extend_from_slice(&lz4_flex::block::compress(&body));
@@ -256,8 +289,13 @@ fn join_planes(planes: &[u8], count: usize) -> Vec<u64> {
 
 impl AppendRecord {
     /// Times of all samples.
-    pub(crate) fn times(&self) -> impl Iterator<Item = TimestampMs> {
+    fn times(&self) -> impl Iterator<Item = TimestampMs> {
         self.known_ts.iter().copied().chain(self.fresh.iter().map(|fresh| fresh.ts))
+    }
+
+    /// Times at which applying the record may add or change samples.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = TimestampMs> {
+        self.times().chain(self.starts.zero_samples().iter().copied().filter(|start| *start != 0))
     }
 
     pub(super) fn decode_body(kind: u8, tenant: TenantId, reader: &mut Reader<'_>) -> Result<Self, RecordError> {
@@ -269,7 +307,8 @@ impl AppendRecord {
         let known = reader.varint32("count of known samples")? as usize;
         let fresh = reader.varint32("count of fresh samples")? as usize;
         let exemplars = reader.varint32("count of exemplars")? as usize;
-        let histograms = if kind == KIND_APPEND_MIXED { reader.varint32("count of histograms")? as usize } else { 0 };
+        let histograms = if kind == KIND_APPEND { 0 } else { reader.varint32("count of histograms")? as usize };
+        let start_rule = if kind == KIND_APPEND_STARTED { Some(StartRule::take(reader)?) } else { None };
         let body_bytes = reader.varint("body length")?;
         let body = decompress(reader.rest(), body_bytes)?;
         // Each sample takes at least a byte of time and eight of value: the counts bound what is allocated below.
@@ -295,10 +334,14 @@ impl AppendRecord {
         let exemplars =
             (0..exemplars).map(|_| decode_exemplar(&mut body, &mut last)).collect::<Result<_, RecordError>>()?;
         let histograms = histograms::decode(&mut body, histograms, known_ts.len() + fresh.len())?;
+        let starts = match start_rule {
+            Some(rule) => SampleStarts::take(&mut body, rule, known_ts.len(), fresh.len())?,
+            None => SampleStarts::default(),
+        };
         if !body.is_empty() {
             return Err(Malformed("end of record").into());
         }
-        Ok(Self { tenant, limits, known_refs, known_ts, known_value_bits, fresh, exemplars, histograms })
+        Ok(Self { tenant, limits, known_refs, known_ts, known_value_bits, fresh, exemplars, histograms, starts })
     }
 }
 

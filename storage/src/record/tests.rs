@@ -84,6 +84,37 @@ proptest! {
     }
 
     #[test]
+    fn start_timestamps_round_trip_wherever_they_are(
+        known in prop::collection::vec(prop::option::of(any::<i64>()), 0..30),
+        fresh in prop::collection::vec(prop::option::of(any::<i64>()), 0..30),
+        stored in any::<bool>(), zero_samples in any::<bool>(), histogram in any::<bool>(),
+    ) {
+        let rule = StartRule { stored, zero_samples };
+        let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
+        builder.use_starts(rule);
+        for start in &known {
+            builder.push_known(SeriesRef(7), 5, 1.0);
+            start.iter().for_each(|start| builder.start_known(*start));
+        }
+        for (at, start) in fresh.iter().enumerate() {
+            builder.push_fresh(&labels(at), 5, 1.0);
+            start.iter().for_each(|start| builder.start_fresh(*start));
+        }
+        if histogram {
+            builder.push_fresh_histogram(&labels(0), 6, &packed(&counter(1)));
+        }
+        let has_starts = rule != StartRule::default() && (known.iter().chain(&fresh).any(Option::is_some));
+        let bytes = builder.finish();
+        let without = if histogram { KIND_APPEND_MIXED } else { KIND_APPEND };
+        prop_assert_eq!(bytes[0], if has_starts { KIND_APPEND_STARTED } else { without });
+        let record = decode_append(&bytes);
+        prop_assert_eq!(record.histograms.len(), usize::from(histogram));
+        let all = known.into_iter().chain(fresh).map(Option::unwrap_or_default).chain(histogram.then_some(0));
+        let expected = if has_starts { SampleStarts { rule, all: all.collect() } } else { SampleStarts::default() };
+        prop_assert_eq!(record.starts, expected);
+    }
+
+    #[test]
     fn answers_round_trip(
         fresh in prop::collection::vec(prop::option::of(any::<u32>().prop_map(SeriesRef)), 0..20),
         stale in prop::collection::btree_set(any::<u32>(), 0..20),
@@ -108,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..6_u8) {
+    fn hostile_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..8_u8) {
         let mut command = begin(kind, &TenantId::anonymous());
         command.extend_from_slice(&bytes);
         let _ = Command::decode(&bytes);
@@ -124,7 +155,9 @@ proptest! {
             builder.push_known(SeriesRef(i), 1_000, f64::from(i));
             builder.push_fresh(&labels(i as usize), 1_000, f64::from(i));
             builder.push_known_histogram(SeriesRef(100 + i), 1_000, &packed(&counter(i)));
+            builder.start_known(i64::from(i));
         }
+        builder.use_starts(StartRule { stored: true, zero_samples: true });
         let mut bytes = builder.finish().to_vec();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
@@ -138,6 +171,8 @@ fn every_cut_of_a_record_is_refused() {
     builder.push_known(SeriesRef(3), 1_000, 1.5);
     builder.push_fresh(&labels(1), 1_000, 2.5);
     builder.push_fresh_histogram(&labels(2), 1_000, &packed(&counter(3)));
+    builder.start_fresh(500);
+    builder.use_starts(StartRule { stored: true, zero_samples: false });
     let bytes = builder.finish();
     for cut in 0..bytes.len() {
         assert!(Command::decode(&bytes[..cut]).is_err(), "cut at {cut}");
@@ -193,6 +228,21 @@ fn a_steady_scrape_takes_few_bytes_a_sample() {
     }
     let bytes = builder.finish().len();
     assert!(bytes < 800 * 5, "{bytes} bytes for 800 samples");
+}
+
+/// All counters of a process began with it.
+#[test]
+fn one_start_for_all_samples_takes_a_few_bytes() {
+    let of = |start: Option<i64>| {
+        let mut builder = AppendRecordBuilder::new(TenantId::anonymous(), LIMITS);
+        builder.use_starts(StartRule { stored: true, zero_samples: false });
+        for i in 0..800 {
+            builder.push_known(SeriesRef(i), 1_700_000_000_000, 1.0);
+            start.iter().for_each(|start| builder.start_known(*start));
+        }
+        builder.finish().len()
+    };
+    assert!(of(Some(1_699_999_000_000)) <= of(None) + 16, "{} and {} bytes", of(Some(1_699_999_000_000)), of(None));
 }
 
 #[test]

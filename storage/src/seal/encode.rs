@@ -10,7 +10,7 @@ use pharos_model::TimeRange;
 use tokio::sync::mpsc;
 
 use super::SealError;
-use crate::datafile::{FileSummary, LabelCensus, Writer};
+use crate::datafile::{FileColumns, FileSummary, LabelCensus, Writer};
 use crate::head::HeadSelection;
 use crate::manifest::index_key;
 use crate::object::Bucket;
@@ -62,7 +62,8 @@ impl SliceFile {
     fn encode(&self, sink: PieceSink) -> Result<FileSummary, SealError> {
         let mut census = LabelCensus::default();
         (0..self.series.len()).for_each(|i| census.count(&self.series.labels(i)));
-        let mut writer = Writer::new(sink, census.promoted())?;
+        let columns = FileColumns { promoted: census.promoted(), starts: self.series.has_starts() };
+        let mut writer = Writer::new(sink, columns)?;
         let mut samples = SampleColumns::default();
         for i in 0..self.series.len() {
             self.series.read(i, self.range, &mut samples)?;

@@ -8,6 +8,7 @@ use pharos_model::{LabelSet, TimeRange};
 use super::histograms::forget_before;
 use super::{ReadError, SampleColumns, SampleSlices};
 use crate::head::HeadSelection;
+use crate::starts;
 
 /// Some series of a selection, each with all its samples.
 #[derive(Debug)]
@@ -97,17 +98,13 @@ impl DecodedSeries {
 
     pub(super) fn samples(&self, i: usize) -> SampleSlices<'_> {
         let (start, end) = (self.start(i), self.ends[i]);
-        SampleSlices {
-            ts: &self.samples.ts[start.floats..end.floats],
-            values: &self.samples.values[start.floats..end.floats],
-            histogram_ts: &self.samples.histogram_ts[start.histograms..end.histograms],
-            histograms: &self.samples.histograms[start.histograms..end.histograms],
-        }
+        self.samples.slice(start.floats..end.floats, start.histograms..end.histograms)
     }
 
     fn memory_bytes(&self) -> usize {
         let histograms = self.samples.histograms.iter().map(|histogram| histogram.size_bytes() + 24).sum::<usize>();
-        self.samples.ts.len() * 16 + histograms + self.labels.len() + self.ends.len() * size_of::<Ends>()
+        let starts = self.samples.start_ts.len() + self.samples.histogram_start_ts.len();
+        self.samples.ts.len() * 16 + starts * 8 + histograms + self.labels.len() + self.ends.len() * size_of::<Ends>()
     }
 
     /// Where the samples of the series being built begin.
@@ -118,11 +115,16 @@ impl DecodedSeries {
     /// Adds samples to the series being built: ascending, and for a time that is there already the first wins.
     pub(super) fn merge(&mut self, more: SampleSlices<'_>) {
         let start = self.open_start();
-        let SampleColumns { ts, values, histogram_ts, histograms, .. } = &mut self.samples;
-        merge_column(start.floats, (ts, values), (more.ts, more.values));
-        let appended = merge_column(start.histograms, (histogram_ts, histograms), (more.histogram_ts, more.histograms));
+        let SampleColumns { ts, values, start_ts, histogram_ts, histograms, histogram_start_ts } = &mut self.samples;
+        Column { start: start.floats, ts, values, starts: start_ts }.merge(more.ts, more.values, more.start_ts);
+        let appended =
+            Column { start: start.histograms, ts: histogram_ts, values: histograms, starts: histogram_start_ts }.merge(
+                more.histogram_ts,
+                more.histograms,
+                more.histogram_start_ts,
+            );
         if !appended {
-            histograms[start.histograms..].iter_mut().for_each(forget_before);
+            self.samples.histograms[start.histograms..].iter_mut().for_each(forget_before);
         }
     }
 
@@ -134,6 +136,36 @@ impl DecodedSeries {
             self.labels.extend_from_slice(labels.as_bytes());
             self.ends.push(Ends { labels: self.labels.len(), ..end });
         }
+    }
+}
+
+/// The samples of one kind, of which the series being built has those from `start` on.
+struct Column<'a, V> {
+    start: usize,
+    ts: &'a mut Vec<i64>,
+    values: &'a mut Vec<V>,
+    starts: &'a mut Vec<i64>,
+}
+
+impl<V: Clone> Column<'_, V> {
+    /// Adds samples. Whether all of them went to the end.
+    fn merge(self, more_ts: &[i64], more_values: &[V], more_starts: &[i64]) -> bool {
+        let Self { start, ts, values, starts } = self;
+        if starts.is_empty() && more_starts.is_empty() {
+            return merge_column(start, (ts, values), (more_ts, more_values));
+        }
+        starts.resize(ts.len(), 0);
+        let (mut own_ts, mut own_values, mut own_starts) =
+            (ts.split_off(start), values.split_off(start), starts.split_off(start));
+        let more_starts = more_starts.iter().copied().chain(std::iter::repeat(0));
+        let more: Vec<_> = more_values.iter().cloned().zip(more_starts).collect();
+        let appended = starts::paired(&mut own_values, &mut own_starts, |pairs| {
+            merge_column(0, (&mut own_ts, pairs), (more_ts, &more))
+        });
+        ts.append(&mut own_ts);
+        values.append(&mut own_values);
+        starts.append(&mut own_starts);
+        appended
     }
 }
 

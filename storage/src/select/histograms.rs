@@ -8,6 +8,7 @@ use pharos_model::sample::is_stale;
 use pharos_model::{CounterResetHint, FloatHistogram, TimeRange, TimestampMs};
 
 use super::SampleColumns;
+use crate::starts;
 
 /// What is read of histograms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,18 +84,17 @@ pub(crate) fn forget_before(histogram: &mut Arc<FloatHistogram>) {
 
 /// Orders histograms by time. Of those at one time the first stays.
 pub(crate) fn sort(out: &mut SampleColumns) {
-    let mut samples: Vec<_> = out.histogram_ts.drain(..).zip(out.histograms.drain(..)).collect();
-    samples.sort_by_key(|(ts, _)| *ts);
-    samples.dedup_by_key(|(ts, _)| *ts);
-    samples.iter_mut().for_each(|(_, histogram)| forget_before(histogram));
-    (out.histogram_ts, out.histograms) = samples.into_iter().unzip();
+    let SampleColumns { histogram_ts, histograms, histogram_start_ts, .. } = out;
+    starts::sort_by_time(histogram_ts, histograms, histogram_start_ts);
+    histograms.iter_mut().for_each(forget_before);
 }
 
 /// Leaves out the histograms at times that are not kept.
 pub(crate) fn retain(out: &mut SampleColumns, keep: impl Fn(TimestampMs) -> bool) {
     let mut behind_gap = false;
-    let (mut ts, mut histograms) = (Vec::new(), Vec::new());
-    for (at, mut histogram) in out.histogram_ts.drain(..).zip(out.histograms.drain(..)) {
+    let (mut ts, mut histograms, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+    let samples = out.histogram_ts.drain(..).zip(out.histograms.drain(..));
+    for (i, (at, mut histogram)) in samples.enumerate() {
         if !keep(at) {
             behind_gap = true;
             continue;
@@ -104,6 +104,7 @@ pub(crate) fn retain(out: &mut SampleColumns, keep: impl Fn(TimestampMs) -> bool
         }
         ts.push(at);
         histograms.push(histogram);
+        starts.extend(out.histogram_start_ts.get(i));
     }
-    (out.histogram_ts, out.histograms) = (ts, histograms);
+    (out.histogram_ts, out.histograms, out.histogram_start_ts) = (ts, histograms, starts);
 }

@@ -36,18 +36,14 @@ impl FilePart {
     ) -> Result<(), ReadError> {
         let (floats, histograms) = (self.samples.ts.len(), self.samples.histogram_ts.len());
         read(&mut self.samples)?;
+        self.samples.complete_starts();
         let (floats, histograms) = (floats..self.samples.ts.len(), histograms..self.samples.histogram_ts.len());
         self.rows.push((member, Piece { floats, histograms }));
         Ok(())
     }
 
     pub(super) fn samples(&self, piece: &Piece) -> SampleSlices<'_> {
-        SampleSlices {
-            ts: &self.samples.ts[piece.floats.clone()],
-            values: &self.samples.values[piece.floats.clone()],
-            histogram_ts: &self.samples.histogram_ts[piece.histograms.clone()],
-            histograms: &self.samples.histograms[piece.histograms.clone()],
-        }
+        self.samples.slice(piece.floats.clone(), piece.histograms.clone())
     }
 }
 
@@ -60,10 +56,13 @@ pub(super) fn merge_visible(batch: &mut DecodedSeries, samples: SampleSlices<'_>
     let mut visible = SampleColumns {
         histogram_ts: samples.histogram_ts.to_vec(),
         histograms: samples.histograms.to_vec(),
+        histogram_start_ts: samples.histogram_start_ts.to_vec(),
         ..SampleColumns::default()
     };
     histograms::retain(&mut visible, is_visible);
     let floats = samples.ts.iter().zip(samples.values).filter(|(ts, _)| is_visible(**ts));
     (visible.ts, visible.values) = floats.unzip();
+    let starts = samples.ts.iter().zip(samples.start_ts).filter(|(ts, _)| is_visible(**ts));
+    visible.start_ts = starts.map(|(_, start)| *start).collect();
     batch.merge(visible.slices());
 }

@@ -1,3 +1,4 @@
+mod starts;
 mod totals;
 
 use std::sync::Arc;
@@ -247,7 +248,8 @@ fn merging_keeps_order_and_the_first_of_equal_times() {
     assert_eq!(batch.samples(1, &mut scratch).unwrap(), floats(&[1], &[9.0]));
 }
 
-const NOTHING: SampleSlices<'_> = SampleSlices { ts: &[], values: &[], histogram_ts: &[], histograms: &[] };
+const NOTHING: SampleSlices<'_> =
+    SampleSlices { ts: &[], values: &[], start_ts: &[], histogram_ts: &[], histograms: &[], histogram_start_ts: &[] };
 
 #[test]
 fn merged_histograms_forget_what_was_known_of_the_one_before() {

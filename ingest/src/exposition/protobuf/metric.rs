@@ -89,7 +89,7 @@ pub(super) struct Metric<'a> {
     /// The `LabelPair` fields, tags included, one after the other.
     pub labels: Vec<u8>,
     pub ts: Option<TimestampMs>,
-    pub created: Option<TimestampMs>,
+    pub start: Option<TimestampMs>,
     points: Vec<PointValue<'a>>,
     plain: f64,
     exemplar: Option<ExemplarPlace<'a>>,
@@ -207,7 +207,7 @@ impl<'a> Metric<'a> {
         match tag.field {
             1 => self.plain = double(fields, tag)?,
             2 => self.exemplar = Some(exemplar(fields, tag)?),
-            3 => self.created = Some(timestamp(fields, tag)?),
+            3 => self.start = start(fields, tag)?,
             _ => fields.skip(tag)?,
         }
         Ok(())
@@ -230,7 +230,7 @@ impl<'a> Metric<'a> {
                 }
                 self.push_repeated(Point::Quantile(quantile), value, None)?;
             }
-            4 => self.created = Some(timestamp(fields, tag)?),
+            4 => self.start = start(fields, tag)?,
             _ => fields.skip(tag)?,
         }
         Ok(())
@@ -242,7 +242,7 @@ impl<'a> Metric<'a> {
             2 => self.sum = double(fields, tag)?,
             3 => self.bucket(fields, tag)?,
             4 => self.count_float = double(fields, tag)?,
-            15 => self.created = Some(timestamp(fields, tag)?),
+            15 => self.start = start(fields, tag)?,
             5..=14 | 16 if self.forms.native => self.native_field(fields, tag)?,
             6 => self.has_native_buckets |= double(fields, tag)? > 0.0,
             7 => self.has_native_buckets |= integer(fields, tag)? > 0,
@@ -373,6 +373,11 @@ fn double(fields: &mut Reader<'_>, tag: Tag) -> Result<f64> {
 fn integer(fields: &mut Reader<'_>, tag: Tag) -> Result<u64> {
     tag.expect(VARINT)?;
     Ok(fields.varint()?)
+}
+
+/// When a counter began. Prometheus takes 0 for not known.
+fn start(fields: &mut Reader<'_>, tag: Tag) -> Result<Option<TimestampMs>> {
+    Ok(Some(timestamp(fields, tag)?).filter(|start| *start != 0))
 }
 
 /// `google.protobuf.Timestamp` in milliseconds.

@@ -13,7 +13,7 @@ use pharos_model::{LabelSet, LabelSetBuilder, MetricType};
 use super::error::{ParseError, ParseErrorKind, Position, lossy, quote_bytes};
 use super::line::is_unit_suffix;
 use super::series::{self, Pair, QUANTILE_LABEL};
-use super::{Event, Exemplar, ExemplarSource, Histogram, HistogramForms, LabelSource, Sample};
+use super::{Event, Exemplar, ExemplarSource, Histogram, HistogramForms, LabelSource, Sample, set_metadata_labels};
 use crate::label_limits::LabelLimits;
 use crate::native_histogram::Native;
 use crate::wire::{BYTES, Reader, VARINT};
@@ -59,6 +59,8 @@ pub(super) struct Parser<'a> {
     native_only: usize,
     /// The histogram of the point that the parser stands on, if it is a native one.
     native: Option<Native>,
+    /// Whether series get their metadata as labels.
+    labels_metadata: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -72,7 +74,12 @@ impl<'a> Parser<'a> {
             key: Vec::new(),
             native_only: 0,
             native: None,
+            labels_metadata: false,
         }
+    }
+
+    pub(super) fn label_metadata(&mut self) {
+        self.labels_metadata = true;
     }
 
     pub(super) fn native_only_histograms(&self) -> usize {
@@ -162,7 +169,7 @@ impl<'a> Parser<'a> {
             series: &self.key,
             ts: self.metric.ts,
             value: point.value,
-            created: self.metric.created,
+            start: self.metric.start,
             exemplar: point.exemplar.map(|exemplar| Box::new(exemplar.open(self))),
             beside_native: self.metric.has_native(),
             labels: LabelSource::Protobuf(MetricLabels { parser: self }),
@@ -282,7 +289,11 @@ impl MetricLabels<'_> {
             Point::Plain | Point::Count | Point::Sum | Point::Native => {}
         }
         pairs.push((Cow::Borrowed(METRIC_NAME), Cow::Owned(name.clone())));
-        series::build(pairs, limits, name.as_bytes())
+        let mut labels = series::build(pairs, limits, name.as_bytes())?;
+        if self.parser.labels_metadata {
+            set_metadata_labels(&mut labels, family.kind.metric_type(), family.unit);
+        }
+        Ok(labels)
     }
 }
 

@@ -197,7 +197,7 @@ fn simple_metrics_are_one_sample_each() {
             "HELP t_seconds_total Time",
             "UNIT t_seconds_total seconds",
             "TYPE t_seconds_total counter",
-            r#"{__name__="t_seconds_total"} 5 @-12 created @1999 # {trace="1"} 2 @3004"#,
+            r#"{__name__="t_seconds_total"} 5 @-12 start @1999 # {trace="1"} 2 @3004"#,
             "HELP t ",
             "TYPE t gauge",
             r#"{__name__="t", a="1", b="2"} 1"#,
@@ -405,4 +405,20 @@ fn a_metric_of_more_points_than_any_honest_one_is_refused() {
     assert!(with(100_000).is_some_and(|last| last.is_ok()));
     let error = with(100_001).unwrap().unwrap_err();
     assert_eq!(error.to_string(), "metric has more than 100000 buckets or quantiles");
+}
+
+#[test]
+fn type_and_unit_are_labels_where_they_are_wanted() {
+    let label = |name: &str, value: &str| LabelPair { name: name.into(), value: value.into() };
+    let with_unit = MetricFamily {
+        unit: "seconds".into(),
+        ..family("t_seconds", 1, vec![gauge(1.0, vec![label("__unit__", "x")])])
+    };
+    let body = body(&[with_unit, family("g", 1, vec![gauge(3.0, Vec::new())])]);
+    let read = super::entries_of(Parser::new(&body, Format::Protobuf).with_metadata_labels());
+    let samples: Vec<_> = read.iter().filter(|entry| entry.starts_with('{')).collect();
+    assert_eq!(
+        samples,
+        [r#"{__name__="t_seconds", __type__="gauge", __unit__="seconds"} 1"#, r#"{__name__="g", __type__="gauge"} 3"#,]
+    );
 }

@@ -2,6 +2,7 @@
 //! shows; intervals are a few milliseconds.
 
 mod failures;
+mod features;
 mod lifecycle;
 mod log;
 mod samples;
@@ -217,6 +218,7 @@ impl World {
             metrics: ScrapeMetrics::new(&registry).unwrap(),
             sync_pause: Duration::ZERO,
             runtimes: [Handle::current()].into(),
+            features: ScrapeFeatures::default(),
         };
         let (targets, found) = watch::channel(Arc::default());
         let manager = ScrapeManager::start(options, found);

@@ -15,6 +15,8 @@ use crate::datafile::decimal::SCALE_MAX;
 use crate::wire::{Malformed, Reader, put_prefixed, put_signed, put_varint};
 
 const MAGIC: &[u8; 8] = b"PHARIDX2";
+/// Of a file with start timestamps.
+const MAGIC_STARTS: &[u8; 8] = b"PHARIDX3";
 /// Before there were histograms.
 const MAGIC_FLOATS: &[u8; 8] = b"PHARIDX1";
 /// Largest index object, decoded. Some 40 million rows.
@@ -29,6 +31,7 @@ const RUN_LABELS_MAX: u64 = 4_096;
 const NO_MANTISSAS: u8 = 0x1f;
 const HAS_DOUBLES: u8 = 0x20;
 const HAS_HISTOGRAMS: u8 = 0x40;
+const HAS_STARTS: u8 = 0x80;
 
 /// Why bytes are not an index. The data file stays readable: the index is rebuilt from it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +57,8 @@ impl Index {
         self.put_labels(&mut body);
         self.put_rows(&mut body);
         self.put_pages(&mut body);
-        seal_envelope(&body)
+        let has_starts = !self.pages(SampleColumn::Starts).is_empty();
+        seal_envelope(if has_starts { MAGIC_STARTS } else { MAGIC }, &body)
     }
 
     fn put_file(&self, out: &mut Vec<u8>) {
@@ -99,7 +103,9 @@ impl Index {
     }
 
     fn put_pages(&self, out: &mut Vec<u8>) {
-        for pages in &self.pages {
+        let [values @ .., starts] = &self.pages;
+        let starts = (!starts.is_empty()).then_some(starts);
+        for pages in values.iter().chain(starts) {
             put_varint(out, pages.len() as u64);
             for page in pages {
                 put_varint(out, page.offset);
@@ -112,7 +118,7 @@ impl Index {
 
     /// Opens the bytes of an index object, checking every invariant of [`Index`].
     pub fn open(bytes: &[u8]) -> Result<Self, IndexError> {
-        let body = open_envelope(bytes)?;
+        let (magic, body) = open_envelope(bytes)?;
         let mut reader = Reader::new(&body);
         let file = FileFacts {
             bytes: reader.varint("file size")?,
@@ -140,7 +146,15 @@ impl Index {
         } else if !reader.is_empty() {
             pages[of_histograms] = read_pages(&mut reader, rows.len() as u64, file.bytes)?;
         }
-        if pages[of_histograms].is_empty() && rows.iter().any(|row| row.layout.histograms) {
+        if magic == *MAGIC_STARTS {
+            pages[SampleColumn::Starts as usize] = read_pages(&mut reader, rows.len() as u64, file.bytes)?;
+        }
+        let lacks = |column: SampleColumn, has: fn(RowLayout) -> bool| {
+            pages[column as usize].is_empty() && rows.iter().any(|row| has(row.layout))
+        };
+        if lacks(SampleColumn::Histograms, |layout| layout.histograms)
+            || lacks(SampleColumn::Starts, |layout| layout.starts)
+        {
             return Err(Malformed("page").into());
         }
         if !reader.is_empty() {
@@ -151,23 +165,23 @@ impl Index {
 }
 
 /// Compresses the body and puts magic, length and checksum around it.
-pub(super) fn seal_envelope(body: &[u8]) -> Vec<u8> {
+pub(super) fn seal_envelope(magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
     let compressed = zstd::bulk::compress(body, ZSTD_LEVEL).expect("compressing into memory has no way to fail");
     let mut out = Vec::with_capacity(MAGIC.len() + 12 + compressed.len());
-    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(magic);
     out.extend_from_slice(&(body.len() as u64).to_le_bytes());
     out.extend_from_slice(&compressed);
     out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
     out
 }
 
-/// Checks the envelope and decompresses the body.
-pub(super) fn open_envelope(bytes: &[u8]) -> Result<Vec<u8>, IndexError> {
+/// Checks the envelope and decompresses the body. Returns the magic too.
+pub(super) fn open_envelope(bytes: &[u8]) -> Result<([u8; 8], Vec<u8>), IndexError> {
     let short = || IndexError::Short(bytes.len());
     let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(short)?;
     let (magic, rest) = content.split_first_chunk::<8>().ok_or_else(short)?;
     let (body_len, compressed) = rest.split_first_chunk::<8>().ok_or_else(short)?;
-    if magic != MAGIC && magic != MAGIC_FLOATS {
+    if ![MAGIC, MAGIC_STARTS, MAGIC_FLOATS].contains(&magic) {
         return Err(IndexError::Magic);
     }
     let (expected, found) = (u32::from_le_bytes(*crc), crc32fast::hash(content));
@@ -184,7 +198,7 @@ pub(super) fn open_envelope(bytes: &[u8]) -> Result<Vec<u8>, IndexError> {
     if body.len() as u64 != body_len {
         return Err(IndexError::Compression);
     }
-    Ok(body)
+    Ok((*magic, body))
 }
 
 /// A number of things that take at least one byte each, so that it is bounded by what is left.
@@ -286,7 +300,7 @@ fn read_rows(reader: &mut Reader<'_>, count: u32, min_ts: i64, max_ts: i64) -> R
         return Err(Malformed("row count"));
     }
     let span = max_ts.checked_sub(min_ts).and_then(|span| u32::try_from(span).ok()).ok_or(Malformed("file times"))?;
-    let none = RowLayout { scale: None, doubles: false, histograms: false };
+    let none = RowLayout { scale: None, doubles: false, histograms: false, starts: false };
     let mut rows = vec![Row { first_offset_ms: 0, last_offset_ms: 0, samples: 0, layout: none }; count as usize];
     for row in &mut rows {
         row.samples = reader.varint32("samples of a row")?;
@@ -336,16 +350,17 @@ impl RowLayout {
     fn byte(self) -> u8 {
         let doubles = if self.doubles { HAS_DOUBLES } else { 0 };
         let histograms = if self.histograms { HAS_HISTOGRAMS } else { 0 };
-        self.scale.unwrap_or(NO_MANTISSAS) | doubles | histograms
+        let starts = if self.starts { HAS_STARTS } else { 0 };
+        self.scale.unwrap_or(NO_MANTISSAS) | doubles | histograms | starts
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        let scale = match byte & !(HAS_DOUBLES | HAS_HISTOGRAMS) {
+        let scale = match byte & !(HAS_DOUBLES | HAS_HISTOGRAMS | HAS_STARTS) {
             NO_MANTISSAS => None,
             scale if scale <= SCALE_MAX => Some(scale),
             _ => return None,
         };
         let has = |flag: u8| byte & flag != 0;
-        Some(Self { scale, doubles: has(HAS_DOUBLES), histograms: has(HAS_HISTOGRAMS) })
+        Some(Self { scale, doubles: has(HAS_DOUBLES), histograms: has(HAS_HISTOGRAMS), starts: has(HAS_STARTS) })
     }
 }

@@ -10,6 +10,7 @@ fn facts(row: usize) -> RowFacts {
         scale: (!row.is_multiple_of(3)).then_some((row % 20) as u8),
         doubles: row.is_multiple_of(3),
         histograms: row.is_multiple_of(5),
+        starts: row.is_multiple_of(2),
     };
     RowFacts { first_ts, last_ts: first_ts + row as i64 % 7, samples: 1 + row as u32 % 5, layout }
 }
@@ -90,10 +91,10 @@ proptest! {
     #[test]
     fn hostile_bodies_are_refused_or_harmless(rows in label_sets(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let good = build(&rows).encode();
-        let mut body = codec::open_envelope(&good).unwrap();
+        let (magic, mut body) = codec::open_envelope(&good).unwrap();
         let at = at.index(body.len());
         body[at] = byte;
-        if let Ok(index) = Index::open(&codec::seal_envelope(&body)) {
+        if let Ok(index) = Index::open(&codec::seal_envelope(&magic, &body)) {
             let mut bytes = Vec::new();
             for row in index.select(&[Matcher::new(MatchOp::Regex, "job", ".*").unwrap()], TimeRange::ALL) {
                 index.label_bytes(row, &mut bytes);

@@ -10,19 +10,19 @@ use super::{Kept, RowReader};
 use crate::select::histograms::Run;
 
 /// The list of a row, whose elements are taken in order. A list that the row lacks has none.
-struct Cells<'a, V> {
+pub(super) struct Cells<'a, V> {
     values: std::slice::Iter<'a, V>,
     def: &'a [i16],
 }
 
 impl<'a, V> Cells<'a, V> {
-    fn new(list: Option<(&'a [V], &'a [i16])>) -> Self {
+    pub(super) fn new(list: Option<(&'a [V], &'a [i16])>) -> Self {
         let (values, def) = list.unwrap_or_default();
         Self { values: values.iter(), def }
     }
 
     /// The element at a position, if there is one that is not null.
-    fn at(&mut self, position: usize) -> Option<&'a V> {
+    pub(super) fn at(&mut self, position: usize) -> Option<&'a V> {
         if self.def.get(position) == Some(&DEF_VALUE) { self.values.next() } else { None }
     }
 
@@ -30,13 +30,13 @@ impl<'a, V> Cells<'a, V> {
         self.values.as_slice().is_empty()
     }
 
-    fn check_len(&self, kept: &Kept) -> Result<(), String> {
+    pub(super) fn check_len(&self, kept: &Kept) -> Result<(), String> {
         if self.def.is_empty() { Ok(()) } else { kept.of(self.def).map(drop) }
     }
 }
 
 impl RowReader {
-    pub(super) fn read_mixed(&mut self, row: u32, ts: &[i64], kept: Kept, run: Run<'_>) -> Result<(), String> {
+    pub(super) fn read_mixed(&mut self, row: u32, ts: &[i64], kept: &Kept, run: Run<'_>) -> Result<(), String> {
         let layout = self.file.index().row_layout(row);
         if layout.scale.is_some() {
             self.mantissa_page(row)?;
@@ -53,9 +53,9 @@ impl RowReader {
         let mut doubles = Cells::new(self.doubles.as_ref().filter(|_| layout.doubles).map(|page| page.row(row)));
         let mut histograms =
             Cells::new(self.histograms.as_ref().filter(|_| layout.histograms).map(|page| page.row(row)));
-        mantissas.check_len(&kept)?;
-        doubles.check_len(&kept)?;
-        histograms.check_len(&kept)?;
+        mantissas.check_len(kept)?;
+        doubles.check_len(kept)?;
+        histograms.check_len(kept)?;
         let mut chain = HistogramChain { run, before: None };
         for (position, &ts) in ts.iter().enumerate() {
             if let Some(bytes) = histograms.at(position) {

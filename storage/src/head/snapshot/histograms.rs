@@ -1,5 +1,5 @@
-//! The histograms of a head in its snapshot: behind everything else, and only if there are any, so that heads without
-//! them have the bytes they always had.
+//! The histograms of a head in its snapshot: behind everything older, and only if there are any or start timestamps behind them,
+//! so that heads without either have the bytes they always had.
 
 use pharos_model::histogram::wire;
 
@@ -12,7 +12,7 @@ use crate::wire::{Malformed, Reader, put_prefixed, put_signed, put_varint};
 
 impl Head {
     pub(super) fn encode_histograms(&self, out: &mut Vec<u8>) {
-        if self.histograms.is_empty() && self.late_histograms.is_empty() {
+        if self.histograms.is_empty() && self.late_histograms.is_empty() && !self.starts.any {
             return;
         }
         let mut open: Vec<_> = self.histograms.iter().map(|(&slot, chunk)| (self.series_at(slot), chunk)).collect();

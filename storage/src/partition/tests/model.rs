@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::record::{Place, Refused, delete_series, drop_covered, seal_floor};
+use crate::record::{Place, Refused, StartRule, delete_series, drop_covered, seal_floor};
 
 const SERIES: usize = 6;
 
@@ -65,6 +65,16 @@ impl Kind {
 
 fn kinds() -> impl Strategy<Value = Kind> {
     prop_oneof![2 => Just(Kind::Floats), 1 => Just(Kind::Histograms), 1 => Just(Kind::Mixed)]
+}
+
+/// When the counter of a sample began. Some series never say, some always, some do now and then.
+fn start_of(series: usize, ts: i64) -> i64 {
+    match series % 3 {
+        0 => 0,
+        1 => ts.wrapping_sub(30_000),
+        _ if ts.div_euclid(30_000) % 50 < 20 => 0,
+        _ => ts.div_euclid(HOUR_MS),
+    }
 }
 
 fn times() -> impl Strategy<Value = i64> {
@@ -282,17 +292,21 @@ impl Bench {
         let (known, fresh): (Vec<_>, Vec<_>) =
             samples.iter().partition(|(series, ..)| self.references.contains_key(series));
         let mut builder = AppendRecordBuilder::new(tenant(), limits(window_ms));
+        builder.use_starts(StartRule { stored: true, zero_samples: false });
+        let start = |series, ts| Some(start_of(series, ts)).filter(|start| *start != 0);
         for &&(series, ts, bits) in &known {
             match histogram_of(bits) {
                 Some(histogram) => builder.push_known_histogram(self.references[&series], ts, &histogram),
                 None => builder.push_known(self.references[&series], ts, f64::from_bits(bits)),
             }
+            start(series, ts).into_iter().for_each(|start| builder.start_known(start));
         }
         for &&(series, ts, bits) in &fresh {
             match histogram_of(bits) {
                 Some(histogram) => builder.push_fresh_histogram(&labels(series), ts, &histogram),
                 None => builder.push_fresh(&labels(series), ts, f64::from_bits(bits)),
             }
+            start(series, ts).into_iter().for_each(|start| builder.start_fresh(start));
         }
         let answer = AppendAnswer::decode(&self.apply(&builder.finish())).unwrap();
         self.model.exists = true;
@@ -362,7 +376,13 @@ impl Bench {
     }
 
     fn check(&self) {
-        assert_eq!(dump(&self.partition), self.model.dump());
+        let expected = self.model.dump();
+        assert_eq!(dump(&self.partition), expected);
+        let starts = expected.into_iter().map(|(labels, samples)| {
+            let series = labels.get_or_empty("i").parse().unwrap();
+            (labels, samples.iter().map(|(ts, _)| (*ts, start_of(series, *ts))).collect())
+        });
+        assert_eq!(dump_starts(&self.partition), starts.collect::<Vec<_>>());
         let extent = self.partition.extent(&tenant());
         assert_eq!(extent.map_or(0, |extent| extent.series), self.model.series.len());
         assert_eq!(extent.and_then(|extent| extent.max_ts), self.model.max_ts);

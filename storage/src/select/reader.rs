@@ -7,8 +7,9 @@ use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use pharos_model::{LabelSet, Matcher, TenantId, TimeRange, TimestampMs};
 
-use super::selection::SelectedFile;
-use super::{ReadError, SelectRequest, Selection, off_thread};
+use super::off_thread::{off_thread, off_thread_for};
+use super::selection::{ROWS_PER_CHECK, SelectedFile};
+use super::{ReadError, SelectRequest, Selection};
 use crate::amendments::Revision;
 use crate::datafile::{FileCache, FileIdentity};
 use crate::manifest::{Catalog, FileEntry, Manifest, ManifestError};
@@ -83,8 +84,11 @@ impl PartitionReader {
         let partitions: Vec<_> = readers.iter().map(|reader| Arc::clone(&reader.partition)).collect();
         let of_heads = request.clone();
         // Before the manifests: see the module.
-        let heads: Vec<_> =
-            off_thread(move || Ok(partitions.iter().map(|partition| partition.select(&of_heads)).collect())).await?;
+        let heads: Vec<_> = off_thread_for(move |caller| {
+            let select = |partition: Arc<Partition>| caller.check().map(|()| partition.select(&of_heads));
+            partitions.into_iter().map(select).collect()
+        })
+        .await?;
         let buckets: Vec<_> = readers.iter().map(|reader| reader.catalog.bucket().clone()).collect();
         let opens = readers.into_iter().map(|reader| {
             let (tenant, range) = (request.tenant.clone(), request.range);
@@ -92,9 +96,9 @@ impl PartitionReader {
         });
         let files = try_join_all(opens).await?;
         let request = request.clone();
-        off_thread(move || {
+        off_thread_for(move |caller| {
             let parts = buckets.into_iter().zip(heads).zip(files);
-            Ok(parts.map(|((bucket, head), files)| Selection::new(bucket, Some(head), files, &request)).collect())
+            parts.map(|((bucket, head), files)| Selection::new(bucket, Some(head), files, &request, caller)).collect()
         })
         .await
     }
@@ -129,7 +133,8 @@ impl PartitionReader {
     /// Sorted label sets of matching series, at most `limit`.
     pub async fn series(&self, request: &SelectRequest, limit: usize) -> Result<Vec<LabelSet>, ReadError> {
         let (partition, of_head) = (Arc::clone(&self.partition), request.clone());
-        let series = off_thread(move || Ok(BTreeSet::from_iter(partition.series(&of_head, limit)?))).await?;
+        let series =
+            off_thread_for(move |caller| Ok(BTreeSet::from_iter(partition.series(&of_head, limit, caller)?))).await?;
         let add = move |selected: &SelectedFile, rows: &[u32], series: &mut BTreeSet<LabelSet>| {
             let mut bytes = Vec::new();
             for &row in rows {
@@ -159,7 +164,7 @@ impl PartitionReader {
         }))
     }
 
-    /// Lets `add` see the matching rows of every file that has any, starting from what the head gave.
+    /// Lets `add` see the matching rows of every file that has any, some at a time, starting from what the head gave.
     async fn with_files<T: Send + 'static>(
         &self,
         request: &SelectRequest,
@@ -168,11 +173,14 @@ impl PartitionReader {
     ) -> Result<T, ReadError> {
         let files = self.open_files(&request.tenant, request.range).await?;
         let request = request.clone();
-        off_thread(move || {
+        off_thread_for(move |caller| {
             for selected in &files {
                 let mut rows = selected.file.index().select(&request.matchers, request.range);
                 selected.drop_deleted(&mut rows, request.range);
-                add(selected, &rows, &mut found);
+                for rows in rows.chunks(ROWS_PER_CHECK) {
+                    caller.check()?;
+                    add(selected, rows, &mut found);
+                }
             }
             Ok(found)
         })

@@ -6,6 +6,7 @@ mod gate;
 mod metrics;
 mod result;
 mod run;
+mod task;
 mod workers;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use pharos_model::{Clock, TenantId, TimestampMs};
 use pharos_promql::{Expr, ParserOptions};
+use tokio::runtime::Handle;
 
 use self::cached::ResultsCache;
 pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation};
@@ -109,6 +111,8 @@ pub struct Engine {
     session: Session,
     /// Where series are, when they are not all in `source`.
     placement: Option<Arc<dyn Placement>>,
+    /// Where queries work, when that is not on the threads of whoever waits for them.
+    threads: Option<Handle>,
     gate: Gate,
     metrics: Metrics,
     results_cache: Option<ResultsCache>,
@@ -153,6 +157,7 @@ impl Engine {
             clock,
             session,
             placement: None,
+            threads: None,
             gate: Gate::new(options.max_concurrency),
             metrics: Metrics::new(options.max_concurrency),
             results_cache: (options.results_cache_bytes > 0).then(|| ResultsCache::new(options.results_cache_bytes)),
@@ -166,6 +171,12 @@ impl Engine {
         let memory = self.options.memory_limit;
         let session = self.session.with_workers(channels).map_err(|e| QueryError::from_datafusion(&e, memory))?;
         Ok(Self { session, placement: Some(placement), ..self })
+    }
+
+    /// Has queries work on threads of their own, so that those of the caller are free to notice that a client has left. Their stacks have
+    /// [`crate::THREAD_STACK_BYTES`].
+    pub fn on_threads(self, threads: Handle) -> Self {
+        Self { threads: Some(threads), ..self }
     }
 
     /// Collectors for the node's registry.

@@ -4,7 +4,7 @@
 //! with a last word ([`super::report`]), an error too: so what comes over the boundary does not depend on what carries it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
 use pharos_model::{Clock, TenantId};
@@ -27,6 +27,9 @@ use crate::exec::session::query_task;
 use crate::functions::Grid;
 use crate::source::SeriesSource;
 use crate::wire::{Wire, wire_struct};
+
+/// Batches of a partition that are made before they are taken.
+const BATCHES_AHEAD: usize = 1;
 
 /// A query as a worker gets to know it.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,11 +110,19 @@ struct Running {
     open: AtomicUsize,
 }
 
-/// One partition under way. When it is dropped before its end, nobody waits for the fragment.
+/// One partition under way.
 struct Partition {
     running: Arc<Running>,
     rows: Option<RowStream>,
     steps: usize,
+    has_ended: Arc<AtomicBool>,
+}
+
+/// Whoever takes the batches of a partition. When this is dropped before the end of the rows, nobody waits for the fragment.
+struct Taker {
+    running: Arc<Running>,
+    records: SendableRecordBatchStream,
+    has_ended: Arc<AtomicBool>,
 }
 
 impl FragmentExec {
@@ -146,6 +157,7 @@ impl Partition {
             Err(error) => LastWord::Failed(self.running.own(&error).into()),
         };
         self.rows = None;
+        self.has_ended.store(true, Ordering::Release);
         aside(self.steps, &word.to_bytes()).map(Some)
     }
 }
@@ -162,9 +174,9 @@ impl Running {
     }
 }
 
-impl Drop for Partition {
+impl Drop for Taker {
     fn drop(&mut self) {
-        if self.rows.is_some() {
+        if !self.has_ended.load(Ordering::Acquire) {
             self.running.query.cancel();
         }
     }
@@ -203,9 +215,23 @@ impl ExecutionPlan for FragmentExec {
         // An error at the start is one at the end of no rows.
         let rows = rows(&self.input, partition, &running.task, &running.query)
             .unwrap_or_else(|error| futures::stream::once(std::future::ready(Err(error))).boxed());
-        let partition = Partition { running, rows: Some(rows), steps };
-        let records = futures::stream::try_unfold(partition, |mut partition| async move {
-            Ok(partition.next().await?.map(|record| (record, partition)))
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let mut partition =
+            Partition { running: Arc::clone(&running), rows: Some(rows), steps, has_ended: Arc::clone(&has_ended) };
+        // On a task of its own, so that whoever takes the batches is not busy when it is to hear that nobody wants them.
+        let mut made = RecordBatchReceiverStream::builder(self.schema(), BATCHES_AHEAD);
+        let sender = made.tx();
+        made.spawn(async move {
+            while let Some(record) = partition.next().await? {
+                if sender.send(Ok(record)).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let taker = Taker { running, records: made.build(), has_ended };
+        let records = futures::stream::try_unfold(taker, |mut taker| async move {
+            Ok(taker.records.try_next().await?.map(|record| (record, taker)))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), records)))
     }

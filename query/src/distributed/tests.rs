@@ -1,15 +1,24 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::TaskContext;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion_distributed::{
+    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse, SetPlanRequest,
+    WorkerToCoordinatorMsg,
+};
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
 use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExtensionCodec};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use http::HeaderMap;
 use pharos_model::clock::ManualClock;
 use pharos_model::{Clock, LabelSet, Sample, TenantId};
 use pharos_promql::script::{CommandKind, EvalTime, Script};
@@ -26,6 +35,7 @@ use crate::functions::Grid;
 use crate::lower::{Settings, lower};
 use crate::plan::{Op, Plan, Query, passes};
 use crate::source::{Estimate, ReadError, Reliance, Revision, SelectRequest, Selection, SeriesSource};
+use crate::testing::gated::gated;
 use crate::testing::{Cluster, MemorySource};
 use crate::value::{Point, QueryOutcome, Value};
 
@@ -433,6 +443,93 @@ fn dropping_a_query_stops_its_workers() {
         };
         tokio::time::timeout(Duration::from_secs(30), stopped).await.expect("selections are given up");
     });
+}
+
+/// Says when a stream of batches from a worker is given up.
+#[derive(Debug)]
+struct Watched {
+    inner: InProcess,
+    given_up: mpsc::Sender<()>,
+}
+
+struct WatchedChannel {
+    inner: Box<dyn WorkerChannel>,
+    given_up: mpsc::Sender<()>,
+}
+
+struct GivenUp(mpsc::Sender<()>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[async_trait]
+impl Channels for Watched {
+    async fn channel(&self, worker: &WorkerId) -> datafusion::common::Result<Box<dyn WorkerChannel>> {
+        let inner = self.inner.channel(worker).await?;
+        Ok(Box::new(WatchedChannel { inner, given_up: self.given_up.clone() }))
+    }
+}
+
+#[async_trait]
+impl WorkerChannel for WatchedChannel {
+    async fn coordinator_channel(
+        &mut self,
+        headers: HeaderMap,
+        request: SetPlanRequest,
+        messages: BoxStream<'static, CoordinatorToWorkerMsg>,
+        metrics: ExecutionPlanMetricsSet,
+        task: &Arc<TaskContext>,
+    ) -> datafusion::common::Result<BoxStream<'static, datafusion::common::Result<WorkerToCoordinatorMsg>>> {
+        self.inner.coordinator_channel(headers, request, messages, metrics, task).await
+    }
+
+    async fn execute_task(
+        &mut self,
+        headers: HeaderMap,
+        request: ExecuteTaskRequest,
+        metrics: ExecutionPlanMetricsSet,
+        task: &Arc<TaskContext>,
+    ) -> datafusion::common::Result<Vec<BoxStream<'static, datafusion::common::Result<RecordBatch>>>> {
+        let streams = self.inner.execute_task(headers, request, metrics, task).await?;
+        let watched = |stream: BoxStream<'static, _>| {
+            let both = (stream, GivenUp(self.given_up.clone()));
+            let next = |mut both: (BoxStream<'static, _>, GivenUp)| async move { Some((both.0.next().await?, both)) };
+            futures::stream::unfold(both, next).boxed()
+        };
+        Ok(streams.into_iter().map(watched).collect())
+    }
+
+    async fn get_worker_info(
+        &mut self,
+        request: GetWorkerInfoRequest,
+    ) -> datafusion::common::Result<GetWorkerInfoResponse> {
+        self.inner.get_worker_info(request).await
+    }
+}
+
+#[test]
+fn a_workers_work_that_does_not_wait_ends_where_it_is() {
+    for text in ["m", "rate(m[1m])", "sum(m)", "topk(2, m)"] {
+        let (source, gate) = gated();
+        let workers = InProcess::new([(worker("a"), Worker::new(Arc::new(source), clock()))]);
+        let (given_up, gives_up) = mpsc::channel();
+        let placement = FixedPlacement { replicas: vec![vec![worker("a")]], here: None };
+        let engine = Engine::new(Arc::new(MemorySource::new(1)), EngineOptions::default(), clock()).unwrap();
+        let engine = engine.over_workers(Arc::new(placement), Arc::new(Watched { inner: workers, given_up })).unwrap();
+        block_on(async {
+            let tenant = TenantId::anonymous();
+            let mut query = Box::pin(engine.instant(&tenant, text, 0, QueryOptions::default()));
+            assert!(futures::poll!(&mut query).is_pending());
+            tokio::task::block_in_place(|| gate.wait());
+            drop(query);
+            // The part with the series, and the one that is there for the boundary.
+            tokio::task::block_in_place(|| (0..2).for_each(|_| gives_up.recv().unwrap()));
+            assert_eq!(gate.open(), 1, "{text}");
+        });
+    }
 }
 
 /// A source that cannot read.

@@ -13,6 +13,7 @@ pub mod session;
 
 pub(crate) mod input;
 mod measure;
+mod order;
 mod share;
 
 mod absent;
@@ -39,5 +40,6 @@ mod sort;
 pub use context::{Limits, QueryContext};
 pub use measure::{Measured, measured};
 pub use merge::SAME_LABELSET;
+pub use order::sort_by;
 pub use raw::{raw_request, unpack as unpack_raw};
 pub use scan::request_of;

@@ -122,6 +122,7 @@ impl Scanner {
                 self.pending = Some((series, i));
                 return Ok(());
             }
+            self.call.query.check_awaited()?;
             self.evaluate_one(&*series, i)?;
         }
         Ok(())

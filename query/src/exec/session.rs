@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -60,14 +60,10 @@ impl Session {
         }
     }
 
-    /// Starts a plan. Dropping the stream cancels all of it.
-    pub fn execute(
-        &self,
-        plan: &Arc<dyn ExecutionPlan>,
-        query: Arc<QueryContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    /// What the plans of a query are executed in.
+    pub fn task(&self, query: Arc<QueryContext>) -> Arc<TaskContext> {
         let config = self.stages.as_ref().map_or(self.state.config(), Stages::config);
-        plan.execute(0, Arc::new(query_task(config, self.state.runtime_env(), query)))
+        Arc::new(query_task(config, self.state.runtime_env(), query))
     }
 }
 

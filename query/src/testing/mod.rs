@@ -1,6 +1,8 @@
 //! A store in memory, and workers over it, for scripts and tests.
 
 mod cluster;
+#[cfg(test)]
+pub(crate) mod gated;
 mod hint;
 mod memory;
 mod split;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::config::{self, Config};
+use super::query_threads::QueryThreads;
 use super::scraping::Scraping;
 use super::signals::{Request, Signals};
 use super::{App, metrics};
@@ -38,6 +39,8 @@ pub enum StartError {
     Node(#[from] node::OpenError),
     #[error("query engine: {0}")]
     Engine(QueryError),
+    #[error("threads of queries")]
+    Threads(#[source] io::Error),
     #[error("metrics")]
     Metrics(#[from] prometheus::Error),
     #[error("scraping: {0}")]
@@ -100,7 +103,8 @@ async fn open(
     node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
 
     let parser_options = parser_options(&flags);
-    let engine = engine(&flags, &loaded, parser_options, &node, &clock)?;
+    let query_threads = QueryThreads::start().map_err(StartError::Threads)?;
+    let engine = engine(&flags, &loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
     registry.register(Box::new(engine.metrics().clone()))?;
     let receiver = Receiver::new(
         ReceiverConfig::new(u128::from_le_bytes(node::random()?)),
@@ -124,6 +128,7 @@ async fn open(
         parser_options,
         node,
         engine: Arc::new(engine),
+        _query_threads: query_threads,
         receiver,
         scrape_status: scraping.status(),
         scraping: tokio::sync::Mutex::new(Some(scraping)),

@@ -1,7 +1,7 @@
 //! Queries whose leaves are on several nodes: `datafusion-distributed` behind our own words.
 //!
 //! - [`placement`]: which worker reads which partitions; a query is planned on one snapshot of that.
-//! - [`boundary`]: which part of a plan runs there, a pure function of the plan.
+//! - [`boundary`], [`unshare`]: which part of a plan runs there, pure functions of the plan.
 //! - [`codec`], [`fragment`]: the part on its way, with all that a worker has to know about the query.
 //! - [`report`], [`receive`]: what comes back besides rows, remarks, counts and errors, as the last word of each stream.
 //! - [`channel`], [`worker`]: both ends of the way. A transport is a [`Channels`].
@@ -17,12 +17,14 @@ mod placement;
 mod receive;
 mod report;
 mod stages;
+mod unshare;
 mod worker;
 
 pub use channel::{Channels, InProcess, WorkerChannel};
 pub use placement::{FixedPlacement, Placement, Share, Snapshot, Unplaced, WorkerId, WorkerIdError};
 pub use report::Report;
 pub(crate) use stages::Stages;
+pub(crate) use unshare::unshare;
 pub use worker::Worker;
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ fn worker(name: &str) -> WorkerId {
 /// The plan of an expression over two workers, one line for each node. Nothing is run.
 fn over_two_workers(text: &str) -> String {
     let (plan, grid) = plans(&parse_expr(text, &ParserOptions::ALL).unwrap(), EvalTime::Instant { at_ms: 0 }).unwrap();
-    let bound = logical::bind(&plan, grid, 1 << 20).unwrap();
+    let bound = logical::bind(&unshare(plan), grid, 1 << 20).unwrap();
     let session = Session::new(2).unwrap().with_workers(Arc::new(InProcess::default())).unwrap();
     let snapshot = Snapshot::new(vec![Share::new(worker("a"), vec![0, 1, 4]), Share::new(worker("b"), vec![2, 3, 5])]);
     let physical = block_on(session.physical(&bound, &context(Some(snapshot)))).unwrap();
@@ -224,6 +224,15 @@ fn both_sides_of_a_join_come_from_workers() {
 }
 
 #[test]
+fn what_is_said_twice_is_reduced_twice_on_workers() {
+    let plan = over_two_workers("sum(x) / count(x)");
+    assert_eq!(plan.matches("NetworkCoalesceExec").count(), 2, "{plan}");
+    assert_eq!((plan.matches("Aggregate:Combine").count(), plan.matches("Share").count()), (2, 0), "{plan}");
+    let plan = over_two_workers("sum(x) / quantile(0.5, x)");
+    assert_eq!((plan.matches("Aggregate:Combine").count(), plan.matches("Share").count()), (0, 2), "{plan}");
+}
+
+#[test]
 fn a_leaf_that_one_worker_can_answer_asks_no_other() {
     let (leaf, one) = ("x", "x{job=\"a\", instance=\"b\"}");
     let shares = |text: &str| {
@@ -275,7 +284,14 @@ fn range(engine: &Engine, text: &str) -> Result<QueryOutcome, QueryError> {
 
 #[test]
 fn remarks_and_counts_come_over_the_boundary() {
-    for text in ["sum(rate(m[30s]))", "m + m", "topk(scalar(count(m)), count_over_time(m[25s]))", "m[30s:10s]"] {
+    for text in [
+        "sum(rate(m[30s]))",
+        "m + m",
+        "sum(m) / count(m)",
+        "sum(m) / count(m) + sum(m) / count(m)",
+        "topk(scalar(count(m)), count_over_time(m[25s]))",
+        "m[30s:10s]",
+    ] {
         let text = if text.ends_with(']') { format!("sum_over_time({text})") } else { text.to_owned() };
         let own = range(&alone(series(20), EngineOptions::default()), &text).unwrap();
         let theirs = range(&spread(series(20), EngineOptions::default()), &text).unwrap();

@@ -15,7 +15,7 @@ use super::result::{self, Form};
 use super::task::on_task;
 use super::{Engine, Expression, QueryOptions, Times, positive_ms};
 use crate::batch::{RowBatch, RowBuffer};
-use crate::distributed::Snapshot;
+use crate::distributed::{Snapshot, unshare};
 use crate::error::QueryError;
 use crate::exec::{Limits, QueryContext, logical, unpack_raw};
 use crate::functions::Grid;
@@ -165,10 +165,11 @@ impl Run<'_> {
         context: &Arc<QueryContext>,
     ) -> Result<Prepared, QueryError> {
         let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
+        let form = if is_matrix { Form::Matrix } else { Form::of_instant(&plan) };
+        let plan = if context.snapshot.is_some() { unshare(plan) } else { plan };
         let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
         let logical = self.settled(logical, context).await.map_err(own)?;
         let physical = self.engine.session.physical(&logical, context).await.map_err(own)?;
-        let form = if is_matrix { Form::Matrix } else { Form::of_instant(&plan) };
         Ok(Prepared::Rows(Rows { physical, grid, form }))
     }
 

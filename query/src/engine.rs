@@ -109,13 +109,19 @@ pub struct Engine {
     subquery_step_ms: AtomicI64,
     clock: Arc<dyn Clock>,
     session: Session,
-    /// Where series are, when they are not all in `source`.
-    placement: Option<Arc<dyn Placement>>,
+    workers: Option<Workers>,
     /// Where queries work, when that is not on the threads of whoever waits for them.
     threads: Option<Handle>,
     gate: Gate,
     metrics: Metrics,
     results_cache: Option<ResultsCache>,
+}
+
+/// Where series are, when they are not all in an engine's source.
+#[derive(Clone, Debug)]
+struct Workers {
+    placement: Arc<dyn Placement>,
+    channels: Arc<dyn Channels>,
 }
 
 /// A query as written, and its tree when that was changed afterwards.
@@ -156,7 +162,7 @@ impl Engine {
             subquery_step_ms: AtomicI64::new(positive_ms(options.subquery_step)),
             clock,
             session,
-            placement: None,
+            workers: None,
             threads: None,
             gate: Gate::new(options.max_concurrency),
             metrics: Metrics::new(options.max_concurrency),
@@ -169,8 +175,9 @@ impl Engine {
     /// which partition can have what, and is read when it has them all.
     pub fn over_workers(self, placement: Arc<dyn Placement>, channels: Arc<dyn Channels>) -> Result<Self, QueryError> {
         let memory = self.options.memory_limit;
-        let session = self.session.with_workers(channels).map_err(|e| QueryError::from_datafusion(&e, memory))?;
-        Ok(Self { session, placement: Some(placement), ..self })
+        let session = self.session.with_workers(Arc::clone(&channels));
+        let session = session.map_err(|e| QueryError::from_datafusion(&e, memory))?;
+        Ok(Self { session, workers: Some(Workers { placement, channels }), ..self })
     }
 
     /// Has queries work on threads of their own, so that those of the caller are free to notice that a client has left. Their stacks have

@@ -34,7 +34,7 @@ use crate::exec::{Limits, QueryContext, logical};
 use crate::functions::Grid;
 use crate::lower::{Settings, lower};
 use crate::plan::{Op, Plan, Query, passes};
-use crate::source::{Estimate, ReadError, Reliance, Revision, SelectRequest, Selection, SeriesSource};
+use crate::source::{Estimate, ReadError, Reliance, Relying, Revision, SelectRequest, Selection, SeriesSource};
 use crate::testing::gated::gated;
 use crate::testing::{Cluster, MemorySource};
 use crate::value::{Point, QueryOutcome, Value};
@@ -408,8 +408,8 @@ impl SeriesSource for Endless {
         Ok(partitions.iter().map(selection).collect())
     }
 
-    async fn rely(&self, tenant: &TenantId, until_ms: i64, since: Option<&Revision>) -> Result<Reliance, ReadError> {
-        MemorySource::new(1).rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        MemorySource::new(1).rely(relying, since).await
     }
 }
 
@@ -440,7 +440,7 @@ fn dropping_a_query_stops_its_workers() {
     let endless = Endless { inner: source, alive: Arc::default(), handed_out: Arc::default() };
     let (alive, handed_out) = (Arc::clone(&endless.alive), Arc::clone(&endless.handed_out));
     let endless = Arc::new(endless);
-    let workers = ["a", "b"].map(|name| (worker(name), Worker::new(Arc::clone(&endless) as _, clock())));
+    let workers = ["a", "b"].map(|name| (worker(name), Worker::new(Arc::clone(&endless) as _, clock(), 0)));
     let placement = FixedPlacement { replicas: vec![vec![worker("a")]], here: None };
     let engine = Engine::new(Arc::new(MemorySource::new(1)), EngineOptions::default(), clock()).unwrap();
     let engine = engine.over_workers(Arc::new(placement), Arc::new(InProcess::new(workers))).unwrap();
@@ -487,6 +487,10 @@ impl Channels for Watched {
         let inner = self.inner.channel(worker).await?;
         Ok(Box::new(WatchedChannel { inner, given_up: self.given_up.clone() }))
     }
+
+    async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> datafusion::common::Result<Vec<u8>> {
+        self.inner.ask(worker, question).await
+    }
 }
 
 #[async_trait]
@@ -530,7 +534,7 @@ impl WorkerChannel for WatchedChannel {
 fn a_workers_work_that_does_not_wait_ends_where_it_is() {
     for text in ["m", "rate(m[1m])", "sum(m)", "topk(2, m)"] {
         let (source, gate) = gated();
-        let workers = InProcess::new([(worker("a"), Worker::new(Arc::new(source), clock()))]);
+        let workers = InProcess::new([(worker("a"), Worker::new(Arc::new(source), clock(), 0))]);
         let (given_up, gives_up) = mpsc::channel();
         let placement = FixedPlacement { replicas: vec![vec![worker("a")]], here: None };
         let engine = Engine::new(Arc::new(MemorySource::new(1)), EngineOptions::default(), clock()).unwrap();
@@ -566,8 +570,8 @@ impl SeriesSource for Broken {
         Err(ReadError::DataFile { file: "f".into(), reason: "checksum".into() })
     }
 
-    async fn rely(&self, tenant: &TenantId, until_ms: i64, since: Option<&Revision>) -> Result<Reliance, ReadError> {
-        MemorySource::new(1).rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        MemorySource::new(1).rely(relying, since).await
     }
 }
 
@@ -576,7 +580,7 @@ fn over_broken(replicas: &[&str]) -> Engine {
     let whole = MemorySource::new(1);
     whole.append(&LabelSet::from_pairs([("__name__", "m")]), [Sample { ts: 0, value: 3.0 }]);
     let sources: [(&str, Arc<dyn SeriesSource>); 2] = [("a", Arc::new(Broken)), ("b", Arc::new(whole))];
-    let workers = sources.map(|(name, source)| (worker(name), Worker::new(source, clock())));
+    let workers = sources.map(|(name, source)| (worker(name), Worker::new(source, clock(), 0)));
     let replicas = vec![replicas.iter().map(|name| worker(name)).collect()];
     let placement = FixedPlacement { replicas, here: None };
     let engine = Engine::new(Arc::new(MemorySource::new(1)), EngineOptions::default(), clock()).unwrap();

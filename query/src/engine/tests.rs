@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::exec::{Limits, QueryContext};
-use crate::source::{Estimate, ReadError, Reliance, Revision, SelectRequest, Selection, SeriesBatch};
+use crate::source::{Estimate, ReadError, Reliance, Relying, Revision, SelectRequest, Selection, SeriesBatch};
 use crate::testing::MemorySource;
 use crate::value::{Point, Series, Value};
 
@@ -215,13 +215,8 @@ impl SeriesSource for Counting {
         Ok(selections.map(counting).collect())
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.inner.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.inner.rely(relying, since).await
     }
 }
 
@@ -325,13 +320,8 @@ impl SeriesSource for Waiting {
         self.inner.select(partitions, request).await
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.inner.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.inner.rely(relying, since).await
     }
 }
 
@@ -375,13 +365,8 @@ impl SeriesSource for Slow {
         self.0.select(partitions, request).await
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.0.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.0.rely(relying, since).await
     }
 }
 

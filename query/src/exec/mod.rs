@@ -43,3 +43,4 @@ pub use merge::SAME_LABELSET;
 pub use order::sort_by;
 pub use raw::{raw_request, unpack as unpack_raw};
 pub use scan::request_of;
+pub use select::unknown_partition;

@@ -52,11 +52,16 @@ fn own_partitions(call: &Call, request: &SelectRequest) -> Result<Vec<usize>> {
     };
     let count = call.query.source.partitions();
     if let Some(unknown) = share.partitions.iter().find(|partition| **partition >= count) {
-        return Err(fail(QueryError::Internal(format!("partition {unknown} is not among the {count} there are"))));
+        return Err(fail(unknown_partition(*unknown, count)));
     }
     // Shares are lists with gaps, so it is the place in the list that is divided.
     let own = share.partitions.iter().copied().skip(call.partition).step_by(call.partitions);
     Ok(own.filter(|partition| may_match.contains(partition)).collect())
+}
+
+/// A share names a partition that the source does not have.
+pub fn unknown_partition(unknown: usize, count: usize) -> QueryError {
+    QueryError::Internal(format!("partition {unknown} is not among the {count} there are"))
 }
 
 impl Selected {

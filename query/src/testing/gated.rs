@@ -5,11 +5,10 @@ use std::sync::mpsc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pharos_model::{TenantId, TimestampMs};
 
 use crate::source::{
-    Estimate, ReadError, Reliance, Revision, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples,
-    SeriesSource,
+    Estimate, ReadError, Reliance, Relying, Revision, SampleColumns, SelectRequest, Selection, SeriesBatch,
+    SeriesSamples, SeriesSource,
 };
 
 /// Series of the only batch of the only partition.
@@ -67,12 +66,7 @@ impl SeriesSource for GatedSource {
         Ok(partitions.iter().map(selection).collect())
     }
 
-    async fn rely(
-        &self,
-        _tenant: &TenantId,
-        _until_ms: TimestampMs,
-        _since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
+    async fn rely(&self, _relying: &Relying, _since: Option<&Revision>) -> Result<Reliance, ReadError> {
         Ok(Reliance { revision: Revision::Whole(0), amended: Vec::new() })
     }
 }

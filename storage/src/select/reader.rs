@@ -26,11 +26,11 @@ pub struct PartitionReader {
     cache: Arc<FileCache>,
 }
 
-/// The state of a partition that a reader relies on.
+/// The state of a partition that a reader relies on. Means something to the process that said it alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relied {
-    head: Revision,
-    files: Revision,
+    pub head: Revision,
+    pub files: Revision,
 }
 
 /// Totals of a tenant's data files in one partition.

@@ -18,7 +18,7 @@ use pharos_promql::{Expr, ParserOptions};
 use tokio::runtime::Handle;
 
 use self::cached::ResultsCache;
-pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation};
+pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation, OnWorker};
 use self::gate::Gate;
 pub use self::metrics::Metrics;
 use self::metrics::{Counted, Slice};

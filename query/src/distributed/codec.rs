@@ -15,7 +15,7 @@ use crate::wire::{Wire, WireError, wire_enum, wire_struct};
 
 /// Raised when an operator begins to mean something else: nodes of different versions run in one cluster while it is upgraded, and
 /// then refuse each other's plans rather than answer them wrongly.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A node without its inputs.
 #[derive(Clone, Debug, PartialEq)]

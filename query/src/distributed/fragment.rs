@@ -23,7 +23,9 @@ use crate::batch::{aside, steps_of};
 use crate::error::QueryError;
 use crate::exec::context::{Limits, QueryContext, fail};
 use crate::exec::input::{RowStream, rows};
+use crate::exec::node::OperatorExec;
 use crate::exec::session::query_task;
+use crate::exec::{OperatorFigures, measured};
 use crate::functions::Grid;
 use crate::source::SeriesSource;
 use crate::wire::{Wire, wire_struct};
@@ -43,6 +45,7 @@ pub(super) struct Settings {
     use_start_timestamps: bool,
     /// The query's grid, when reads are counted for each of its steps.
     counted_grid: Option<Grid>,
+    measures: bool,
 }
 
 wire_struct!(Settings {
@@ -53,6 +56,7 @@ wire_struct!(Settings {
     type_and_unit_labels,
     use_start_timestamps,
     counted_grid,
+    measures,
 });
 
 /// What a worker has of its own: the extension of DataFusion's session that makes it one.
@@ -72,6 +76,7 @@ impl Settings {
             type_and_unit_labels: query.type_and_unit_labels,
             use_start_timestamps: query.use_start_timestamps,
             counted_grid: query.counted_grid(),
+            measures: query.measures,
         }
     }
 
@@ -105,6 +110,8 @@ pub(super) struct FragmentExec {
 #[derive(Debug)]
 struct Running {
     query: Arc<QueryContext>,
+    /// Whose figures are reported at the end.
+    measured: Option<Arc<dyn ExecutionPlan>>,
     task: Arc<TaskContext>,
     /// Partitions that have not ended.
     open: AtomicUsize,
@@ -143,7 +150,8 @@ impl FragmentExec {
         let query = Arc::new(self.settings.context(&workplace)?);
         let task = Arc::new(query_task(task.session_config(), &task.runtime_env(), Arc::clone(&query)));
         let open = AtomicUsize::new(self.input.output_partitioning().partition_count());
-        Ok(Arc::clone(self.running.get_or_init(|| Arc::new(Running { query, task, open }))))
+        let measured = self.settings.measures.then(|| Arc::clone(&self.input));
+        Ok(Arc::clone(self.running.get_or_init(|| Arc::new(Running { query, measured, task, open }))))
     }
 }
 
@@ -166,12 +174,27 @@ impl Running {
     /// What there is to say at the end of a partition: all of it at the end of the last.
     fn report(&self) -> Report {
         let is_last = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
-        if is_last { self.query.report() } else { Report::default() }
+        if !is_last {
+            return Report::default();
+        }
+        let mut report = self.query.report();
+        if let Some(plan) = &self.measured {
+            add_figures(plan, &mut report.operators);
+        }
+        report
     }
 
     fn own(&self, error: &DataFusionError) -> QueryError {
         QueryError::from_datafusion(error, self.query.limits.memory_bytes_max)
     }
+}
+
+/// What the operators of a plan gave, a node before its inputs.
+fn add_figures(plan: &Arc<dyn ExecutionPlan>, figures: &mut Vec<OperatorFigures>) {
+    if plan.is::<OperatorExec>() {
+        figures.push(plan.metrics().map(|metrics| measured(&metrics)).unwrap_or_default());
+    }
+    plan.children().into_iter().for_each(|input| add_figures(input, figures));
 }
 
 impl Drop for Taker {

@@ -26,6 +26,7 @@ mod worker;
 pub use channel::{Channels, InProcess, WorkerChannel};
 pub use placement::{FixedPlacement, Placement, Share, Snapshot, Unplaced, WorkerId, WorkerIdError};
 pub(crate) use question::estimate_on_worker;
+pub(crate) use receive::ReceiveExec;
 pub use reliance::{Basis, OfWorker};
 pub(crate) use reliance::{Relied, rely_on_workers};
 pub use report::Report;

@@ -118,7 +118,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn context(&self, snapshot: Option<Snapshot>) -> Arc<QueryContext> {
+    pub(super) fn context(&self, snapshot: Option<Snapshot>) -> QueryContext {
         let engine = self.engine;
         let limits = Limits {
             samples_max: engine.options.max_samples,
@@ -133,7 +133,7 @@ impl Run<'_> {
         if self.options.per_step_stats {
             query.count_per_step(self.times.grid());
         }
-        Arc::new(query)
+        query
     }
 
     pub(super) async fn prepare(&self, query: Query, context: &Arc<QueryContext>) -> Result<Prepared, QueryError> {

@@ -43,7 +43,7 @@ impl Run<'_> {
         lowered: &Lowered,
         snapshot: Option<Snapshot>,
     ) -> (Arc<QueryContext>, Evaluated) {
-        let query = self.context(snapshot);
+        let query = Arc::new(self.context(snapshot));
         let _waiting = query.cancel_on_drop();
         lowered.annotations.iter().for_each(|annotation| query.annotations.add(annotation.clone()));
         let evaluated = self.answer(tree, lowered.query.clone(), &query).await;

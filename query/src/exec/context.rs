@@ -50,6 +50,8 @@ pub struct QueryContext {
     pub use_start_timestamps: bool,
     /// Where its parts run, when they do not run here.
     pub snapshot: Option<Snapshot>,
+    /// Whether those parts are to say what each of their operators gave.
+    pub measures: bool,
     clock: Arc<dyn Clock>,
     canceled: AtomicBool,
     held: AtomicU64,
@@ -69,6 +71,7 @@ impl QueryContext {
             type_and_unit_labels: false,
             use_start_timestamps: false,
             snapshot: None,
+            measures: false,
             clock,
             canceled: AtomicBool::new(false),
             held: AtomicU64::new(0),
@@ -186,6 +189,7 @@ impl QueryContext {
             samples_read: self.samples_read(),
             samples_peak: self.samples_peak(),
             samples_per_step: self.per_step.as_ref().map_or(Vec::new(), |(_, counts)| counts.lock().clone()),
+            operators: Vec::new(),
         }
     }
 

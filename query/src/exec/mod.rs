@@ -38,7 +38,7 @@ mod set;
 mod sort;
 
 pub use context::{Limits, QueryContext};
-pub use measure::{Measured, measured};
+pub use measure::{Measured, OperatorFigures, measured};
 pub use merge::SAME_LABELSET;
 pub use order::sort_by;
 pub use raw::{raw_request, unpack as unpack_raw};

@@ -175,7 +175,8 @@ impl ExecutionPlan for OperatorExec {
             shared: self.shared.clone(),
             inputs,
             properties: Arc::clone(&self.properties),
-            metrics: ExecutionPlanMetricsSet::new(),
+            // A plan over workers is rewritten when it is run; what its nodes gave is looked for where they were before.
+            metrics: self.metrics.clone(),
         }))
     }
 

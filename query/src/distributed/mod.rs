@@ -11,6 +11,7 @@
 //! [`crate::QueryError::Worker`]; the engine runs it once more without that worker, before anybody has seen an answer.
 
 pub(crate) mod boundary;
+pub(crate) mod bytes;
 mod channel;
 mod codec;
 mod fragment;

@@ -63,7 +63,7 @@ fn settings(time: EvalTime) -> (Settings, Grid) {
 }
 
 /// The plans of an expression, with the grids they are bound to.
-fn plans(expr: &Expr, time: EvalTime) -> Option<(Plan, Grid)> {
+pub(super) fn plans(expr: &Expr, time: EvalTime) -> Option<(Plan, Grid)> {
     let (settings, grid) = settings(time);
     let plan = match lower(expr, &settings).ok()?.query {
         Query::Rows(plan) => plan,
@@ -83,7 +83,7 @@ fn context(snapshot: Option<Snapshot>) -> Arc<QueryContext> {
 }
 
 /// The physical plan of a plan in one process.
-fn physical(plan: &Plan, grid: Grid) -> Arc<dyn ExecutionPlan> {
+pub(super) fn physical(plan: &Plan, grid: Grid) -> Arc<dyn ExecutionPlan> {
     let bound = logical::bind(plan, grid, 1 << 20).unwrap();
     let session = Session::new(2).unwrap();
     block_on(session.physical(&bound, &context(None))).unwrap()

@@ -7,6 +7,7 @@ mod hint;
 mod memory;
 mod split;
 
+pub use crate::distributed::bytes::read as read_part;
 pub use cluster::Cluster;
 pub use memory::{MemorySample, MemorySource};
 pub use split::SplitSource;

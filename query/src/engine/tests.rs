@@ -184,6 +184,23 @@ fn the_heaps_of_a_pick_are_paid_for_and_cover_some_steps_at_a_time() {
     assert_eq!(range(&large, "topk(1500, m)").unwrap().value, range(&large, "m >= 1500").unwrap().value);
 }
 
+#[test]
+fn a_pick_keeps_no_more_than_what_may_still_be_picked() {
+    let ask = |memory_limit, text: &str| {
+        let (parser, parallelism) = (ParserOptions::ALL, 1);
+        let engine =
+            engine(series(600), EngineOptions { memory_limit, parser, parallelism, ..EngineOptions::default() });
+        let range = QueryRange { start_ms: 0, end_ms: 100_000, step: Duration::from_millis(10) };
+        block_on(engine.range(&TenantId::anonymous(), text, range, QueryOptions::default()))
+    };
+    // All rows take more than that.
+    let small = 40 << 20;
+    assert!(matches!(ask(small, "quantile(0.5, m)"), Err(QueryError::MemoryLimit { .. })));
+    for text in ["topk(2, m)", "bottomk by (i) (1, m < 2)", "limitk(3, m)", "limit_ratio(0.01, m)"] {
+        assert_eq!(ask(small, text).unwrap().value, ask(1 << 30, text).unwrap().value, "{text}");
+    }
+}
+
 /// Counts the batches of series that were read.
 #[derive(Debug)]
 struct Counting {

@@ -56,7 +56,8 @@ pub struct EngineOptions {
     pub subquery_step: Duration,
     /// Memory of the results of range queries that are kept for when they come again. Default 0: none are.
     pub results_cache_bytes: usize,
-    /// Selectors are read in this many parts at a time; at most the source's partitions. Default: the machine's cores.
+    /// Threads that a selector is read on: some partitions side by side, and the series of one where there are more threads than
+    /// partitions. Default: the machine's cores.
     pub parallelism: usize,
 }
 
@@ -154,9 +155,10 @@ impl Engine {
         options: EngineOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, QueryError> {
-        let scan_partitions = options.parallelism.min(source.partitions()).max(1);
-        let session =
-            Session::new(scan_partitions).map_err(|e| QueryError::from_datafusion(&e, options.memory_limit))?;
+        let threads = options.parallelism.max(1);
+        let scan_partitions = threads.min(source.partitions()).max(1);
+        let session = Session::new(scan_partitions, threads)
+            .map_err(|e| QueryError::from_datafusion(&e, options.memory_limit))?;
         Ok(Self {
             source,
             subquery_step_ms: AtomicI64::new(positive_ms(options.subquery_step)),

@@ -85,7 +85,7 @@ fn context(snapshot: Option<Snapshot>) -> Arc<QueryContext> {
 /// The physical plan of a plan in one process.
 pub(super) fn physical(plan: &Plan, grid: Grid) -> Arc<dyn ExecutionPlan> {
     let bound = logical::bind(plan, grid, 1 << 20).unwrap();
-    let session = Session::new(2).unwrap();
+    let session = Session::new(2, 2).unwrap();
     block_on(session.physical(&bound, &context(None))).unwrap()
 }
 
@@ -165,7 +165,7 @@ fn worker(name: &str) -> WorkerId {
 fn over_two_workers(text: &str) -> String {
     let (plan, grid) = plans(&parse_expr(text, &ParserOptions::ALL).unwrap(), EvalTime::Instant { at_ms: 0 }).unwrap();
     let bound = logical::bind(&unshare(plan), grid, 1 << 20).unwrap();
-    let session = Session::new(2).unwrap().with_workers(Arc::new(InProcess::default())).unwrap();
+    let session = Session::new(2, 2).unwrap().with_workers(Arc::new(InProcess::default())).unwrap();
     let snapshot = Snapshot::new(vec![Share::new(worker("a"), vec![0, 1, 4]), Share::new(worker("b"), vec![2, 3, 5])]);
     let physical = block_on(session.physical(&bound, &context(Some(snapshot)))).unwrap();
     let text = displayable(&*physical).indent(false).to_string();

@@ -1,3 +1,4 @@
+mod lanes;
 mod leaving;
 mod sharing;
 

@@ -79,6 +79,10 @@ impl Counters {
         self.samples.add(samples as usize);
     }
 
+    pub(super) fn add_time(&self, time: Duration) {
+        self.time.add_duration(time);
+    }
+
     /// Counts how long something takes, waiting included.
     pub(super) async fn waiting<T>(&self, clock: &dyn Clock, something: impl Future<Output = T>) -> T {
         let begun = clock.monotonic();

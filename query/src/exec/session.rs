@@ -31,10 +31,10 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// `scan_partitions` is the parallelism of each selector.
-    pub fn new(scan_partitions: usize) -> Result<Self> {
+    /// Each selector is read in `scan_partitions` parts, on `threads` if it is worth that.
+    pub fn new(scan_partitions: usize, threads: usize) -> Result<Self> {
         let state = SessionStateBuilder::new()
-            .with_config(SessionConfig::new().with_target_partitions(scan_partitions))
+            .with_config(SessionConfig::new().with_target_partitions(threads))
             .with_runtime_env(RuntimeEnvBuilder::new().build_arc()?)
             // Our plans are rewritten before, and their nodes are opaque: DataFusion's rules would find nothing to do.
             .with_analyzer_rules(Vec::new())

@@ -1,7 +1,5 @@
 //! Many strings in one buffer: names and values of labels, as indexes answer with them.
 
-use serde::{Serialize, Serializer};
-
 /// Strings one behind the other: two allocations, however many they are. At most 4 GiB of text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
@@ -129,12 +127,6 @@ impl<'a> FromIterator<&'a str> for Texts {
         let mut texts = Self::default();
         strings.into_iter().for_each(|string| texts.push(string));
         texts
-    }
-}
-
-impl Serialize for Texts {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
     }
 }
 

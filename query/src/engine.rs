@@ -6,6 +6,7 @@ mod gate;
 mod metrics;
 mod result;
 mod run;
+mod task;
 mod workers;
 
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use std::time::Duration;
 
 use pharos_model::{Clock, TenantId, TimestampMs};
 use pharos_promql::{Expr, ParserOptions};
+use tokio::runtime::Handle;
 
 use self::cached::ResultsCache;
-pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation};
+pub use self::explain::{ExplainRequest, ExplainTimes, Explained, Explanation, OnWorker};
 use self::gate::Gate;
 pub use self::metrics::Metrics;
 use self::metrics::{Counted, Slice};
@@ -54,7 +56,8 @@ pub struct EngineOptions {
     pub subquery_step: Duration,
     /// Memory of the results of range queries that are kept for when they come again. Default 0: none are.
     pub results_cache_bytes: usize,
-    /// Selectors are read in this many parts at a time; at most the source's partitions. Default: the machine's cores.
+    /// Threads that a selector is read on: some partitions side by side, and the series of one where there are more threads than
+    /// partitions. Default: the machine's cores.
     pub parallelism: usize,
 }
 
@@ -107,11 +110,19 @@ pub struct Engine {
     subquery_step_ms: AtomicI64,
     clock: Arc<dyn Clock>,
     session: Session,
-    /// Where series are, when they are not all in `source`.
-    placement: Option<Arc<dyn Placement>>,
+    workers: Option<Workers>,
+    /// Where queries work, when that is not on the threads of whoever waits for them.
+    threads: Option<Handle>,
     gate: Gate,
     metrics: Metrics,
     results_cache: Option<ResultsCache>,
+}
+
+/// Where series are, when they are not all in an engine's source.
+#[derive(Clone, Debug)]
+struct Workers {
+    placement: Arc<dyn Placement>,
+    channels: Arc<dyn Channels>,
 }
 
 /// A query as written, and its tree when that was changed afterwards.
@@ -144,15 +155,17 @@ impl Engine {
         options: EngineOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, QueryError> {
-        let scan_partitions = options.parallelism.min(source.partitions()).max(1);
-        let session =
-            Session::new(scan_partitions).map_err(|e| QueryError::from_datafusion(&e, options.memory_limit))?;
+        let threads = options.parallelism.max(1);
+        let scan_partitions = threads.min(source.partitions()).max(1);
+        let session = Session::new(scan_partitions, threads)
+            .map_err(|e| QueryError::from_datafusion(&e, options.memory_limit))?;
         Ok(Self {
             source,
             subquery_step_ms: AtomicI64::new(positive_ms(options.subquery_step)),
             clock,
             session,
-            placement: None,
+            workers: None,
+            threads: None,
             gate: Gate::new(options.max_concurrency),
             metrics: Metrics::new(options.max_concurrency),
             results_cache: (options.results_cache_bytes > 0).then(|| ResultsCache::new(options.results_cache_bytes)),
@@ -164,8 +177,15 @@ impl Engine {
     /// which partition can have what, and is read when it has them all.
     pub fn over_workers(self, placement: Arc<dyn Placement>, channels: Arc<dyn Channels>) -> Result<Self, QueryError> {
         let memory = self.options.memory_limit;
-        let session = self.session.with_workers(channels).map_err(|e| QueryError::from_datafusion(&e, memory))?;
-        Ok(Self { session, placement: Some(placement), ..self })
+        let session = self.session.with_workers(Arc::clone(&channels));
+        let session = session.map_err(|e| QueryError::from_datafusion(&e, memory))?;
+        Ok(Self { session, workers: Some(Workers { placement, channels }), ..self })
+    }
+
+    /// Has queries work on threads of their own, so that those of the caller are free to notice that a client has left. Their stacks have
+    /// [`crate::THREAD_STACK_BYTES`].
+    pub fn on_threads(self, threads: Handle) -> Self {
+        Self { threads: Some(threads), ..self }
     }
 
     /// Collectors for the node's registry.

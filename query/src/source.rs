@@ -53,30 +53,43 @@ pub trait SeriesSource: fmt::Debug + Send + Sync {
     /// One selection for each of the partitions, in their order.
     async fn select(&self, partitions: &[usize], request: &SelectRequest)
     -> Result<Vec<Box<dyn Selection>>, ReadError>;
-    /// Has changes to the tenant's samples at or before a time noted from now on. What is selected after this has all changes that are not
-    /// noted. `since` is what an earlier call returned.
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError>;
+    /// Has changes to samples that are relied on noted from now on. What is selected after this has all changes that are not noted.
+    /// `since` is what an earlier call returned.
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError>;
 }
 
-/// A state of a source that is relied on.
+/// Samples that somebody relies on: those of a tenant in some partitions, up to a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relying {
+    pub tenant: TenantId,
+    pub partitions: Vec<usize>,
+    pub until_ms: TimestampMs,
+}
+
+/// A state of a source that is relied on. Means something to the process that said it alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revision {
     /// By partition.
-    Partitions(Arc<[Relied]>),
+    Partitions(Arc<Vec<(usize, Relied)>>),
     /// Of a source that keeps no partitions apart.
     Whole(amendments::Revision),
+}
+
+impl Revision {
+    /// Bytes that it takes besides itself.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Partitions(relied) => size_of_val(relied.as_slice()),
+            Self::Whole(_) => 0,
+        }
+    }
 }
 
 /// What [`SeriesSource::rely`] answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reliance {
     pub revision: Revision,
-    /// Where samples have changed since the earlier revision; all of them if that is of another source.
+    /// Where samples have changed since the earlier revision; all of them if that is of another source, or of other partitions.
     pub amended: Vec<TimeRange>,
 }
 
@@ -86,6 +99,21 @@ pub fn partitions_of(source: &dyn SeriesSource, request: &SelectRequest) -> std:
         Some(only) => only..only + 1,
         None => 0..source.partitions(),
     }
+}
+
+/// What reading from some of a source's partitions is reckoned to take.
+pub async fn estimate(
+    source: &dyn SeriesSource,
+    partitions: &[usize],
+    request: &SelectRequest,
+) -> Result<Estimate, ReadError> {
+    let selections = source.select(partitions, request).await?;
+    let estimates = selections.iter().map(|selection| selection.estimate());
+    Ok(estimates.fold(Estimate::default(), |sum, more| Estimate {
+        series: sum.series.saturating_add(more.series),
+        samples: sum.samples.saturating_add(more.samples),
+        bytes: sum.bytes.saturating_add(more.bytes),
+    }))
 }
 
 impl<'a> From<&'a SampleColumns> for SeriesSamples<'a> {

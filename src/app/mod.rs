@@ -2,6 +2,7 @@
 
 mod config;
 mod metrics;
+mod query_threads;
 mod run;
 mod scrape_threads;
 mod scraping;
@@ -22,6 +23,7 @@ use crate::flags::ServerFlags;
 use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::node::Node;
+use query_threads::QueryThreads;
 use scraping::Scraping;
 
 pub use config::Config;
@@ -39,6 +41,7 @@ pub struct App {
     pub parser_options: ParserOptions,
     pub node: Arc<Node>,
     pub engine: Arc<Engine>,
+    _query_threads: QueryThreads,
     pub receiver: Arc<Receiver>,
     pub scrape_status: ScrapeStatus,
     pub started_ms: TimestampMs,

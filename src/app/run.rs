@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::config::{self, Config};
+use super::query_threads::QueryThreads;
 use super::scraping::{Conditions, Scraping};
 use super::signals::{Request, Signals};
 use super::{App, metrics};
@@ -39,6 +40,8 @@ pub enum StartError {
     Node(#[from] node::OpenError),
     #[error("query engine: {0}")]
     Engine(QueryError),
+    #[error("threads of queries")]
+    Threads(#[source] io::Error),
     #[error("metrics")]
     Metrics(#[from] prometheus::Error),
     #[error("scraping: {0}")]
@@ -101,7 +104,8 @@ async fn open(
     node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
 
     let parser_options = parser_options(&flags);
-    let engine = engine(&flags, &loaded, parser_options, &node, &clock)?;
+    let query_threads = QueryThreads::start().map_err(StartError::Threads)?;
+    let engine = engine(&flags, &loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
     registry.register(Box::new(engine.metrics().clone()))?;
     let metadata_labels = flags.feature("type-and-unit-labels");
     let receiver = Receiver::new(
@@ -130,6 +134,7 @@ async fn open(
         parser_options,
         node,
         engine: Arc::new(engine),
+        _query_threads: query_threads,
         receiver,
         scrape_status: scraping.status(),
         scraping: tokio::sync::Mutex::new(Some(scraping)),

@@ -2,6 +2,7 @@
 //! a tree of values would cost more than the query.
 
 mod histogram;
+mod list;
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -11,6 +12,7 @@ use pharos_model::{Exemplar, LabelSet, Sample, TimestampMs, number};
 use pharos_query::{Point, QueryOutcome, QueryStats, Series, Value, VectorElement};
 
 use self::histogram::write_histogram;
+pub use self::list::list_answer;
 
 /// Most warnings, and most infos, that an answer shows.
 const ANNOTATIONS_MAX: usize = 10;

@@ -5,7 +5,7 @@
 //! is not relied on costs one comparison. Not part of the replicated state: it lives and dies with the process.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use pharos_model::{TenantId, TimeRange, TimestampMs};
@@ -13,8 +13,14 @@ use pharos_model::{TenantId, TimeRange, TimestampMs};
 /// Changes that are told apart for each tenant; of more, the oldest become one that covers them.
 const NOTES_MAX: usize = 32;
 
-/// Counts the changes that were noted.
+/// Counts the changes that were noted. Those of a store that was opened later in the same process are larger, so that one of a store
+/// that is gone never passes for one of its successor.
 pub type Revision = u64;
+
+/// Stores of this process so far.
+static STORES: AtomicU64 = AtomicU64::new(0);
+/// Revisions of one store: a million changes a second for twelve days.
+const STORE_REVISIONS: Revision = 1 << 40;
 
 /// The state that a reader relies on, and what has changed since the one it relied on before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +38,10 @@ pub struct Amendments {
     notes: Mutex<Notes>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Notes {
     revision: Revision,
-    /// When everything may have changed.
+    /// When everything may have changed; at first, when the store was opened.
     everything: Revision,
     /// Of tenants that somebody relies on samples of.
     by_tenant: HashMap<TenantId, TenantNotes>,
@@ -50,7 +56,9 @@ struct TenantNotes {
 
 impl Default for Amendments {
     fn default() -> Self {
-        Self { relied_until_ms: AtomicI64::new(TimestampMs::MIN), notes: Mutex::default() }
+        let first = STORES.fetch_add(1, Ordering::Relaxed) * STORE_REVISIONS;
+        let notes = Notes { revision: first, everything: first, by_tenant: HashMap::new() };
+        Self { relied_until_ms: AtomicI64::new(TimestampMs::MIN), notes: Mutex::new(notes) }
     }
 }
 
@@ -149,7 +157,6 @@ mod tests {
         amendments.note_samples(&tenant, [1, 2].into_iter());
         amendments.note(&tenant, range(1, 5));
         let before = amendments.rely(&tenant, 100, None).revision;
-        assert_eq!(before, 0);
         amendments.note_samples(&tenant, [101, 102].into_iter());
         amendments.note(&tenant, range(101, 200));
         assert_eq!(since(&amendments, before), []);
@@ -170,12 +177,27 @@ mod tests {
         amendments.note(&other, range(1, 2));
         amendments.rely(&other, 100, None);
         amendments.note(&other, range(1, 2));
-        assert_eq!((since(&amendments, before), amendments.notes.lock().revision), (vec![], 1));
+        assert_eq!((since(&amendments, before), amendments.notes.lock().revision), (vec![], before + 1));
         amendments.note_everything();
         assert_eq!(since(&amendments, before), [TimeRange::ALL]);
         let after = amendments.rely(&tenant, 100, None).revision;
         amendments.note(&tenant, range(1, 2));
         assert_eq!(since(&amendments, after), [range(1, 2)]);
+    }
+
+    #[test]
+    fn what_relied_on_a_store_that_is_gone_has_changed() {
+        let tenant = TenantId::anonymous();
+        let gone = Amendments::default();
+        let before = gone.rely(&tenant, 100, None).revision;
+        gone.note(&tenant, range(1, 2));
+        let after = gone.rely(&tenant, 100, None).revision;
+        let successor = Amendments::default();
+        for earlier in [before, after] {
+            assert_eq!(since(&successor, earlier), [TimeRange::ALL]);
+        }
+        let own = successor.rely(&tenant, 100, None).revision;
+        assert_eq!(since(&successor, own), []);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::fs::FileSystem;
 use crate::head::{Head, HeadExtent, HeadOptions, HeadSelection, SeriesExemplars};
 use crate::index::stats::IndexStats;
 use crate::record::{Command, encode_delete_answer, encode_malformed_answer};
-use crate::select::{ReadError, SampleColumns, SelectRequest};
+use crate::select::{Caller, ReadError, SampleColumns, SelectRequest};
 
 pub use metrics::Metrics;
 
@@ -401,8 +401,14 @@ impl Partition {
         }
     }
 
-    /// Label sets of the matching series that have samples in the range, at most `limit`, in no particular order.
-    pub fn series(&self, request: &SelectRequest, limit: usize) -> Result<Vec<LabelSet>, ReadError> {
+    /// Label sets of the matching series that have samples in the range, at most `limit`, in no particular order. An
+    /// error once nobody waits for them.
+    pub(crate) fn series(
+        &self,
+        request: &SelectRequest,
+        limit: usize,
+        caller: &Caller,
+    ) -> Result<Vec<LabelSet>, ReadError> {
         let selection = self.select(request);
         let mut samples = SampleColumns::default();
         let mut found = Vec::new();
@@ -410,6 +416,7 @@ impl Partition {
             if found.len() >= limit {
                 break;
             }
+            caller.check()?;
             selection.read(i, request.range, &mut samples)?;
             if !samples.is_empty() {
                 found.push(selection.labels(i));

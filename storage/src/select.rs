@@ -5,11 +5,13 @@
 
 mod batch;
 pub(crate) mod histograms;
+mod off_thread;
 mod pieces;
 mod reader;
 mod selection;
 
 pub use batch::SeriesBatch;
+pub(crate) use off_thread::{Caller, off_thread};
 pub use reader::{FileStats, PartitionReader, Relied};
 pub use selection::{BATCH_SAMPLES_MAX, BATCH_SERIES_MAX, Selection};
 
@@ -136,13 +138,6 @@ pub enum ReadError {
     ObjectStore(String),
     #[error("reading stopped: {0}")]
     Stopped(String),
-}
-
-/// Runs CPU work on a blocking thread. A panic in it is an error here.
-pub(crate) async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
-) -> Result<T, ReadError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(ReadError::Stopped(error.to_string())))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use datafusion_distributed::{DistributedLeafExec, NetworkCoalesceExec};
 use pharos_model::{TimeRange, TimestampMs};
 
 use super::fragment::{FragmentExec, Settings};
-use super::placement::{Share, Snapshot, WorkerId};
+use super::placement::{Share, Snapshot};
 use super::receive::ReceiveExec;
 use crate::exec::context::QueryContext;
 use crate::exec::logical::QueryNode;
@@ -157,25 +157,29 @@ pub(crate) fn gather(plan: &Arc<dyn ExecutionPlan>, query: Option<&QueryContext>
 
 /// Puts the boundary above a plan.
 fn cross(plan: &Arc<dyn ExecutionPlan>, query: &QueryContext) -> Result<Arc<dyn ExecutionPlan>> {
-    let workers = workers_of(plan)?;
+    let shares = shares_below(plan)?;
     let fragment = Arc::new(FragmentExec::new(Arc::clone(plan), Settings::of(query)));
-    let boundary = Arc::new(NetworkCoalesceExec::try_new(fragment, workers.len(), 1)?);
-    Ok(together(&(Arc::new(ReceiveExec::new(boundary, workers.into())) as Arc<dyn ExecutionPlan>)))
+    let boundary = Arc::new(NetworkCoalesceExec::try_new(fragment, shares.len(), 1)?);
+    Ok(together(&(Arc::new(ReceiveExec::new(boundary, shares.into())) as Arc<dyn ExecutionPlan>)))
 }
 
-/// The workers that the leaf below a boundary is read by, in the order of their tasks.
-pub(super) fn workers_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<WorkerId>> {
-    let mut workers = Vec::new();
+/// What each task of a part reads with its leaf, in their order.
+pub(super) fn shares_below(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<Share>> {
+    let mut shares = Vec::new();
     plan.apply(|node| {
         let Some(leaf) = node.downcast_ref::<DistributedLeafExec>() else { return Ok(TreeNodeRecursion::Continue) };
         let operators = leaf.variants().iter().filter_map(|variant| variant.downcast_ref::<OperatorExec>());
-        workers =
-            operators.filter_map(|leaf| leaf.operator().share.as_ref()).map(|share| share.worker.clone()).collect();
+        shares = operators.filter_map(|leaf| leaf.operator().share.clone()).collect();
         Ok(TreeNodeRecursion::Stop)
     })?;
-    if workers.is_empty() {
+    if shares.is_empty() {
         Err(internal_datafusion_err!("a part of a plan has no leaf on workers"))
     } else {
-        Ok(workers)
+        Ok(shares)
     }
+}
+
+/// The leaf that a task of a part runs, where that is another for each.
+pub(crate) fn leaf_of(plan: &Arc<dyn ExecutionPlan>, task: usize) -> Option<&Arc<dyn ExecutionPlan>> {
+    plan.downcast_ref::<DistributedLeafExec>()?.variants().get(task)
 }

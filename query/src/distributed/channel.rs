@@ -29,6 +29,8 @@ use crate::exec::context::fail;
 pub trait Channels: fmt::Debug + Send + Sync {
     /// A channel to a worker. Asked for once for each request: connections are kept by whoever makes them.
     async fn channel(&self, worker: &WorkerId) -> Result<Box<dyn WorkerChannel>>;
+    /// Asks a worker something beside the parts of plans: brings the bytes to its [`Worker::answer`], and back what that returns.
+    async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> Result<Vec<u8>>;
 }
 
 /// Workers of this process: the node's own, and those of tests.
@@ -43,12 +45,21 @@ impl InProcess {
     }
 }
 
+impl InProcess {
+    fn worker(&self, worker: &WorkerId) -> Result<Worker> {
+        let unknown = || fail(QueryError::Internal("it is not a worker of this process".into()));
+        self.workers.get(worker).cloned().ok_or_else(unknown)
+    }
+}
+
 #[async_trait]
 impl Channels for InProcess {
     async fn channel(&self, worker: &WorkerId) -> Result<Box<dyn WorkerChannel>> {
-        let unknown = || fail(QueryError::Internal("it is not a worker of this process".into()));
-        let worker = self.workers.get(worker).cloned().ok_or_else(unknown)?;
-        Ok(Box::new(InProcessChannel { worker }))
+        Ok(Box::new(InProcessChannel { worker: self.worker(worker)? }))
+    }
+
+    async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> Result<Vec<u8>> {
+        Ok(self.worker(worker)?.answer(&question).await)
     }
 }
 
@@ -104,13 +115,16 @@ impl ChannelResolver for Named {
 
 fn lost(worker: &WorkerId) -> impl Fn(DataFusionError) -> DataFusionError + Send + 'static {
     let worker = worker.clone();
-    move |error| {
-        let reason = match QueryError::from_datafusion(&error, 0) {
-            QueryError::Internal(text) => text,
-            own => own.to_string(),
-        };
-        fail(QueryError::Worker { worker: worker.clone(), reason })
-    }
+    move |error| fail(trouble_of(&worker, &error))
+}
+
+/// An error on the way to a worker and back, as the worker's.
+pub(super) fn trouble_of(worker: &WorkerId, error: &DataFusionError) -> QueryError {
+    let reason = match QueryError::from_datafusion(error, 0) {
+        QueryError::Internal(text) => text,
+        own => own.to_string(),
+    };
+    QueryError::Worker { worker: worker.clone(), reason }
 }
 
 struct NamedChannel {

@@ -15,11 +15,14 @@ use crate::wire::{Wire, WireError, wire_enum, wire_struct};
 
 /// Raised when an operator begins to mean something else: nodes of different versions run in one cluster while it is upgraded, and
 /// then refuse each other's plans rather than answer them wrongly.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Parts that a leaf is read in: far more than a node has cores.
+const PARTITIONS_MAX: usize = 1 << 12;
 
 /// A node without its inputs.
 #[derive(Clone, Debug, PartialEq)]
-enum Node {
+pub(super) enum Node {
     Operator(Operator),
     Fragment(Settings),
 }
@@ -65,13 +68,20 @@ impl PhysicalExtensionCodec for PlanCodec {
         } else {
             return internal_err!("{} is not a node of a query", node.name());
         };
-        VERSION.put(out);
-        node.put(out);
+        out.extend(node.to_versioned_bytes());
         Ok(())
     }
 }
 
-fn decode(mut bytes: &[u8]) -> Result<Node, WireError> {
+impl Node {
+    pub(super) fn to_versioned_bytes(&self) -> Vec<u8> {
+        let mut bytes = VERSION.to_bytes();
+        self.put(&mut bytes);
+        bytes
+    }
+}
+
+pub(super) fn decode(mut bytes: &[u8]) -> Result<Node, WireError> {
     match u8::take(&mut bytes)? {
         VERSION => Node::from_bytes(bytes),
         tag => Err(WireError::Tag { kind: "version of plans", tag: u64::from(tag) }),
@@ -81,8 +91,9 @@ fn decode(mut bytes: &[u8]) -> Result<Node, WireError> {
 /// Refuses what an operator takes for granted about itself and its inputs.
 fn check(operator: &Operator, inputs: &[Arc<dyn ExecutionPlan>]) -> Result<()> {
     let Operator { op, grid, partitions, .. } = operator;
-    if operator.steps() > STEPS_MAX || *partitions == 0 {
-        return internal_err!("{op} with {} steps in {partitions} partitions", operator.steps());
+    // The grid first: states are a few times as long.
+    if grid.n > STEPS_MAX || operator.steps() > STEPS_MAX || !(1..=PARTITIONS_MAX).contains(partitions) {
+        return internal_err!("{op} for {} steps in {partitions} partitions", grid.n);
     }
     if let Some(input) = inputs.iter().find(|input| steps_of(&input.schema()).is_none()) {
         return internal_err!("{op} over {}, which has no rows of series", input.name());

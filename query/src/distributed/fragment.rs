@@ -4,7 +4,7 @@
 //! with a last word ([`super::report`]), an error too: so what comes over the boundary does not depend on what carries it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
 use pharos_model::{Clock, TenantId};
@@ -23,10 +23,15 @@ use crate::batch::{aside, steps_of};
 use crate::error::QueryError;
 use crate::exec::context::{Limits, QueryContext, fail};
 use crate::exec::input::{RowStream, rows};
+use crate::exec::node::OperatorExec;
 use crate::exec::session::query_task;
+use crate::exec::{OperatorFigures, measured};
 use crate::functions::Grid;
 use crate::source::SeriesSource;
 use crate::wire::{Wire, wire_struct};
+
+/// Batches of a partition that are made before they are taken.
+const BATCHES_AHEAD: usize = 1;
 
 /// A query as a worker gets to know it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +45,7 @@ pub(super) struct Settings {
     use_start_timestamps: bool,
     /// The query's grid, when reads are counted for each of its steps.
     counted_grid: Option<Grid>,
+    measures: bool,
 }
 
 wire_struct!(Settings {
@@ -50,6 +56,7 @@ wire_struct!(Settings {
     type_and_unit_labels,
     use_start_timestamps,
     counted_grid,
+    measures,
 });
 
 /// What a worker has of its own: the extension of DataFusion's session that makes it one.
@@ -69,6 +76,7 @@ impl Settings {
             type_and_unit_labels: query.type_and_unit_labels,
             use_start_timestamps: query.use_start_timestamps,
             counted_grid: query.counted_grid(),
+            measures: query.measures,
         }
     }
 
@@ -102,16 +110,26 @@ pub(super) struct FragmentExec {
 #[derive(Debug)]
 struct Running {
     query: Arc<QueryContext>,
+    /// Whose figures are reported at the end.
+    measured: Option<Arc<dyn ExecutionPlan>>,
     task: Arc<TaskContext>,
     /// Partitions that have not ended.
     open: AtomicUsize,
 }
 
-/// One partition under way. When it is dropped before its end, nobody waits for the fragment.
+/// One partition under way.
 struct Partition {
     running: Arc<Running>,
     rows: Option<RowStream>,
     steps: usize,
+    has_ended: Arc<AtomicBool>,
+}
+
+/// Whoever takes the batches of a partition. When this is dropped before the end of the rows, nobody waits for the fragment.
+struct Taker {
+    running: Arc<Running>,
+    records: SendableRecordBatchStream,
+    has_ended: Arc<AtomicBool>,
 }
 
 impl FragmentExec {
@@ -132,7 +150,8 @@ impl FragmentExec {
         let query = Arc::new(self.settings.context(&workplace)?);
         let task = Arc::new(query_task(task.session_config(), &task.runtime_env(), Arc::clone(&query)));
         let open = AtomicUsize::new(self.input.output_partitioning().partition_count());
-        Ok(Arc::clone(self.running.get_or_init(|| Arc::new(Running { query, task, open }))))
+        let measured = self.settings.measures.then(|| Arc::clone(&self.input));
+        Ok(Arc::clone(self.running.get_or_init(|| Arc::new(Running { query, measured, task, open }))))
     }
 }
 
@@ -146,6 +165,7 @@ impl Partition {
             Err(error) => LastWord::Failed(self.running.own(&error).into()),
         };
         self.rows = None;
+        self.has_ended.store(true, Ordering::Release);
         aside(self.steps, &word.to_bytes()).map(Some)
     }
 }
@@ -154,7 +174,14 @@ impl Running {
     /// What there is to say at the end of a partition: all of it at the end of the last.
     fn report(&self) -> Report {
         let is_last = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
-        if is_last { self.query.report() } else { Report::default() }
+        if !is_last {
+            return Report::default();
+        }
+        let mut report = self.query.report();
+        if let Some(plan) = &self.measured {
+            add_figures(plan, &mut report.operators);
+        }
+        report
     }
 
     fn own(&self, error: &DataFusionError) -> QueryError {
@@ -162,9 +189,17 @@ impl Running {
     }
 }
 
-impl Drop for Partition {
+/// What the operators of a plan gave, a node before its inputs.
+fn add_figures(plan: &Arc<dyn ExecutionPlan>, figures: &mut Vec<OperatorFigures>) {
+    if plan.is::<OperatorExec>() {
+        figures.push(plan.metrics().map(|metrics| measured(&metrics)).unwrap_or_default());
+    }
+    plan.children().into_iter().for_each(|input| add_figures(input, figures));
+}
+
+impl Drop for Taker {
     fn drop(&mut self) {
-        if self.rows.is_some() {
+        if !self.has_ended.load(Ordering::Acquire) {
             self.running.query.cancel();
         }
     }
@@ -203,9 +238,23 @@ impl ExecutionPlan for FragmentExec {
         // An error at the start is one at the end of no rows.
         let rows = rows(&self.input, partition, &running.task, &running.query)
             .unwrap_or_else(|error| futures::stream::once(std::future::ready(Err(error))).boxed());
-        let partition = Partition { running, rows: Some(rows), steps };
-        let records = futures::stream::try_unfold(partition, |mut partition| async move {
-            Ok(partition.next().await?.map(|record| (record, partition)))
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let mut partition =
+            Partition { running: Arc::clone(&running), rows: Some(rows), steps, has_ended: Arc::clone(&has_ended) };
+        // On a task of its own, so that whoever takes the batches is not busy when it is to hear that nobody wants them.
+        let mut made = RecordBatchReceiverStream::builder(self.schema(), BATCHES_AHEAD);
+        let sender = made.tx();
+        made.spawn(async move {
+            while let Some(record) = partition.next().await? {
+                if sender.send(Ok(record)).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let taker = Taker { running, records: made.build(), has_ended };
+        let records = futures::stream::try_unfold(taker, |mut taker| async move {
+            Ok(taker.records.try_next().await?.map(|record| (record, taker)))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), records)))
     }

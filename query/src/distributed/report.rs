@@ -4,6 +4,8 @@ use super::placement::{Share, WorkerId};
 use crate::annotation::Annotation;
 use crate::error::QueryError;
 use crate::exec::context::PHASES;
+use crate::exec::{Measured, OperatorFigures};
+use crate::plan::Figures;
 use crate::wire::{Wire, WireError, wire_enum, wire_struct};
 
 /// The remarks and counts of a query, or of a part of it.
@@ -14,6 +16,8 @@ pub struct Report {
     pub samples_peak: u64,
     /// For each step of the query's grid; empty when they are not counted.
     pub samples_per_step: Vec<u64>,
+    /// What each operator of a part gave, a node before its inputs; empty unless that was asked for.
+    pub operators: Vec<OperatorFigures>,
 }
 
 impl Report {
@@ -76,7 +80,10 @@ impl Failure {
     }
 }
 
-wire_struct!(Report { annotations, samples_read, samples_peak, samples_per_step });
+wire_struct!(Report { annotations, samples_read, samples_peak, samples_per_step, operators });
+wire_struct!(OperatorFigures { given, read });
+wire_struct!(Measured { figures, seconds });
+wire_struct!(Figures { series, samples, bytes });
 wire_enum!(LastWord { 0 = Done(report), 1 = Failed(failure) });
 wire_enum!(Failure {
     0 = Execution(text),
@@ -123,11 +130,13 @@ mod tests {
     fn a_report_comes_back_as_it_was_sent() {
         let monotonicity = Some(Monotonicity::at(-5, 0.5, f64::INFINITY, 0.1));
         let note = Note { severity: Severity::Info, text: "PromQL info: so".into(), argument: 1, monotonicity };
+        let given = Measured { figures: Figures { series: 1, samples: 2, bytes: 1 << 40 }, seconds: 0.25 };
         let report = Report {
             annotations: vec![Annotation { note, span: Span { start: 3, end: 900 } }],
             samples_read: 12,
             samples_peak: 1 << 40,
             samples_per_step: vec![0, 7, 300],
+            operators: vec![OperatorFigures { given, read: Measured::default() }],
         };
         let word = LastWord::Done(report);
         assert_eq!(LastWord::from_bytes(&word.to_bytes()), Ok(word));

@@ -14,7 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{DistributedExt, RouteTasksEvent, RouteTasksEventResponse, SessionStateBuilderExt};
 
-use super::boundary::workers_of;
+use super::boundary::shares_below;
 use super::channel::{Channels, Named};
 use super::codec::PlanCodec;
 use crate::exec::context::QueryContext;
@@ -69,6 +69,6 @@ impl Stages {
 
 /// Each task goes to the worker whose share its leaf reads.
 fn route(event: RouteTasksEvent<'_>) -> Option<Result<RouteTasksEventResponse>> {
-    let urls = workers_of(event.plan).map(|workers| workers.iter().map(super::placement::WorkerId::url).collect());
+    let urls = shares_below(event.plan).map(|shares| shares.iter().map(|share| share.worker.url()).collect());
     Some(urls.map(RouteTasksEventResponse::new))
 }

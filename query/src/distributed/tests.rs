@@ -1,15 +1,24 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::TaskContext;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion_distributed::{
+    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse, SetPlanRequest,
+    WorkerToCoordinatorMsg,
+};
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
 use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExtensionCodec};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use http::HeaderMap;
 use pharos_model::clock::ManualClock;
 use pharos_model::{Clock, LabelSet, Sample, TenantId};
 use pharos_promql::script::{CommandKind, EvalTime, Script};
@@ -25,7 +34,8 @@ use crate::exec::{Limits, QueryContext, logical};
 use crate::functions::Grid;
 use crate::lower::{Settings, lower};
 use crate::plan::{Op, Plan, Query, passes};
-use crate::source::{Estimate, ReadError, Reliance, Revision, SelectRequest, Selection, SeriesSource};
+use crate::source::{Estimate, ReadError, Reliance, Relying, Revision, SelectRequest, Selection, SeriesSource};
+use crate::testing::gated::gated;
 use crate::testing::{Cluster, MemorySource};
 use crate::value::{Point, QueryOutcome, Value};
 
@@ -53,7 +63,7 @@ fn settings(time: EvalTime) -> (Settings, Grid) {
 }
 
 /// The plans of an expression, with the grids they are bound to.
-fn plans(expr: &Expr, time: EvalTime) -> Option<(Plan, Grid)> {
+pub(super) fn plans(expr: &Expr, time: EvalTime) -> Option<(Plan, Grid)> {
     let (settings, grid) = settings(time);
     let plan = match lower(expr, &settings).ok()?.query {
         Query::Rows(plan) => plan,
@@ -73,9 +83,9 @@ fn context(snapshot: Option<Snapshot>) -> Arc<QueryContext> {
 }
 
 /// The physical plan of a plan in one process.
-fn physical(plan: &Plan, grid: Grid) -> Arc<dyn ExecutionPlan> {
+pub(super) fn physical(plan: &Plan, grid: Grid) -> Arc<dyn ExecutionPlan> {
     let bound = logical::bind(plan, grid, 1 << 20).unwrap();
-    let session = Session::new(2).unwrap();
+    let session = Session::new(2, 2).unwrap();
     block_on(session.physical(&bound, &context(None))).unwrap()
 }
 
@@ -154,8 +164,8 @@ fn worker(name: &str) -> WorkerId {
 /// The plan of an expression over two workers, one line for each node. Nothing is run.
 fn over_two_workers(text: &str) -> String {
     let (plan, grid) = plans(&parse_expr(text, &ParserOptions::ALL).unwrap(), EvalTime::Instant { at_ms: 0 }).unwrap();
-    let bound = logical::bind(&plan, grid, 1 << 20).unwrap();
-    let session = Session::new(2).unwrap().with_workers(Arc::new(InProcess::default())).unwrap();
+    let bound = logical::bind(&unshare(plan), grid, 1 << 20).unwrap();
+    let session = Session::new(2, 2).unwrap().with_workers(Arc::new(InProcess::default())).unwrap();
     let snapshot = Snapshot::new(vec![Share::new(worker("a"), vec![0, 1, 4]), Share::new(worker("b"), vec![2, 3, 5])]);
     let physical = block_on(session.physical(&bound, &context(Some(snapshot)))).unwrap();
     let text = displayable(&*physical).indent(false).to_string();
@@ -214,6 +224,15 @@ fn both_sides_of_a_join_come_from_workers() {
 }
 
 #[test]
+fn what_is_said_twice_is_reduced_twice_on_workers() {
+    let plan = over_two_workers("sum(x) / count(x)");
+    assert_eq!(plan.matches("NetworkCoalesceExec").count(), 2, "{plan}");
+    assert_eq!((plan.matches("Aggregate:Combine").count(), plan.matches("Share").count()), (2, 0), "{plan}");
+    let plan = over_two_workers("sum(x) / quantile(0.5, x)");
+    assert_eq!((plan.matches("Aggregate:Combine").count(), plan.matches("Share").count()), (0, 2), "{plan}");
+}
+
+#[test]
 fn a_leaf_that_one_worker_can_answer_asks_no_other() {
     let (leaf, one) = ("x", "x{job=\"a\", instance=\"b\"}");
     let shares = |text: &str| {
@@ -265,7 +284,14 @@ fn range(engine: &Engine, text: &str) -> Result<QueryOutcome, QueryError> {
 
 #[test]
 fn remarks_and_counts_come_over_the_boundary() {
-    for text in ["sum(rate(m[30s]))", "m + m", "topk(scalar(count(m)), count_over_time(m[25s]))", "m[30s:10s]"] {
+    for text in [
+        "sum(rate(m[30s]))",
+        "m + m",
+        "sum(m) / count(m)",
+        "sum(m) / count(m) + sum(m) / count(m)",
+        "topk(scalar(count(m)), count_over_time(m[25s]))",
+        "m[30s:10s]",
+    ] {
         let text = if text.ends_with(']') { format!("sum_over_time({text})") } else { text.to_owned() };
         let own = range(&alone(series(20), EngineOptions::default()), &text).unwrap();
         let theirs = range(&spread(series(20), EngineOptions::default()), &text).unwrap();
@@ -382,8 +408,8 @@ impl SeriesSource for Endless {
         Ok(partitions.iter().map(selection).collect())
     }
 
-    async fn rely(&self, tenant: &TenantId, until_ms: i64, since: Option<&Revision>) -> Result<Reliance, ReadError> {
-        MemorySource::new(1).rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        MemorySource::new(1).rely(relying, since).await
     }
 }
 
@@ -414,7 +440,7 @@ fn dropping_a_query_stops_its_workers() {
     let endless = Endless { inner: source, alive: Arc::default(), handed_out: Arc::default() };
     let (alive, handed_out) = (Arc::clone(&endless.alive), Arc::clone(&endless.handed_out));
     let endless = Arc::new(endless);
-    let workers = ["a", "b"].map(|name| (worker(name), Worker::new(Arc::clone(&endless) as _, clock())));
+    let workers = ["a", "b"].map(|name| (worker(name), Worker::new(Arc::clone(&endless) as _, clock(), 0)));
     let placement = FixedPlacement { replicas: vec![vec![worker("a")]], here: None };
     let engine = Engine::new(Arc::new(MemorySource::new(1)), EngineOptions::default(), clock()).unwrap();
     let engine = engine.over_workers(Arc::new(placement), Arc::new(InProcess::new(workers))).unwrap();
@@ -435,6 +461,97 @@ fn dropping_a_query_stops_its_workers() {
     });
 }
 
+/// Says when a stream of batches from a worker is given up.
+#[derive(Debug)]
+struct Watched {
+    inner: InProcess,
+    given_up: mpsc::Sender<()>,
+}
+
+struct WatchedChannel {
+    inner: Box<dyn WorkerChannel>,
+    given_up: mpsc::Sender<()>,
+}
+
+struct GivenUp(mpsc::Sender<()>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[async_trait]
+impl Channels for Watched {
+    async fn channel(&self, worker: &WorkerId) -> datafusion::common::Result<Box<dyn WorkerChannel>> {
+        let inner = self.inner.channel(worker).await?;
+        Ok(Box::new(WatchedChannel { inner, given_up: self.given_up.clone() }))
+    }
+
+    async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> datafusion::common::Result<Vec<u8>> {
+        self.inner.ask(worker, question).await
+    }
+}
+
+#[async_trait]
+impl WorkerChannel for WatchedChannel {
+    async fn coordinator_channel(
+        &mut self,
+        headers: HeaderMap,
+        request: SetPlanRequest,
+        messages: BoxStream<'static, CoordinatorToWorkerMsg>,
+        metrics: ExecutionPlanMetricsSet,
+        task: &Arc<TaskContext>,
+    ) -> datafusion::common::Result<BoxStream<'static, datafusion::common::Result<WorkerToCoordinatorMsg>>> {
+        self.inner.coordinator_channel(headers, request, messages, metrics, task).await
+    }
+
+    async fn execute_task(
+        &mut self,
+        headers: HeaderMap,
+        request: ExecuteTaskRequest,
+        metrics: ExecutionPlanMetricsSet,
+        task: &Arc<TaskContext>,
+    ) -> datafusion::common::Result<Vec<BoxStream<'static, datafusion::common::Result<RecordBatch>>>> {
+        let streams = self.inner.execute_task(headers, request, metrics, task).await?;
+        let watched = |stream: BoxStream<'static, _>| {
+            let both = (stream, GivenUp(self.given_up.clone()));
+            let next = |mut both: (BoxStream<'static, _>, GivenUp)| async move { Some((both.0.next().await?, both)) };
+            futures::stream::unfold(both, next).boxed()
+        };
+        Ok(streams.into_iter().map(watched).collect())
+    }
+
+    async fn get_worker_info(
+        &mut self,
+        request: GetWorkerInfoRequest,
+    ) -> datafusion::common::Result<GetWorkerInfoResponse> {
+        self.inner.get_worker_info(request).await
+    }
+}
+
+#[test]
+fn a_workers_work_that_does_not_wait_ends_where_it_is() {
+    for text in ["m", "rate(m[1m])", "sum(m)", "topk(2, m)"] {
+        let (source, gate) = gated();
+        let workers = InProcess::new([(worker("a"), Worker::new(Arc::new(source), clock(), 0))]);
+        let (given_up, gives_up) = mpsc::channel();
+        let placement = FixedPlacement { replicas: vec![vec![worker("a")]], here: None };
+        let engine = Engine::new(Arc::new(MemorySource::new(1)), EngineOptions::default(), clock()).unwrap();
+        let engine = engine.over_workers(Arc::new(placement), Arc::new(Watched { inner: workers, given_up })).unwrap();
+        block_on(async {
+            let tenant = TenantId::anonymous();
+            let mut query = Box::pin(engine.instant(&tenant, text, 0, QueryOptions::default()));
+            assert!(futures::poll!(&mut query).is_pending());
+            tokio::task::block_in_place(|| gate.wait());
+            drop(query);
+            // The part with the series, and the one that is there for the boundary.
+            tokio::task::block_in_place(|| (0..2).for_each(|_| gives_up.recv().unwrap()));
+            assert_eq!(gate.open(), 1, "{text}");
+        });
+    }
+}
+
 /// A source that cannot read.
 #[derive(Debug)]
 struct Broken;
@@ -453,8 +570,8 @@ impl SeriesSource for Broken {
         Err(ReadError::DataFile { file: "f".into(), reason: "checksum".into() })
     }
 
-    async fn rely(&self, tenant: &TenantId, until_ms: i64, since: Option<&Revision>) -> Result<Reliance, ReadError> {
-        MemorySource::new(1).rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        MemorySource::new(1).rely(relying, since).await
     }
 }
 
@@ -463,7 +580,7 @@ fn over_broken(replicas: &[&str]) -> Engine {
     let whole = MemorySource::new(1);
     whole.append(&LabelSet::from_pairs([("__name__", "m")]), [Sample { ts: 0, value: 3.0 }]);
     let sources: [(&str, Arc<dyn SeriesSource>); 2] = [("a", Arc::new(Broken)), ("b", Arc::new(whole))];
-    let workers = sources.map(|(name, source)| (worker(name), Worker::new(source, clock())));
+    let workers = sources.map(|(name, source)| (worker(name), Worker::new(source, clock(), 0)));
     let replicas = vec![replicas.iter().map(|name| worker(name)).collect()];
     let placement = FixedPlacement { replicas, here: None };
     let engine = Engine::new(Arc::new(MemorySource::new(1)), EngineOptions::default(), clock()).unwrap();

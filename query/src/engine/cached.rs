@@ -58,8 +58,6 @@ impl Run<'_> {
     ) -> Result<(Value, Duration), QueryError> {
         if let Some(cache) = &self.engine.results_cache
             && self.times.step_ms.is_some()
-            // Changes to samples are noted where they are kept, and only those here are known.
-            && context.snapshot.is_none()
         {
             if let Some(keepable) = self.keepable(tree, &query) {
                 return self.answer_with(cache, keepable, context).await;
@@ -104,10 +102,10 @@ impl Run<'_> {
     ) -> Result<(Value, Duration), QueryError> {
         let Keepable { key, plan, reach, steps, until_ms, settled } = keepable;
         let before = cache.kept.lock().get(&key);
-        let since = before.as_ref().map(|entry| &entry.revision);
-        let reliance = self.engine.source.rely(self.tenant, until_ms, since).await?;
+        let since = before.as_ref().map(|entry| &entry.basis);
+        let relied = self.rely(context.snapshot.as_ref(), until_ms, since).await?;
         let known = before.map_or_else(Vec::new, |entry| entry.extents.clone());
-        let gone = reliance.amended.iter().filter_map(|samples| reach.steps_of(*samples));
+        let gone = relied.amended.iter().filter_map(|samples| reach.steps_of(*samples));
         let known = gone.fold(known, extents::without);
 
         let gaps = gaps(&known, steps);
@@ -129,7 +127,7 @@ impl Run<'_> {
             let fresh: Vec<_> = computed.iter().filter_map(|extent| until(extent, settled.last_ms)).collect();
             if !fresh.is_empty() {
                 let extents = extents::joined(extents::within_range(known, kept_around(steps)), fresh);
-                self.keep(cache, key, Entry { revision: reliance.revision, extents });
+                self.keep(cache, key, Entry { basis: relied.basis, extents });
             }
         }
         let begun = self.now();

@@ -1,20 +1,23 @@
 //! Shows how a query is evaluated: its operators with what they are reckoned to give and, when it is run, what they gave.
 
-use std::collections::VecDeque;
+mod tree;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use futures::future::try_join_all;
 use pharos_model::duration::format_ms;
 use pharos_model::{TenantId, TimestampMs};
 
+use self::tree::{Read, Tree, reads};
 use super::run::{Prepared, Run};
 use super::{Admitted, Engine, Expression, PHASE_EVALUATION, QueryOptions, QueryRange, Times, over_time};
+use crate::distributed::{Snapshot, WorkerId, estimate_on_worker};
 use crate::error::QueryError;
-use crate::exec::node::{OperatorExec, Stage};
-use crate::exec::{Measured, QueryContext, measured, raw_request, request_of};
-use crate::plan::{Figures, Op};
-use crate::source::{Estimate, SelectRequest, partitions_of};
+use crate::exec::{Measured, QueryContext, raw_request};
+use crate::lower::Lowered;
+use crate::plan::Figures;
+use crate::source::{Estimate, estimate, partitions_of};
 use crate::value::{Series, Value};
 
 /// What is to be explained.
@@ -42,14 +45,24 @@ pub struct Explanation {
 }
 
 /// An operator with those it takes its rows from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Explained {
     pub operator: &'static str,
     pub detail: String,
     pub estimated: Figures,
     /// `None` unless the query was run.
     pub measured: Option<Measured>,
+    /// The same of each worker; empty for what runs where the query was asked.
+    pub workers: Vec<OnWorker>,
     pub children: Vec<Explained>,
+}
+
+/// Figures of an operator on one worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnWorker {
+    pub worker: WorkerId,
+    pub estimated: Figures,
+    pub measured: Option<Measured>,
 }
 
 impl Engine {
@@ -74,103 +87,73 @@ impl Engine {
 }
 
 impl Run<'_> {
+    /// As a query is run: once more when a worker is lost, without that one.
     async fn explain(&self, analyze: bool) -> Result<Explanation, QueryError> {
         let (_, lowered) = self.lowered()?;
-        // What this node has itself is explained; where else parts of it would run is not looked at.
-        let query = self.context(None);
-        let _waiting = query.cancel_on_drop();
-        lowered.annotations.into_iter().for_each(|annotation| query.annotations.add(annotation));
-        let prepared = self.prepare(lowered.query, &query).await?;
-        let mut reads = VecDeque::new();
-        for request in self.requests(&prepared) {
-            reads.push_back(estimate(&query, &request).await?);
+        let first = self.explain_on(&lowered, self.snapshot(&[])?, analyze).await;
+        let Err(QueryError::Worker { worker, .. }) = &first else { return first };
+        match self.snapshot(std::slice::from_ref(worker)) {
+            Ok(snapshot) => self.explain_on(&lowered, snapshot, analyze).await,
+            Err(_) => first,
         }
+    }
+
+    async fn explain_on(
+        &self,
+        lowered: &Lowered,
+        snapshot: Option<Snapshot>,
+        analyze: bool,
+    ) -> Result<Explanation, QueryError> {
+        let mut query = self.context(snapshot);
+        query.measures = analyze;
+        let query = Arc::new(query);
+        let _waiting = query.cancel_on_drop();
+        lowered.annotations.iter().for_each(|annotation| query.annotations.add(annotation.clone()));
+        let prepared = self.prepare(lowered.query.clone(), &query).await?;
+        let estimates = try_join_all(self.reads(&prepared, &query).into_iter().map(|read| self.estimate(read))).await?;
         let begun = self.now();
         let value = if analyze { Some(self.value(&prepared, &query).await?.0) } else { None };
         let took = self.now() - begun;
         self.engine.metrics.read(query.samples_read());
         let plan = match &prepared {
-            Prepared::Rows(rows) => explained(&rows.physical, &mut reads, analyze),
-            other => leaf(other, reads.pop_front().unwrap_or_default(), value.as_ref().map(|value| (value, took))),
+            Prepared::Rows(rows) => Tree { estimates: estimates.into(), analyze }.of(&rows.physical),
+            other => {
+                let estimated = estimates.into_iter().fold(Figures::default(), Figures::plus);
+                leaf(other, estimated, value.as_ref().map(|value| (value, took)))
+            }
         };
         let (warnings, infos) = query.annotations.render(self.expression.text);
         Ok(Explanation { plan, warnings, infos })
     }
 
     /// What is read, in the order of the plan.
-    fn requests(&self, prepared: &Prepared) -> Vec<SelectRequest> {
-        let mut found = Vec::new();
+    fn reads(&self, prepared: &Prepared, query: &QueryContext) -> Vec<Read> {
         match prepared {
-            Prepared::Rows(rows) => collect_requests(&rows.physical, self.tenant, &mut found),
+            Prepared::Rows(rows) => reads(&rows.physical, self.tenant),
             Prepared::Raw { selector, range, .. } => {
-                found.push(raw_request(selector, *range, self.times.start_ms, self.tenant));
+                let request = raw_request(selector, *range, self.times.start_ms, self.tenant);
+                let read = |share| Read { request: request.clone(), share };
+                match &query.snapshot {
+                    Some(snapshot) => snapshot.shares().iter().cloned().map(|share| read(Some(share))).collect(),
+                    None => vec![read(None)],
+                }
             }
-            Prepared::Text(_) | Prepared::Nothing => {}
+            Prepared::Text(_) | Prepared::Nothing => Vec::new(),
         }
-        found
     }
-}
 
-/// Every scan below a node, itself first.
-fn collect_requests(node: &Arc<dyn ExecutionPlan>, tenant: &TenantId, found: &mut Vec<SelectRequest>) {
-    if let Some(operator) = node.downcast_ref::<OperatorExec>()
-        && let Op::Scan(scan) = operator.op()
-    {
-        found.push(request_of(scan, &operator.operator().grid, tenant));
+    async fn estimate(&self, read: Read) -> Result<Figures, QueryError> {
+        let Read { request, share } = read;
+        let Estimate { series, samples, bytes } = match (share, &self.engine.workers) {
+            (Some(share), Some(workers)) => estimate_on_worker(&*workers.channels, &share, request).await?,
+            _ => {
+                let source = &*self.engine.source;
+                let partitions: Vec<usize> = partitions_of(source, &request).collect();
+                estimate(source, &partitions, &request).await?
+            }
+        };
+        Ok(Figures { series, samples, bytes })
     }
-    node.children().into_iter().for_each(|child| collect_requests(child, tenant, found));
-}
-
-async fn estimate(query: &QueryContext, request: &SelectRequest) -> Result<Figures, QueryError> {
-    let partitions: Vec<usize> = partitions_of(&*query.source, request).collect();
-    let selections = query.source.select(&partitions, request).await?;
-    Ok(selections.iter().map(|selection| selection.estimate()).fold(
-        Figures::default(),
-        |sum, Estimate { series, samples, bytes }| Figures {
-            series: sum.series + series,
-            samples: sum.samples + samples,
-            bytes: sum.bytes + bytes,
-        },
-    ))
-}
-
-/// The tree below a node. Takes the estimates of reads in the order in which [`collect_requests`] names them.
-fn explained(node: &Arc<dyn ExecutionPlan>, reads: &mut VecDeque<Figures>, analyze: bool) -> Explained {
-    let Some(operator) = node.downcast_ref::<OperatorExec>() else {
-        // Brings partitions together, and changes nothing.
-        return explained(node.children()[0], reads, analyze);
-    };
-    let (given, read) = node.metrics().map(|metrics| measured(&metrics)).unwrap_or_default();
-    let mut children = Vec::new();
-    if matches!(operator.op(), Op::Scan(_)) {
-        let estimated = reads.pop_front().expect("there is an estimate for each scan");
-        children.push(reading(estimated, analyze.then_some(read)));
-    }
-    children.extend(node.children().into_iter().map(|child| explained(child, reads, analyze)));
-    let partitions = node.output_partitioning().partition_count();
-    let inputs: Vec<Figures> = children.iter().map(|child| child.estimated).collect();
-    Explained {
-        operator: operator.op().name(),
-        detail: detail(operator),
-        estimated: operator.op().estimate(&inputs, operator.operator().grid.n, partitions),
-        measured: analyze.then_some(given),
-        children,
-    }
-}
-
-fn detail(operator: &OperatorExec) -> String {
-    let stage = match operator.operator().stage {
-        Stage::Whole => "",
-        Stage::Partial => "in each partition",
-        Stage::Combine => "of some partitions",
-        Stage::Final => "of all partitions",
-    };
-    let detail = operator.op().detail();
-    [detail.as_str(), stage].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
-}
-
-fn reading(estimated: Figures, measured: Option<Measured>) -> Explained {
-    Explained { operator: "Read", detail: "storage".into(), estimated, measured, children: Vec::new() }
 }
 
 /// A query without operators.
@@ -183,7 +166,7 @@ fn leaf(prepared: &Prepared, estimated: Figures, answered: Option<(&Value, Durat
         Prepared::Text(_) => ("Text", String::new()),
         Prepared::Nothing | Prepared::Rows(_) => ("Empty", "no step to evaluate".into()),
     };
-    Explained { operator, detail, estimated, measured, children: Vec::new() }
+    Explained { operator, detail, estimated, measured, ..Explained::default() }
 }
 
 fn figures(value: &Value) -> Figures {

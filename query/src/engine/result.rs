@@ -11,37 +11,70 @@ use pharos_model::{FloatHistogram, LabelSet, Sample, TimestampMs};
 
 use crate::batch::{Row, RowBatch, RowBuffer};
 use crate::error::QueryError;
-use crate::exec::SAME_LABELSET;
 use crate::exec::context::fail;
+use crate::exec::{QueryContext, SAME_LABELSET, sort_by};
 use crate::functions::Grid;
 use crate::plan::names::drop_metadata;
 use crate::plan::{Plan, Shape};
 use crate::value::{HistogramSample, Series, Value, VectorElement};
 
-/// The answer of an instant query.
-pub(super) fn instant(plan: &Plan, mut rows: RowBuffer, at: TimestampMs) -> Result<Value> {
-    if plan.shape == Shape::Scalar {
-        let value = rows.rows().next().expect("a scalar has one row").values[0];
-        return Ok(Value::Scalar(Sample { ts: at, value }));
+/// Rows gone through before the query's deadline is looked at.
+const ROWS_PER_CHECK: usize = 1_024;
+
+/// What the rows of a query become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The only row at the only step.
+    Scalar,
+    /// Rows at the only step; `is_ordered` when their order says something.
+    Vector { is_ordered: bool },
+    /// Rows at all steps.
+    Matrix,
+}
+
+impl Form {
+    pub(super) fn of_instant(plan: &Plan) -> Self {
+        match plan.shape {
+            Shape::Scalar => Self::Scalar,
+            Shape::Vector => Self::Vector { is_ordered: plan.is_ordered() },
+        }
     }
+}
+
+/// The answer of rows on their grid.
+pub(super) fn of(form: Form, rows: RowBuffer, grid: &Grid, query: &QueryContext) -> Result<Value> {
+    let at = grid.start_ms;
+    match form {
+        Form::Scalar => {
+            let value = rows.rows().next().expect("a scalar has one row").values[0];
+            Ok(Value::Scalar(Sample { ts: at, value }))
+        }
+        Form::Vector { is_ordered } => vector(rows, is_ordered, at, query),
+        Form::Matrix => matrix(rows, grid, query),
+    }
+}
+
+fn vector(mut rows: RowBuffer, is_ordered: bool, at: TimestampMs, query: &QueryContext) -> Result<Value> {
     let memory = rows.reserve_beside();
     let mut elements: Vec<VectorElement> = Vec::new();
     while let Some(batch) = rows.pop() {
+        query.check_deadline()?;
         memory.try_grow(answer_bytes(&batch))?;
         let made = |row: Row<'_>| VectorElement { labels: final_labels(row), ts: at, point: row.point(0) };
         elements.extend(batch.rows().map(made));
     }
-    refuse_equal(elements.iter().map(|element| &element.labels))?;
-    if !plan.is_ordered() {
-        elements.sort_by(|a, b| a.labels.cmp(&b.labels));
+    refuse_equal(&elements, query)?;
+    if !is_ordered {
+        sort_by(&mut elements, |a, b| a.labels.cmp(&b.labels), || query.check_deadline())?;
     }
     Ok(Value::Vector(elements))
 }
 
-fn refuse_equal<'a>(labels: impl Iterator<Item = &'a LabelSet>) -> Result<()> {
+fn refuse_equal(elements: &[VectorElement], query: &QueryContext) -> Result<()> {
     let mut seen = HashSet::new();
-    for labels in labels {
-        if !seen.insert(labels) {
+    for some in elements.chunks(ROWS_PER_CHECK) {
+        query.check_deadline()?;
+        if !some.iter().all(|element| seen.insert(&element.labels)) {
             return Err(same_labelset());
         }
     }
@@ -49,12 +82,13 @@ fn refuse_equal<'a>(labels: impl Iterator<Item = &'a LabelSet>) -> Result<()> {
 }
 
 /// The answer of a range query, or a subquery's own samples.
-pub(super) fn matrix(mut rows: RowBuffer, grid: &Grid) -> Result<Value> {
+fn matrix(mut rows: RowBuffer, grid: &Grid, query: &QueryContext) -> Result<Value> {
     let memory = rows.reserve_beside();
     let mut series: Vec<Series> = Vec::new();
     let mut places: HashMap<LabelSet, usize> = HashMap::new();
     let mut joined: HashSet<usize> = HashSet::new();
     while let Some(batch) = rows.pop() {
+        query.check_deadline()?;
         memory.try_grow(answer_bytes(&batch))?;
         for row in batch.rows() {
             let samples = row.float_steps().map(|step| Sample { ts: grid.at(step), value: row.values[step] });
@@ -78,9 +112,10 @@ pub(super) fn matrix(mut rows: RowBuffer, grid: &Grid) -> Result<Value> {
         }
     }
     for place in joined {
+        query.check_deadline()?;
         put_in_order(&mut series[place])?;
     }
-    Ok(sorted(series))
+    sorted(series, query)
 }
 
 /// Samples of several rows. Two at one time are an error.
@@ -95,9 +130,9 @@ fn put_in_order(series: &mut Series) -> Result<()> {
 }
 
 /// A matrix in the order of its labels.
-pub(super) fn sorted(mut series: Vec<Series>) -> Value {
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Value::Matrix(series)
+pub(super) fn sorted(mut series: Vec<Series>, query: &QueryContext) -> Result<Value> {
+    sort_by(&mut series, |a, b| a.labels.cmp(&b.labels), || query.check_deadline())?;
+    Ok(Value::Matrix(series))
 }
 
 /// Bytes that the rows of a batch take in an answer.

@@ -11,9 +11,11 @@ use pharos_model::TenantId;
 use pharos_promql::{Expr, Span};
 
 use super::metrics::Slice;
-use super::{Engine, Expression, QueryOptions, Times, positive_ms, result};
+use super::result::{self, Form};
+use super::task::on_task;
+use super::{Engine, Expression, QueryOptions, Times, positive_ms};
 use crate::batch::{RowBatch, RowBuffer};
-use crate::distributed::Snapshot;
+use crate::distributed::{Snapshot, unshare};
 use crate::error::QueryError;
 use crate::exec::{Limits, QueryContext, logical, unpack_raw};
 use crate::functions::Grid;
@@ -47,11 +49,9 @@ pub(super) enum Prepared {
 
 /// A plan of rows, and what its answer looks like.
 pub(super) struct Rows {
-    plan: Plan,
     pub(super) physical: Arc<dyn ExecutionPlan>,
     grid: Grid,
-    /// Whether the answer is a matrix of all steps rather than a vector or scalar of the only one.
-    is_matrix: bool,
+    form: Form,
 }
 
 /// An answer, and how long putting it in order took.
@@ -118,7 +118,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn context(&self, snapshot: Option<Snapshot>) -> Arc<QueryContext> {
+    pub(super) fn context(&self, snapshot: Option<Snapshot>) -> QueryContext {
         let engine = self.engine;
         let limits = Limits {
             samples_max: engine.options.max_samples,
@@ -133,7 +133,7 @@ impl Run<'_> {
         if self.options.per_step_stats {
             query.count_per_step(self.times.grid());
         }
-        Arc::new(query)
+        query
     }
 
     pub(super) async fn prepare(&self, query: Query, context: &Arc<QueryContext>) -> Result<Prepared, QueryError> {
@@ -156,7 +156,7 @@ impl Run<'_> {
         }
     }
 
-    /// Binds a plan that is rewritten to its steps.
+    /// Binds a plan that is rewritten to its steps. The answer is a matrix of all of them, or a vector or scalar of the only one.
     pub(super) async fn prepare_rows(
         &self,
         plan: Plan,
@@ -165,10 +165,12 @@ impl Run<'_> {
         context: &Arc<QueryContext>,
     ) -> Result<Prepared, QueryError> {
         let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
+        let form = if is_matrix { Form::Matrix } else { Form::of_instant(&plan) };
+        let plan = if context.snapshot.is_some() { unshare(plan) } else { plan };
         let logical = logical::bind(&plan, grid, context.limits.samples_max).map_err(own)?;
         let logical = self.settled(logical, context).await.map_err(own)?;
         let physical = self.engine.session.physical(&logical, context).await.map_err(own)?;
-        Ok(Prepared::Rows(Rows { plan, physical, grid, is_matrix }))
+        Ok(Prepared::Rows(Rows { physical, grid, form }))
     }
 
     /// The answer, and how long putting it in order took.
@@ -182,22 +184,31 @@ impl Run<'_> {
                 let op = Op::Raw { selector: selector.clone(), range: *range };
                 let bound = logical::bind(&Plan::vector(op, Vec::new(), *span), Grid::instant(at), u64::MAX);
                 let physical = self.engine.session.physical(&bound.map_err(own)?, context).await.map_err(own)?;
-                let series = unpack_raw(self.rows(&physical, context).await?, context).map_err(own)?;
-                self.timed(|| Ok(result::sorted(series)))
+                self.answered(&physical, context, |rows, query| result::sorted(unpack_raw(rows, query)?, query)).await
             }
-            Prepared::Rows(Rows { plan, physical, grid, is_matrix }) => {
-                let rows = self.rows(physical, context).await?;
-                match is_matrix {
-                    true => self.timed(|| result::matrix(rows, grid).map_err(own)),
-                    false => self.timed(|| result::instant(plan, rows, at).map_err(own)),
-                }
+            Prepared::Rows(Rows { physical, grid, form }) => {
+                let (grid, form) = (*grid, *form);
+                self.answered(physical, context, move |rows, query| result::of(form, rows, &grid, query)).await
             }
         }
     }
 
-    fn timed(&self, make: impl FnOnce() -> Result<Value, QueryError>) -> Evaluated {
-        let begun = self.now();
-        Ok((make()?, self.now() - begun))
+    /// Runs a plan to its end, and makes an answer of its rows.
+    async fn answered(
+        &self,
+        physical: &Arc<dyn ExecutionPlan>,
+        context: &Arc<QueryContext>,
+        make: impl FnOnce(RowBuffer, &QueryContext) -> datafusion::common::Result<Value> + Send + 'static,
+    ) -> Evaluated {
+        let (rows, query) = (self.gathered(physical, context), Arc::clone(context));
+        let work = async move {
+            let rows = rows.await?;
+            let begun = query.clock().monotonic();
+            let made = make(rows, &query);
+            let value = made.map_err(|error| QueryError::from_datafusion(&error, query.limits.memory_bytes_max))?;
+            Ok((value, query.clock().monotonic().saturating_sub(begun)))
+        };
+        on_task(self.engine.threads.as_ref(), work).await
     }
 
     /// Runs a plan to its end.
@@ -206,13 +217,25 @@ impl Run<'_> {
         physical: &Arc<dyn ExecutionPlan>,
         context: &Arc<QueryContext>,
     ) -> Result<RowBuffer, QueryError> {
-        let own = |error| QueryError::from_datafusion(&error, context.limits.memory_bytes_max);
-        let mut stream = self.engine.session.execute(physical, Arc::clone(context)).map_err(own)?;
-        let mut rows = RowBuffer::new(context.reserve_result());
-        while let Some(record) = stream.try_next().await.map_err(own)? {
-            context.check_deadline().map_err(own)?;
-            rows.push(RowBatch::new(record).map_err(own)?).map_err(own)?;
+        on_task(self.engine.threads.as_ref(), self.gathered(physical, context)).await
+    }
+
+    fn gathered(
+        &self,
+        physical: &Arc<dyn ExecutionPlan>,
+        context: &Arc<QueryContext>,
+    ) -> impl Future<Output = Result<RowBuffer, QueryError>> + Send + 'static {
+        let (physical, query) = (Arc::clone(physical), Arc::clone(context));
+        let task = self.engine.session.task(Arc::clone(context));
+        async move {
+            let own = |error| QueryError::from_datafusion(&error, query.limits.memory_bytes_max);
+            let mut stream = physical.execute(0, task).map_err(own)?;
+            let mut rows = RowBuffer::new(query.reserve_result());
+            while let Some(record) = stream.try_next().await.map_err(own)? {
+                query.check_deadline().map_err(own)?;
+                rows.push(RowBatch::new(record).map_err(own)?).map_err(own)?;
+            }
+            Ok(rows)
         }
-        Ok(rows)
     }
 }

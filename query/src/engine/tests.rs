@@ -1,3 +1,5 @@
+mod lanes;
+mod leaving;
 mod sharing;
 
 use std::sync::atomic::AtomicUsize;
@@ -9,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::exec::{Limits, QueryContext};
-use crate::source::{Estimate, ReadError, Reliance, Revision, SelectRequest, Selection, SeriesBatch};
+use crate::source::{Estimate, ReadError, Reliance, Relying, Revision, SelectRequest, Selection, SeriesBatch};
 use crate::testing::MemorySource;
 use crate::value::{Point, Series, Value};
 
@@ -183,6 +185,23 @@ fn the_heaps_of_a_pick_are_paid_for_and_cover_some_steps_at_a_time() {
     assert_eq!(range(&large, "topk(1500, m)").unwrap().value, range(&large, "m >= 1500").unwrap().value);
 }
 
+#[test]
+fn a_pick_keeps_no_more_than_what_may_still_be_picked() {
+    let ask = |memory_limit, text: &str| {
+        let (parser, parallelism) = (ParserOptions::ALL, 1);
+        let engine =
+            engine(series(600), EngineOptions { memory_limit, parser, parallelism, ..EngineOptions::default() });
+        let range = QueryRange { start_ms: 0, end_ms: 100_000, step: Duration::from_millis(10) };
+        block_on(engine.range(&TenantId::anonymous(), text, range, QueryOptions::default()))
+    };
+    // All rows take more than that.
+    let small = 40 << 20;
+    assert!(matches!(ask(small, "quantile(0.5, m)"), Err(QueryError::MemoryLimit { .. })));
+    for text in ["topk(2, m)", "bottomk by (i) (1, m < 2)", "limitk(3, m)", "limit_ratio(0.01, m)"] {
+        assert_eq!(ask(small, text).unwrap().value, ask(1 << 30, text).unwrap().value, "{text}");
+    }
+}
+
 /// Counts the batches of series that were read.
 #[derive(Debug)]
 struct Counting {
@@ -214,13 +233,8 @@ impl SeriesSource for Counting {
         Ok(selections.map(counting).collect())
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.inner.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.inner.rely(relying, since).await
     }
 }
 
@@ -324,13 +338,8 @@ impl SeriesSource for Waiting {
         self.inner.select(partitions, request).await
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.inner.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.inner.rely(relying, since).await
     }
 }
 
@@ -374,13 +383,8 @@ impl SeriesSource for Slow {
         self.0.select(partitions, request).await
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.0.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.0.rely(relying, since).await
     }
 }
 
@@ -402,6 +406,7 @@ fn a_query_waits_for_its_turn() {
         let mut second = Box::pin(engine.instant(&tenant, "m", 0, QueryOptions::default()));
         while selecting.load(Ordering::SeqCst) == 0 {
             assert!(futures::poll!(&mut first).is_pending());
+            tokio::task::yield_now().await;
         }
         assert!(futures::poll!(&mut second).is_pending());
         assert_eq!(selecting.load(Ordering::SeqCst), 1);
@@ -420,36 +425,11 @@ fn a_query_that_does_not_get_its_turn_says_where_it_waited() {
         let mut first = Box::pin(engine.instant(&tenant, "m", 0, QueryOptions::default()));
         while selecting.load(Ordering::SeqCst) == 0 {
             assert!(futures::poll!(&mut first).is_pending());
+            tokio::task::yield_now().await;
         }
         let options = QueryOptions { timeout: Some(Duration::ZERO), ..QueryOptions::default() };
         let error = engine.instant(&tenant, "m", 0, options).await.unwrap_err();
         assert_eq!(error.to_string(), "query timed out in query queue");
-    });
-}
-
-#[test]
-fn a_loop_that_does_not_wait_sees_that_the_query_was_dropped() {
-    let limits = Limits { samples_max: 1, memory_bytes_max: 1, deadline: Duration::from_secs(1) };
-    let clock = Arc::new(ManualClock::default());
-    let context = Arc::new(QueryContext::new(Arc::new(series(1)), TenantId::anonymous(), limits, clock));
-    let guard = context.cancel_on_drop();
-    assert!(context.check_deadline().is_ok());
-    drop(guard);
-    let error = QueryError::from_datafusion(&context.check_deadline().unwrap_err(), 1);
-    assert_eq!(error.to_string(), "query was canceled in expression evaluation");
-}
-
-#[test]
-fn dropping_a_query_stops_its_reads() {
-    let (engine, _go, selecting) = waiting(EngineOptions::default());
-    let tenant = TenantId::anonymous();
-    block_on(async {
-        let mut query = Box::pin(engine.instant(&tenant, "sum(m)", 0, QueryOptions::default()));
-        while selecting.load(Ordering::SeqCst) == 0 {
-            assert!(futures::poll!(&mut query).is_pending());
-        }
-        drop(query);
-        assert_eq!(selecting.load(Ordering::SeqCst), 0);
     });
 }
 

@@ -7,17 +7,19 @@ use datafusion::common::Result;
 use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use pharos_model::{TimeRange, TimestampMs};
 use pharos_promql::Expr;
 
 use super::run::{Evaluated, Run};
 use crate::distributed::boundary::wants_known;
-use crate::distributed::{Snapshot, WorkerId};
+use crate::distributed::{Basis, Relied, Snapshot, WorkerId, rely_on_workers};
 use crate::error::QueryError;
 use crate::exec::QueryContext;
 use crate::exec::context::fail;
 use crate::exec::logical::QueryNode;
 use crate::lower::Lowered;
 use crate::plan::{Float, Op};
+use crate::source::Relying;
 
 impl Run<'_> {
     /// Runs the query; once more when a worker is lost, without that one. Nobody has seen a part of an answer by then.
@@ -41,18 +43,42 @@ impl Run<'_> {
         lowered: &Lowered,
         snapshot: Option<Snapshot>,
     ) -> (Arc<QueryContext>, Evaluated) {
-        let query = self.context(snapshot);
+        let query = Arc::new(self.context(snapshot));
         let _waiting = query.cancel_on_drop();
         lowered.annotations.iter().for_each(|annotation| query.annotations.add(annotation.clone()));
         let evaluated = self.answer(tree, lowered.query.clone(), &query).await;
         (query, evaluated)
     }
 
-    fn snapshot(&self, lost: &[WorkerId]) -> Result<Option<Snapshot>, QueryError> {
-        match &self.engine.placement {
-            Some(placement) => Ok(placement.snapshot(lost)?),
+    pub(super) fn snapshot(&self, lost: &[WorkerId]) -> Result<Option<Snapshot>, QueryError> {
+        match &self.engine.workers {
+            Some(workers) => Ok(workers.placement.snapshot(lost)?),
             None => Ok(None),
         }
+    }
+
+    /// Has changes to samples up to a time noted from now on, wherever the query reads them.
+    pub(super) async fn rely(
+        &self,
+        snapshot: Option<&Snapshot>,
+        until_ms: TimestampMs,
+        since: Option<&Basis>,
+    ) -> Result<Relied, QueryError> {
+        if let (Some(snapshot), Some(workers)) = (snapshot, &self.engine.workers) {
+            return rely_on_workers(&*workers.channels, snapshot, (self.tenant, until_ms), since).await;
+        }
+        let source = &self.engine.source;
+        let (tenant, partitions) = (self.tenant.clone(), (0..source.partitions()).collect());
+        let earlier = match since {
+            Some(Basis::Here(revision)) => Some(revision),
+            _ => None,
+        };
+        let relied = source.rely(&Relying { tenant, partitions, until_ms }, earlier).await?;
+        let mut amended = relied.amended;
+        if since.is_some() && earlier.is_none() {
+            amended.push(TimeRange::ALL);
+        }
+        Ok(Relied { basis: Basis::Here(relied.revision), amended })
     }
 
     /// The plan with the values of those scalars in it that have to be known before it can be sent to workers.

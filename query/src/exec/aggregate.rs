@@ -70,8 +70,8 @@ fn run_with<A: Accumulator>(call: Call, rule: Rule) -> RowStream {
             reservation.try_resize(groups.bytes())?;
         }
         let (sent, notes) = match call.stage {
-            Stage::Partial | Stage::Combine => groups.into_states()?,
-            Stage::Whole | Stage::Final => groups.into_rows()?,
+            Stage::Partial | Stage::Combine => groups.into_states(&call.query)?,
+            Stage::Whole | Stage::Final => groups.into_rows(&call.query)?,
         };
         call.add_notes(notes);
         Ok(sent)
@@ -197,10 +197,11 @@ impl<A: Accumulator> Groups<A> {
         floats + self.histograms.bytes() + self.key_bytes + self.keys.len() * 32
     }
 
-    fn into_rows(mut self) -> Result<(Vec<RowBatch>, Notes)> {
+    fn into_rows(mut self, query: &QueryContext) -> Result<(Vec<RowBatch>, Notes)> {
         let (steps, words) = (self.steps, self.words);
         let mut output = Output::new(steps);
         for (at, key) in self.keys.iter().enumerate() {
+            query.check_deadline()?;
             let lanes = &mut self.lanes[at * A::LANES * steps..(at + 1) * A::LANES * steps];
             let present = &self.present[at * words..(at + 1) * words];
             crate::functions::grid::set_steps(present).for_each(|step| lanes[step] = A::finish(lanes, steps, step));
@@ -216,10 +217,11 @@ impl<A: Accumulator> Groups<A> {
         Ok((output.finish()?, self.histograms.notes))
     }
 
-    fn into_states(mut self) -> Result<(Vec<RowBatch>, Notes)> {
+    fn into_states(mut self, query: &QueryContext) -> Result<(Vec<RowBatch>, Notes)> {
         let width = A::LANES * self.steps;
         let mut output = Output::new(width);
         for (at, key) in self.keys.iter().enumerate() {
+            query.check_deadline()?;
             let labels = state_key(key, self.histograms.name_of(at));
             let histograms = &mut self.histograms;
             let written = output.builder()?.push_points(&labels, self.drop_name[at], |mut out: PointsOut<'_>| {

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
+use futures::TryStreamExt;
 use hashbrown::HashMap;
 use pharos_model::number::format_g;
 
@@ -24,6 +25,8 @@ use crate::plan::{Grouping, KKind, Op};
 
 /// Heaps are kept for as many steps at a time as fit into these bytes: what a core's cache holds.
 const HEAPS_BYTES: usize = 1 << 20;
+/// Rows are picked from as soon as they take so much, or twice what the last pick left.
+const PICK_BYTES: usize = 16 << 20;
 /// What is kept of a row besides its bitmap: its place, its group, its part of the group's key.
 const ROW_BYTES: usize = 64;
 /// The clock is looked at once for so many rows.
@@ -40,23 +43,37 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             KKind::LimitRatio => check_ratio(&k, &call),
             _ => check_count(&k),
         };
-        let input = Gathered::from_input(&call, 0).await?;
+        let pick = |rows: &RowBuffer| match kind {
+            KKind::LimitRatio => by_ratio(rows, &k, &call),
+            _ => {
+                let memory = QueryContext::reserve(&call.task, "pick of rows");
+                Picker::new(*kind, rows, grouping, call.grid.n, memory)?.pick(&k, &call.query)
+            }
+        };
+        let mut input = call.rows(0)?;
+        let mut gathered = Gathered::new(&call);
+        let mut has_histograms = false;
+        let mut rest_bytes = PICK_BYTES;
+        while let Some(batch) = input.try_next().await? {
+            has_histograms |= batch.rows().any(|row| row.has_histograms());
+            gathered.push(batch)?;
+            // The pick of a pick and further rows is that of all, so that only what may still be picked is kept.
+            if gathered.rows.bytes() >= rest_bytes && matches!(usable, Ok(true)) {
+                let picked = pick(&gathered.rows)?;
+                gathered.replace(picked)?;
+                rest_bytes = PICK_BYTES.max(2 * gathered.rows.bytes());
+            }
+        }
         if !usable.map_err(fail)? {
             return Ok(Vec::new());
         }
         if let Some(name) = ignores_histograms(*kind)
-            && input.rows.rows().any(|row| row.has_histograms())
+            && has_histograms
         {
             let note = annotations::ignored_in_aggregation(name);
             call.query.annotations.add(Annotation { note, span: *whole });
         }
-        match kind {
-            KKind::LimitRatio => by_ratio(&input.rows, &k, &call),
-            _ => {
-                let memory = QueryContext::reserve(&call.task, "pick of rows");
-                Picker::new(*kind, &input.rows, grouping, call.grid.n, memory)?.pick(&k, &call.query)
-            }
-        }
+        pick(&gathered.rows)
     }))
 }
 

@@ -27,6 +27,7 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
         }
         let mut output = Output::new(call.grid.n);
         for (labels, count) in &counts.rows {
+            call.query.check_deadline()?;
             let (present, values) = (&count.present, &count.values);
             output.builder()?.push(Row { labels, drop_name: false, present, values, histograms: None });
         }

@@ -48,14 +48,30 @@ pub(super) struct Gathered {
 impl Gathered {
     pub(super) async fn from_input(call: &Call, input: usize) -> Result<Self> {
         let mut stream = call.rows(input)?;
-        let mut gathered =
-            Self { rows: RowBuffer::new(QueryContext::reserve(&call.task, "rows")), query: Arc::clone(&call.query) };
+        let mut gathered = Self::new(call);
         while let Some(batch) = stream.try_next().await? {
-            let points = batch.points();
-            gathered.rows.push(batch)?;
-            gathered.query.hold_samples(points)?;
+            gathered.push(batch)?;
         }
         Ok(gathered)
+    }
+
+    /// Without rows.
+    pub(super) fn new(call: &Call) -> Self {
+        Self { rows: RowBuffer::new(QueryContext::reserve(&call.task, "rows")), query: Arc::clone(&call.query) }
+    }
+
+    pub(super) fn push(&mut self, batch: RowBatch) -> Result<()> {
+        let points = batch.points();
+        self.rows.push(batch)?;
+        self.query.hold_samples(points)
+    }
+
+    /// Has these rows instead of all others.
+    pub(super) fn replace(&mut self, rows: Vec<RowBatch>) -> Result<()> {
+        while let Some(batch) = self.rows.pop() {
+            self.query.release_samples(batch.points());
+        }
+        rows.into_iter().try_for_each(|batch| self.push(batch))
     }
 }
 

@@ -79,6 +79,10 @@ impl Counters {
         self.samples.add(samples as usize);
     }
 
+    pub(super) fn add_time(&self, time: Duration) {
+        self.time.add_duration(time);
+    }
+
     /// Counts how long something takes, waiting included.
     pub(super) async fn waiting<T>(&self, clock: &dyn Clock, something: impl Future<Output = T>) -> T {
         let begun = clock.monotonic();
@@ -89,13 +93,26 @@ impl Counters {
 }
 
 /// What a node has given so far, and what it has read if it is one that reads.
-pub fn measured(metrics: &MetricsSet) -> (Measured, Measured) {
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OperatorFigures {
+    pub given: Measured,
+    pub read: Measured,
+}
+
+impl Measured {
+    /// Of both together.
+    pub fn plus(self, more: Self) -> Self {
+        Self { figures: self.figures.plus(more.figures), seconds: self.seconds + more.seconds }
+    }
+}
+
+pub fn measured(metrics: &MetricsSet) -> OperatorFigures {
     let sum = |name| metrics.sum_by_name(name).map_or(0, |value| value.as_usize() as u64);
     let of = |names: Names| Measured {
         figures: Figures { series: sum(names.series), samples: sum(names.samples), bytes: sum(names.bytes) },
         seconds: Duration::from_nanos(sum(names.seconds)).as_secs_f64(),
     };
-    (of(GIVEN), of(READ))
+    OperatorFigures { given: of(GIVEN), read: of(READ) }
 }
 
 thread_local! {
@@ -161,7 +178,7 @@ mod tests {
         };
         let top = busy(Some(busy(None, 10, &sets[0])), 1, &sets[1]);
         assert!(futures::executor::block_on(top.collect::<Vec<_>>()).is_empty());
-        let seconds = sets.map(|set| measured(&set.clone_inner()).0.seconds);
+        let seconds = sets.map(|set| measured(&set.clone_inner()).given.seconds);
         assert_eq!(seconds, [0.030, 0.003]);
     }
 }

@@ -13,6 +13,7 @@ pub mod session;
 
 pub(crate) mod input;
 mod measure;
+mod order;
 mod share;
 
 mod absent;
@@ -37,7 +38,9 @@ mod set;
 mod sort;
 
 pub use context::{Limits, QueryContext};
-pub use measure::{Measured, measured};
+pub use measure::{Measured, OperatorFigures, measured};
 pub use merge::SAME_LABELSET;
+pub use order::sort_by;
 pub use raw::{raw_request, unpack as unpack_raw};
 pub use scan::request_of;
+pub use select::unknown_partition;

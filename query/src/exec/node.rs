@@ -79,6 +79,8 @@ pub(super) struct Call {
     pub scalars: Arc<SharedScalars>,
     /// What a leaf counts of what it reads.
     pub read: Option<Counters>,
+    /// What is counted of what the node gives.
+    pub given: Counters,
     pub shared: Option<Arc<share::SharedRows>>,
     /// As how many evaluations this one counts in statistics.
     pub evaluations: u32,
@@ -175,13 +177,15 @@ impl ExecutionPlan for OperatorExec {
             shared: self.shared.clone(),
             inputs,
             properties: Arc::clone(&self.properties),
-            metrics: ExecutionPlanMetricsSet::new(),
+            // A plan over workers is rewritten when it is run; what its nodes gave is looked for where they were before.
+            metrics: self.metrics.clone(),
         }))
     }
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let Operator { op, stage, grid, span, partitions, share } = self.operator.clone();
         let is_leaf = matches!(*op, Op::Scan(_) | Op::Raw { .. });
+        let given = Counters::given(&self.metrics, partition);
         let call = Call {
             op,
             stage,
@@ -195,11 +199,11 @@ impl ExecutionPlan for OperatorExec {
             task,
             scalars: Arc::clone(&self.scalars),
             read: is_leaf.then(|| Counters::read(&self.metrics, partition)),
+            given: given.clone(),
             shared: self.shared.clone(),
             inputs: self.inputs.clone(),
         };
         let query = Arc::clone(&call.query);
-        let given = Counters::given(&self.metrics, partition);
         let rows = Timed::new(run(call)?, given.clone(), Arc::clone(query.clock()));
         let records = rows.and_then(move |batch| {
             let samples = batch.points();
@@ -273,6 +277,14 @@ impl Call {
     pub(super) fn count_read_at(&self, reads: impl Iterator<Item = (usize, u64)>) {
         let evaluations = u64::from(self.evaluations);
         self.query.count_read_at(&self.grid, reads.map(|(step, samples)| (step, samples * evaluations)));
+    }
+
+    /// Does the node's work where it is not polled for it, and counts the time.
+    pub(super) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        let begun = self.query.clock().monotonic();
+        let done = work();
+        self.given.add_time(self.query.clock().monotonic().saturating_sub(begun));
+        done
     }
 
     pub(super) fn input_plan(&self, input: usize) -> &Arc<dyn ExecutionPlan> {

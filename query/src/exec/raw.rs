@@ -120,6 +120,7 @@ impl Reader {
         let query = &self.call.query;
         let mut output = Output::new(self.call.grid.n);
         for i in 0..batch.len() {
+            query.check_awaited()?;
             let raw = batch.samples(i, &mut self.decoded).map_err(fail)?;
             let histograms = histograms_in_window(raw.histograms, &self.window, self.end).map_err(fail)?;
             let samples = in_window(raw.floats, &self.window, self.end);

@@ -13,7 +13,7 @@ use super::context::{QueryContext, fail};
 use super::measure::Counters;
 use super::node::Call;
 use crate::error::QueryError;
-use crate::source::{SelectRequest, Selection, SeriesBatch, partitions_of};
+use crate::source::{Estimate, SelectRequest, Selection, SeriesBatch, partitions_of};
 
 /// Partitions that are selected from together, before the first of them is read: so many selections are held.
 const PARTITIONS_AT_ONCE: usize = 8;
@@ -45,18 +45,31 @@ pub(super) fn selections(call: &Call, request: SelectRequest) -> Result<BoxStrea
     Ok(selects.try_flatten().boxed())
 }
 
+/// How many threads each partition of the plan that reads anything may have.
+pub(super) fn threads(call: &Call, request: &SelectRequest) -> Result<usize> {
+    let reading = readable(call, request)?.len().min(call.partitions);
+    Ok((call.task.session_config().target_partitions() / reading.max(1)).max(1))
+}
+
 fn own_partitions(call: &Call, request: &SelectRequest) -> Result<Vec<usize>> {
+    // Shares are lists with gaps, so it is the place in the list that is divided.
+    Ok(readable(call, request)?.into_iter().skip(call.partition).step_by(call.partitions).collect())
+}
+
+/// The partitions that all of the leaf reads, and that can have anything.
+fn readable(call: &Call, request: &SelectRequest) -> Result<Vec<usize>> {
     let may_match = partitions_of(&*call.query.source, request);
-    let Some(share) = &call.share else {
-        return Ok(may_match.filter(|partition| partition % call.partitions == call.partition).collect());
-    };
+    let Some(share) = &call.share else { return Ok(may_match.collect()) };
     let count = call.query.source.partitions();
     if let Some(unknown) = share.partitions.iter().find(|partition| **partition >= count) {
-        return Err(fail(QueryError::Internal(format!("partition {unknown} is not among the {count} there are"))));
+        return Err(fail(unknown_partition(*unknown, count)));
     }
-    // Shares are lists with gaps, so it is the place in the list that is divided.
-    let own = share.partitions.iter().copied().skip(call.partition).step_by(call.partitions);
-    Ok(own.filter(|partition| may_match.contains(partition)).collect())
+    Ok(share.partitions.iter().copied().filter(|partition| may_match.contains(partition)).collect())
+}
+
+/// A share names a partition that the source does not have.
+pub fn unknown_partition(unknown: usize, count: usize) -> QueryError {
+    QueryError::Internal(format!("partition {unknown} is not among the {count} there are"))
 }
 
 impl Selected {
@@ -65,6 +78,25 @@ impl Selected {
         memory.try_grow(selection.memory_bytes())?;
         read.add_series(0, selection.memory_bytes());
         Ok(Self { selection, memory, read })
+    }
+
+    /// As the source has it.
+    pub(super) fn series_count(&self) -> usize {
+        self.selection.series_count()
+    }
+
+    pub(super) fn estimate(&self) -> Estimate {
+        self.selection.estimate()
+    }
+
+    /// The next batch, and what pays for it as long as it is there.
+    pub(super) async fn next_batch_apart(
+        &mut self,
+        call: &Call,
+    ) -> Result<Option<(Box<dyn SeriesBatch>, MemoryReservation)>> {
+        let Some(batch) = self.next_batch(&**call.query.clock()).await? else { return Ok(None) };
+        let memory = self.memory.split(batch.memory_bytes());
+        Ok(Some((batch, memory)))
     }
 
     pub(super) async fn next_batch(&mut self, clock: &dyn Clock) -> Result<Option<Box<dyn SeriesBatch>>> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -31,10 +31,10 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// `scan_partitions` is the parallelism of each selector.
-    pub fn new(scan_partitions: usize) -> Result<Self> {
+    /// Each selector is read in `scan_partitions` parts, on `threads` if it is worth that.
+    pub fn new(scan_partitions: usize, threads: usize) -> Result<Self> {
         let state = SessionStateBuilder::new()
-            .with_config(SessionConfig::new().with_target_partitions(scan_partitions))
+            .with_config(SessionConfig::new().with_target_partitions(threads))
             .with_runtime_env(RuntimeEnvBuilder::new().build_arc()?)
             // Our plans are rewritten before, and their nodes are opaque: DataFusion's rules would find nothing to do.
             .with_analyzer_rules(Vec::new())
@@ -60,14 +60,10 @@ impl Session {
         }
     }
 
-    /// Starts a plan. Dropping the stream cancels all of it.
-    pub fn execute(
-        &self,
-        plan: &Arc<dyn ExecutionPlan>,
-        query: Arc<QueryContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    /// What the plans of a query are executed in.
+    pub fn task(&self, query: Arc<QueryContext>) -> Arc<TaskContext> {
         let config = self.stages.as_ref().map_or(self.state.config(), Stages::config);
-        plan.execute(0, Arc::new(query_task(config, self.state.runtime_env(), query)))
+        Arc::new(query_task(config, self.state.runtime_env(), query))
     }
 }
 

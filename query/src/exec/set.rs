@@ -109,6 +109,7 @@ async fn or(call: &Call) -> Result<Vec<RowBatch>> {
     let mut presence = Presence::new(call.grid.words());
     let mut merger = RowMerger::new(call.grid.n);
     for row in left.rows.rows() {
+        call.query.check_deadline()?;
         presence.add(grouping, row);
         merger.add(row)?;
     }

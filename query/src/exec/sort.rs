@@ -7,13 +7,18 @@ use pharos_model::LabelSet;
 
 use super::input::{Gathered, Output, RowStream, once};
 use super::node::Call;
+use super::order::sort_by;
+use crate::batch::RowId;
 use crate::plan::{Op, SortBy};
+
+/// Labels and value of a row, and the row.
+type Entry = (LabelSet, f64, RowId);
 
 pub(super) fn run(call: Call) -> Result<RowStream> {
     Ok(once(async move {
         let Op::Sort(by) = &*call.op else { unreachable!("planned as a sort") };
         let input = Gathered::from_input(&call, 0).await?;
-        let mut order: Vec<_> = input
+        let mut order: Vec<Entry> = input
             .rows
             .ids()
             .map(|id| (LabelSet::from_canonical_trusted(input.rows.get(id).labels), input.rows.get(id).values[0], id))
@@ -22,14 +27,18 @@ pub(super) fn run(call: Call) -> Result<RowStream> {
             SortBy::Value { descending } => {
                 // Histograms have no order.
                 order.retain(|(_, _, id)| !input.rows.get(*id).has_histograms());
-                order.sort_by(|(a_labels, a, _), (b_labels, b, _)| {
+                let compare = |(a_labels, a, _): &Entry, (b_labels, b, _): &Entry| {
                     by_value(*a, *b, *descending).then_with(|| a_labels.cmp(b_labels))
-                });
+                };
+                sort_by(&mut order, compare, || call.query.check_deadline())?;
             }
-            SortBy::Labels { names, descending } => order.sort_by(|(a, ..), (b, ..)| {
-                let ordering = by_labels(a, b, names);
-                if *descending { ordering.reverse() } else { ordering }
-            }),
+            SortBy::Labels { names, descending } => {
+                let compare = |(a, ..): &Entry, (b, ..): &Entry| {
+                    let ordering = by_labels(a, b, names);
+                    if *descending { ordering.reverse() } else { ordering }
+                };
+                sort_by(&mut order, compare, || call.query.check_deadline())?;
+            }
         }
         let mut output = Output::new(call.grid.n);
         for (_, _, id) in order {

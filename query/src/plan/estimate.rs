@@ -20,6 +20,15 @@ pub struct Figures {
 const LABEL_BYTES: u64 = 128;
 
 impl Figures {
+    /// Of both together.
+    pub fn plus(self, more: Self) -> Self {
+        Self {
+            series: self.series.saturating_add(more.series),
+            samples: self.samples.saturating_add(more.samples),
+            bytes: self.bytes.saturating_add(more.bytes),
+        }
+    }
+
     /// Rows that have a value at each step.
     pub fn full(series: u64, steps: usize) -> Self {
         let steps = steps as u64;

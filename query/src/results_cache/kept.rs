@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use pharos_model::{Sample, TenantId, TimeRange};
 
 use super::extents::{Extent, Steps};
-use crate::source::Revision;
+use crate::distributed::Basis;
 use crate::value::{HistogramSample, Series};
 
 /// One entry takes at most this part of all room.
@@ -29,8 +29,8 @@ pub struct Key {
 /// The stretches of one query.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The state of the source that they are right for.
-    pub revision: Revision,
+    /// The state of the samples that they are right for.
+    pub basis: Basis,
     /// Apart and ascending.
     pub extents: Vec<Extent>,
 }
@@ -104,16 +104,12 @@ impl Kept {
 fn entry_bytes(key: &Key, entry: &Entry) -> usize {
     // The key is there twice, by itself and by its use.
     let of_key = 2 * (size_of::<Key>() + key.expr.len() + key.tenant.as_str().len()) + size_of::<Place>();
-    let of_revision = match &entry.revision {
-        Revision::Partitions(relied) => size_of_val(&**relied),
-        Revision::Whole(_) => 0,
-    };
     let extents = entry.extents.iter().map(|extent| {
         size_of::<Extent>()
             + extent.series.capacity() * size_of::<Series>()
             + extent.series.iter().map(series_bytes).sum::<usize>()
     });
-    of_key + of_revision + extents.sum::<usize>()
+    of_key + entry.basis.memory_bytes() + extents.sum::<usize>()
 }
 
 fn series_bytes(series: &Series) -> usize {
@@ -136,6 +132,7 @@ mod tests {
     use pharos_model::LabelSet;
 
     use super::*;
+    use crate::source::Revision;
 
     fn key(expr: &str) -> Key {
         let expr = expr.to_owned();
@@ -147,7 +144,7 @@ mod tests {
         let samples = (0..samples as i64).map(|at| Sample { ts: at * 10, value: 1.0 }).collect();
         let series = vec![Series { labels: LabelSet::empty(), samples, histograms: Vec::new() }];
         let steps = Steps { first_ms: 0, last_ms: 10, step_ms: 10 };
-        Entry { revision: Revision::Whole(0), extents: vec![Extent { steps, series: Arc::new(series) }] }
+        Entry { basis: Basis::Here(Revision::Whole(0)), extents: vec![Extent { steps, series: Arc::new(series) }] }
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use pharos_model::{TenantId, TimeRange, TimestampMs, partition};
-use pharos_storage::select::{self, PartitionReader, SampleSlices};
+use pharos_model::{TimeRange, partition};
+use pharos_storage::select::{self, PartitionReader, Relied, SampleSlices};
 
 use super::{
-    Estimate, HistogramSamples, ReadError, Reliance, Revision, SampleColumns, Samples, SelectRequest, Selection,
-    SeriesBatch, SeriesSamples, SeriesSource,
+    Estimate, HistogramSamples, ReadError, Reliance, Relying, Revision, SampleColumns, Samples, SelectRequest,
+    Selection, SeriesBatch, SeriesSamples, SeriesSource,
 };
 
 /// Reads every partition that it was given.
@@ -46,26 +46,26 @@ impl SeriesSource for Local {
         Ok(selections.into_iter().map(|selection| Box::new(LocalSelection(selection)) as Box<dyn Selection>).collect())
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        let of_same = |relied: &Vec<(usize, Relied)>| relied.iter().map(|(at, _)| at).eq(&relying.partitions);
         let earlier = match since {
-            Some(Revision::Partitions(relied)) if relied.len() == self.readers.len() => Some(relied),
+            Some(Revision::Partitions(relied)) if of_same(relied) => Some(relied),
             _ => None,
         };
-        let relies = self.readers.iter().enumerate().map(|(at, reader)| {
-            let earlier = earlier.map(|relied| relied[at]);
-            async move { reader.rely(tenant, until_ms, earlier).await }
+        let relies = relying.partitions.iter().enumerate().map(|(at, partition)| {
+            let earlier = earlier.map(|relied| relied[at].1);
+            async move {
+                let (relied, amended) =
+                    self.readers[*partition].rely(&relying.tenant, relying.until_ms, earlier).await?;
+                Ok::<_, ReadError>(((*partition, relied), amended))
+            }
         });
         let (relied, amended): (Vec<_>, Vec<_>) = try_join_all(relies).await?.into_iter().unzip();
         let mut amended = amended.concat();
         if since.is_some() && earlier.is_none() {
             amended.push(TimeRange::ALL);
         }
-        Ok(Reliance { revision: Revision::Partitions(relied.into()), amended })
+        Ok(Reliance { revision: Revision::Partitions(Arc::new(relied)), amended })
     }
 }
 

@@ -82,7 +82,7 @@ impl Cluster {
         let worker = |at: usize| {
             let held = partitions.clone().filter(|partition| holders(*partition).contains(&at)).collect();
             let source = SplitSource::new(memory.clone(), held, random(seed, at as u64));
-            (ids[at].clone(), Worker::new(Arc::new(source), Arc::clone(clock)))
+            (ids[at].clone(), Worker::new(Arc::new(source), Arc::clone(clock), at as u64))
         };
         let workers = InProcess::new((0..WORKERS).map(worker));
         let state = State { placement: FixedPlacement { replicas, here: None }, workers, seed, victims };
@@ -124,6 +124,11 @@ impl Channels for Cluster {
         let inner = self.state.workers.channel(worker).await?;
         self.check(worker)?;
         Ok(Box::new(MortalChannel { cluster: self.clone(), worker: worker.clone(), inner }))
+    }
+
+    async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> Result<Vec<u8>> {
+        self.check(worker)?;
+        self.state.workers.ask(worker, question).await
     }
 }
 

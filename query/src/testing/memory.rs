@@ -12,8 +12,8 @@ use pharos_storage::amendments::{self, Amendments};
 
 use super::hint::as_stored;
 use crate::source::{
-    Estimate, ReadError, Reliance, Revision, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples,
-    SeriesSource,
+    Estimate, ReadError, Reliance, Relying, Revision, SampleColumns, SelectRequest, Selection, SeriesBatch,
+    SeriesSamples, SeriesSource,
 };
 use crate::value::Point;
 
@@ -172,17 +172,16 @@ impl SeriesSource for MemorySource {
         Ok(partitions.iter().map(select).collect())
     }
 
-    async fn rely(
-        &self,
-        _tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        let since = since.map(|since| match since {
-            Revision::Whole(revision) => *revision,
-            Revision::Partitions(_) => unreachable!("this source keeps no partitions apart"),
-        });
-        let amendments::Reliance { revision, amended } = self.amendments.rely(&TenantId::anonymous(), until_ms, since);
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        let earlier = match since {
+            Some(Revision::Whole(revision)) => Some(*revision),
+            _ => None,
+        };
+        let amendments::Reliance { revision, mut amended } =
+            self.amendments.rely(&TenantId::anonymous(), relying.until_ms, earlier);
+        if since.is_some() && earlier.is_none() {
+            amended.push(TimeRange::ALL);
+        }
         Ok(Reliance { revision: Revision::Whole(revision), amended })
     }
 }

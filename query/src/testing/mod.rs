@@ -1,10 +1,13 @@
 //! A store in memory, and workers over it, for scripts and tests.
 
 mod cluster;
+#[cfg(test)]
+pub(crate) mod gated;
 mod hint;
 mod memory;
 mod split;
 
+pub use crate::distributed::bytes::read as read_part;
 pub use cluster::Cluster;
 pub use memory::{MemorySample, MemorySource};
 pub use split::SplitSource;

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use pharos_model::{TenantId, TimestampMs};
+use pharos_model::TimestampMs;
 
 use super::memory::MemorySource;
 use super::random;
 use crate::source::{
-    Estimate, ReadError, Reliance, Revision, SampleColumns, SelectRequest, Selection, SeriesBatch, SeriesSamples,
-    SeriesSource,
+    Estimate, ReadError, Reliance, Relying, Revision, SampleColumns, SelectRequest, Selection, SeriesBatch,
+    SeriesSamples, SeriesSource,
 };
 
 /// The boundary is at most so far from the epoch, in steps of half a minute.
@@ -59,13 +59,8 @@ impl SeriesSource for SplitSource {
         Ok(whole.into_iter().map(|whole| Box::new(SplitSelection { whole, boundary }) as Box<dyn Selection>).collect())
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.memory.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.memory.rely(relying, since).await
     }
 }
 

@@ -219,8 +219,8 @@ impl<T: Wire> Wire for Vec<T> {
 
     fn take(bytes: &mut &[u8]) -> Result<Self, WireError> {
         let length = usize::take(bytes)?;
-        // Whatever is in the list takes a byte at least: a damaged length reserves no memory.
-        let mut list = Vec::with_capacity(length.min(bytes.len()));
+        // A damaged length reserves no more memory than there are bytes.
+        let mut list = Vec::with_capacity(length.min(bytes.len() / size_of::<T>().max(1)));
         for _ in 0..length {
             list.push(T::take(bytes)?);
         }

@@ -39,18 +39,30 @@ impl Branch {
 
 fn add_rows(table: &mut Table, plan: &Value, branch: Branch, analyzed: bool) {
     let word = |name: &str| plan[name].as_str().unwrap_or_default();
-    let mut row = vec![format!("{}{} {}", branch.own, word("operator"), word("detail")).trim_end().to_owned()];
-    for figure in FIGURES {
-        let shown = if figure == "bytes" { bytes } else { count };
-        row.push(shown(&plan["estimated"][figure]));
-        row.extend(analyzed.then(|| shown(&plan["measured"][figure])));
-    }
-    row.extend(analyzed.then(|| format!("{:.6}", plan["measured"]["seconds"].as_f64().unwrap_or_default())));
-    table.add_row(row);
+    let name = format!("{}{} {}", branch.own, word("operator"), word("detail"));
+    table.add_row(row(name, &plan["estimated"], &plan["measured"], analyzed));
     let children: Vec<&Value> = plan["children"].as_array().into_iter().flatten().collect();
+    // Each worker that an operator runs on.
+    for (at, estimated) in plan["estimated"]["nodes"].as_array().into_iter().flatten().enumerate() {
+        let bar = if children.is_empty() { " " } else { "│" };
+        let name = format!("{}{bar}  @ {}", branch.below, estimated["node"].as_str().unwrap_or_default());
+        table.add_row(row(name, estimated, &plan["measured"]["nodes"][at], analyzed));
+    }
     for (at, child) in children.iter().enumerate() {
         add_rows(table, child, branch.child(at + 1 == children.len()), analyzed);
     }
+}
+
+/// A name with its figures.
+fn row(name: String, estimated: &Value, measured: &Value, analyzed: bool) -> Vec<String> {
+    let mut row = vec![name.trim_end().to_owned()];
+    for figure in FIGURES {
+        let shown = if figure == "bytes" { bytes } else { count };
+        row.push(shown(&estimated[figure]));
+        row.extend(analyzed.then(|| shown(&measured[figure])));
+    }
+    row.extend(analyzed.then(|| format!("{:.6}", measured["seconds"].as_f64().unwrap_or_default())));
+    row
 }
 
 fn count(value: &Value) -> String {
@@ -96,6 +108,19 @@ mod tests {
             lines[0].ends_with("seconds") && lines[1].ends_with("0.250000") && lines[1].contains("3.0 MiB"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn workers_have_a_line_each() {
+        let mut plan = operator("Scan", &[operator("Read", &[])]);
+        let on = |node: &str| json!({"node": node, "series": 1, "samples": 10, "bytes": 1 << 20, "seconds": 0.125});
+        plan["estimated"]["nodes"] = json!([on("a"), on("b")]);
+        plan["measured"]["nodes"] = json!([on("a"), on("b")]);
+        let text = table(&plan).to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert!(lines[2].starts_with("│  @ a") && lines[2].ends_with("0.125000"), "{text}");
+        assert!(lines[3].starts_with("│  @ b") && lines[3].contains("1.0 MiB"), "{text}");
+        assert!(lines[4].starts_with("└─ Read"), "{text}");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `explain`: the plan of an expression with what each operator is reckoned to give and, with `analyze`, what it gave.
 //!
-//! Measured figures come by node, though there is one so far.
+//! Figures come by node too, where parts of the plan run on several.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use pharos_query::engine::{ExplainRequest, ExplainTimes, Explained};
+use pharos_query::engine::{ExplainRequest, ExplainTimes, Explained, OnWorker};
 use pharos_query::exec::Measured;
 use pharos_query::plan::Figures;
 use serde_json::{Value, json};
@@ -34,9 +34,9 @@ pub async fn explain(State(app): State<Arc<App>>, headers: HeaderMap, params: Pa
     Ok(json_response(data_body(&plan, &explanation.warnings, &explanation.infos)))
 }
 
-/// An operator with its children; `node` is where it ran.
+/// An operator with its children; `node` is where it ran if that was not on workers.
 fn tree(explained: &Explained, node: &str) -> Value {
-    let Explained { operator, detail, estimated, measured, children } = explained;
+    let Explained { operator, detail, estimated, measured, workers, children } = explained;
     let children: Vec<Value> = children.iter().map(|child| tree(child, node)).collect();
     let mut out = json!({
         "operator": operator,
@@ -44,13 +44,25 @@ fn tree(explained: &Explained, node: &str) -> Value {
         "estimated": figures(estimated),
         "children": children,
     });
+    if !workers.is_empty() {
+        let of_worker = |on: &OnWorker| of_node(figures(&on.estimated), on.worker.as_str());
+        out["estimated"]["nodes"] = workers.iter().map(of_worker).collect();
+    }
     if let Some(measured) = measured {
-        let mut of_node = figures_of(measured);
-        of_node["node"] = node.into();
+        let of_worker = |on: &OnWorker| Some(of_node(figures_of(on.measured.as_ref()?), on.worker.as_str()));
+        let of_workers: Vec<Value> = workers.iter().filter_map(of_worker).collect();
         out["measured"] = figures_of(measured);
-        out["measured"]["nodes"] = json!([of_node]);
+        out["measured"]["nodes"] = match workers.is_empty() {
+            true => json!([of_node(figures_of(measured), node)]),
+            false => json!(of_workers),
+        };
     }
     out
+}
+
+fn of_node(mut figures: Value, node: &str) -> Value {
+    figures["node"] = node.into();
+    figures
 }
 
 fn figures(figures: &Figures) -> Value {
@@ -65,6 +77,8 @@ fn figures_of(measured: &Measured) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use pharos_query::distributed::WorkerId;
+
     use super::*;
 
     #[test]
@@ -74,6 +88,7 @@ mod tests {
             detail: "{}".into(),
             estimated: Figures { series: 1, samples: 2, bytes: 3 },
             measured: None,
+            workers: Vec::new(),
             children: Vec::new(),
         };
         let planned = json!({"operator": "Scan", "detail": "{}", "children": [],
@@ -84,5 +99,18 @@ mod tests {
         run["measured"] = json!({"series": 4, "samples": 5, "bytes": 6, "seconds": 0.5,
             "nodes": [{"node": "7", "series": 4, "samples": 5, "bytes": 6, "seconds": 0.5}]});
         assert_eq!(tree(&explained, "7"), run);
+    }
+
+    #[test]
+    fn an_operator_on_workers_has_the_figures_of_each() {
+        let (estimated, figures) = (Figures { series: 1, samples: 2, bytes: 3 }, Figures::default());
+        let measured = Some(Measured { figures, seconds: 0.5 });
+        let on = |name: &str| OnWorker { worker: WorkerId::new(name).unwrap(), estimated, measured };
+        let explained = Explained { estimated, measured, workers: vec![on("a"), on("b")], ..Explained::default() };
+        let shown = tree(&explained, "7");
+        let of = |name: &str| json!({"series": 1, "samples": 2, "bytes": 3, "node": name});
+        assert_eq!(shown["estimated"]["nodes"], json!([of("a"), of("b")]));
+        let of = |name: &str| json!({"series": 0, "samples": 0, "bytes": 0, "seconds": 0.5, "node": name});
+        assert_eq!(shown["measured"]["nodes"], json!([of("a"), of("b")]));
     }
 }

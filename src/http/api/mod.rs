@@ -55,12 +55,7 @@ pub fn routes() -> Router<Arc<App>> {
 
 /// A successful answer around any data.
 pub fn success(data: &impl serde::Serialize) -> Response {
-    success_with(data, &[])
-}
-
-/// A successful answer with warnings.
-pub fn success_with(data: &impl serde::Serialize, warnings: &[String]) -> Response {
-    json_response(json::data_body(data, warnings, &[]))
+    json_response(json::data_body(data, &[], &[]))
 }
 
 pub fn json_response(body: impl Into<Body>) -> Response {

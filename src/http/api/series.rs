@@ -8,9 +8,9 @@ use http::HeaderMap;
 use pharos_model::labels::quote;
 
 use super::super::error::{ApiError, Kind};
+use super::super::json;
 use super::super::params::Params;
-use super::query::label_map;
-use super::{success_with, tenant_of, truncate};
+use super::{json_response, tenant_of, truncate};
 use crate::app::App;
 use crate::node::IndexRequest;
 
@@ -21,7 +21,7 @@ pub async fn labels(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
     let asked = Asked::of(&app, &headers, &params)?;
     let mut names = within_timeout(&app, app.node.label_names(&asked.request)).await?;
     let warnings = truncate(names.len(), asked.limit, |limit| names.truncate(limit));
-    Ok(success_with(&names, &warnings))
+    Ok(json_response(json::list_answer(names, warnings)))
 }
 
 pub async fn label_values(
@@ -37,7 +37,7 @@ pub async fn label_values(
     let asked = Asked::of(&app, &headers, &params)?;
     let mut values = within_timeout(&app, app.node.label_values(&name, &asked.request)).await?;
     let warnings = truncate(values.len(), asked.limit, |limit| values.truncate(limit));
-    Ok(success_with(&values, &warnings))
+    Ok(json_response(json::list_answer(values, warnings)))
 }
 
 pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
@@ -47,8 +47,7 @@ pub async fn series(State(app): State<Arc<App>>, headers: HeaderMap, params: Par
     let asked = Asked::of(&app, &headers, &params)?;
     let mut found = within_timeout(&app, app.node.series(&asked.request)).await?;
     let warnings = truncate(found.len(), asked.limit, |limit| found.truncate(limit));
-    let maps: Vec<_> = found.iter().map(label_map).collect();
-    Ok(success_with(&maps, &warnings))
+    Ok(json_response(json::list_answer(found, warnings)))
 }
 
 /// What the three endpoints are asked alike.

@@ -7,8 +7,9 @@ use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use pharos_model::{LabelSet, Matcher, TenantId, Texts, TimeRange, TimestampMs};
 
-use super::selection::SelectedFile;
-use super::{ReadError, SelectRequest, Selection, off_thread};
+use super::off_thread::{Caller, off_thread_for};
+use super::selection::{ROWS_PER_CHECK, SelectedFile};
+use super::{ReadError, SelectRequest, Selection};
 use crate::amendments::Revision;
 use crate::datafile::{FileCache, FileIdentity};
 use crate::head::HeadSelection;
@@ -26,11 +27,11 @@ pub struct PartitionReader {
     cache: Arc<FileCache>,
 }
 
-/// The state of a partition that a reader relies on.
+/// The state of a partition that a reader relies on. Means something to the process that said it alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relied {
-    head: Revision,
-    files: Revision,
+    pub head: Revision,
+    pub files: Revision,
 }
 
 /// Totals of a tenant's data files in one partition.
@@ -88,11 +89,11 @@ impl PartitionReader {
         let buckets: Vec<_> = readers.iter().map(|reader| reader.catalog.bucket().clone()).collect();
         let are_heads_alone = files.iter().all(Vec::is_empty);
         let request = request.clone();
-        let join = move || {
+        let join = move |caller: &Caller| {
             let parts = buckets.into_iter().zip(heads).zip(files);
-            Ok(parts.map(|((bucket, head), files)| Selection::new(bucket, Some(head), files, &request)).collect())
+            parts.map(|((bucket, head), files)| Selection::new(bucket, Some(head), files, &request, caller)).collect()
         };
-        if are_heads_alone { join() } else { off_thread(join).await }
+        if are_heads_alone { join(&Caller::default()) } else { off_thread_for(join).await }
     }
 
     async fn select_heads(readers: &[Self], request: &SelectRequest) -> Result<Vec<HeadSelection>, ReadError> {
@@ -101,8 +102,10 @@ impl PartitionReader {
         let left: Vec<_> = left.into_iter().map(|(reader, _)| Arc::clone(&reader.partition)).collect();
         if !left.is_empty() {
             let request = request.clone();
-            let selected =
-                off_thread(move || Ok(left.iter().map(|partition| partition.select(&request)).collect::<Vec<_>>()));
+            let selected = off_thread_for(move |caller| {
+                let select = |partition: &Arc<Partition>| caller.check().map(|()| partition.select(&request));
+                left.iter().map(select).collect::<Result<Vec<_>, _>>()
+            });
             let places = heads.iter_mut().filter(|head| head.is_none());
             places.zip(selected.await?).for_each(|(place, head)| *place = Some(head));
         }
@@ -111,7 +114,7 @@ impl PartitionReader {
 
     /// Names of the labels that matching series of some partitions have, in sorted lists.
     pub async fn label_names(readers: Vec<Self>, request: &SelectRequest) -> Result<Vec<Texts>, ReadError> {
-        let of_head = |partition: &Partition, request: &SelectRequest| Ok(partition.label_names(request));
+        let of_head = |partition: &Partition, request: &SelectRequest, _: &Caller| Ok(partition.label_names(request));
         let of_file = |selected: &SelectedFile, rows: &[u32], names: &mut BTreeSet<String>| {
             selected.file.index().names_of(rows, names);
         };
@@ -128,7 +131,7 @@ impl PartitionReader {
         let label: Arc<str> = name.into();
         let of_head = {
             let label = Arc::clone(&label);
-            move |partition: &Partition, request: &SelectRequest| Ok(partition.label_values(&label, request))
+            move |partition: &Partition, request: &SelectRequest, _: &Caller| Ok(partition.label_values(&label, request))
         };
         let of_file = move |selected: &SelectedFile, rows: &[u32], values: &mut BTreeSet<String>| {
             selected.file.index().values_of(&label, rows, values);
@@ -143,7 +146,9 @@ impl PartitionReader {
         request: &SelectRequest,
         limit: usize,
     ) -> Result<BTreeSet<LabelSet>, ReadError> {
-        let of_head = move |partition: &Partition, request: &SelectRequest| partition.series(request, limit);
+        let of_head = move |partition: &Partition, request: &SelectRequest, caller: &Caller| {
+            partition.series(request, limit, caller)
+        };
         let of_file = move |selected: &SelectedFile, rows: &[u32], series: &mut BTreeSet<LabelSet>| {
             let mut bytes = Vec::new();
             for &row in rows {
@@ -162,30 +167,36 @@ impl PartitionReader {
         Ok(series)
     }
 
-    /// Asks all heads, then lets `of_file` see the matching rows of every file that has any. Goes to a blocking thread once for the
+    /// Asks all heads, then lets `of_file` see the matching rows of every file that has any, some at a time. Goes to a blocking thread once for the
     /// heads and once for the files.
     async fn look_up<H: Send + 'static, F: Default + Send + 'static>(
         readers: Vec<Self>,
         request: &SelectRequest,
-        of_head: impl Fn(&Partition, &SelectRequest) -> Result<H, ReadError> + Send + 'static,
+        of_head: impl Fn(&Partition, &SelectRequest, &Caller) -> Result<H, ReadError> + Send + 'static,
         of_file: impl Fn(&SelectedFile, &[u32], &mut F) + Send + 'static,
     ) -> Result<(Vec<H>, F), ReadError> {
         let partitions: Vec<_> = readers.iter().map(|reader| Arc::clone(&reader.partition)).collect();
         let of_heads = request.clone();
-        let ask = move || partitions.iter().map(|partition| of_head(partition, &of_heads)).collect();
+        let ask = move |caller: &Caller| {
+            let one = |partition: &Arc<Partition>| caller.check().and_then(|()| of_head(partition, &of_heads, caller));
+            partitions.iter().map(one).collect()
+        };
         // Before the manifests: see the module.
-        let heads = off_thread(ask).await?;
+        let heads = off_thread_for(ask).await?;
         let files = Self::open_many(&readers, &request.tenant, request.range).await?;
         if files.iter().all(Vec::is_empty) {
             return Ok((heads, F::default()));
         }
         let request = request.clone();
-        let found = off_thread(move || {
+        let found = off_thread_for(move |caller| {
             let mut found = F::default();
             for selected in files.iter().flatten() {
                 let mut rows = selected.file.index().select(&request.matchers, request.range);
                 selected.drop_deleted(&mut rows, request.range);
-                of_file(selected, &rows, &mut found);
+                for rows in rows.chunks(ROWS_PER_CHECK) {
+                    caller.check()?;
+                    of_file(selected, rows, &mut found);
+                }
             }
             Ok(found)
         });

@@ -10,8 +10,9 @@ use pharos_model::{LabelSet, Matcher, TimeRange, TimestampMs};
 
 use super::batch::{DecodedSeries, HeadSeries};
 use super::histograms::{Form, Wanted};
+use super::off_thread::{Caller, off_thread};
 use super::pieces::{FilePart, Piece, merge_visible};
-use super::{Estimate, ReadError, SampleColumns, SelectRequest, SeriesBatch, off_thread};
+use super::{Estimate, ReadError, SampleColumns, SelectRequest, SeriesBatch};
 use crate::datafile::{DataFile, RowReader};
 use crate::head::HeadSelection;
 use crate::object::Bucket;
@@ -34,6 +35,8 @@ const BATCH_FETCH_BYTES_MAX: u64 = 16 << 20;
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
 /// How many series ahead are looked at for that.
 const AHEAD_SERIES_MAX: usize = 2_048;
+/// Rows of an index that are gone through before it is asked whether anybody still waits: a few milliseconds.
+pub(super) const ROWS_PER_CHECK: usize = 4_096;
 /// The source number of the head.
 const HEAD: u32 = u32::MAX;
 
@@ -113,24 +116,24 @@ impl Selection {
         head: Option<HeadSelection>,
         files: Vec<SelectedFile>,
         request: &SelectRequest,
-    ) -> Self {
+        caller: &Caller,
+    ) -> Result<Self, ReadError> {
         let mut grouping = Grouping { head: head.as_ref(), files: &files, ..Grouping::default() };
         for (origin, selected) in files.iter().enumerate() {
-            for row in selected.file.index().select(&request.matchers, request.range) {
-                grouping.add(Source { origin: origin as u32, row });
-            }
+            let rows = selected.file.index().select(&request.matchers, request.range);
+            grouping.add_all(origin as u32, rows.into_iter(), caller)?;
         }
         // A head has each series once, so without rows of files there is nothing to bring together.
-        let places = (head.is_none() || !grouping.is_empty()).then(|| {
-            for row in 0..head.as_ref().map_or(0, HeadSelection::len) {
-                grouping.add(Source { origin: HEAD, row: row as u32 });
-            }
-            grouping.finish()
-        });
+        let places = if head.is_none() || !grouping.is_empty() {
+            grouping.add_all(HEAD, 0..head.as_ref().map_or(0, HeadSelection::len) as u32, caller)?;
+            Some(grouping.finish())
+        } else {
+            None
+        };
         // Its first sample is compared with the last of a file.
         let head = head.map(|head| if places.is_some() { head.with_buckets() } else { head });
         let readers = files.iter().map(|selected| RowReader::new(Arc::clone(&selected.file))).collect();
-        Self {
+        Ok(Self {
             bucket,
             range: request.range,
             totals_only: request.totals_only,
@@ -139,7 +142,7 @@ impl Selection {
             readers: Arc::new(Mutex::new(readers)),
             places,
             next_series: 0,
-        }
+        })
     }
 
     /// Series that match and may have samples in the range. One whose samples in the range are all deleted, or that has
@@ -393,6 +396,16 @@ struct Grouping<'a> {
 }
 
 impl Grouping<'_> {
+    fn add_all(&mut self, origin: u32, rows: impl Iterator<Item = u32>, caller: &Caller) -> Result<(), ReadError> {
+        for (at, row) in rows.enumerate() {
+            if at % ROWS_PER_CHECK == 0 {
+                caller.check()?;
+            }
+            self.add(Source { origin, row });
+        }
+        Ok(())
+    }
+
     fn add(&mut self, source: Source) {
         let Self { head, files, table, series, bytes, other, .. } = self;
         fill_label_bytes(*head, files, source, bytes);
@@ -445,5 +458,17 @@ fn fill_label_bytes(head: Option<&HeadSelection>, files: &[SelectedFile], source
             out.clear();
             out.extend_from_slice(head.expect("a source is in a file or in the head").label_bytes(source.row as usize));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_that_nobody_waits_for_are_not_brought_together() {
+        let mut grouping = Grouping::default();
+        assert!(grouping.add_all(HEAD, 0..1, &Caller::gone()).is_err());
+        assert!(grouping.is_empty());
     }
 }

@@ -1,3 +1,5 @@
+mod workers;
+
 use pharos_model::clock::ManualClock;
 use pharos_model::{Clock, LabelSet, Matcher, Sample, TenantId};
 use prometheus::core::Collector;
@@ -19,14 +21,8 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A counter that is sampled each 15 s for six hours up to now.
     fn new(options: EngineOptions) -> Self {
-        let source = MemorySource::new(2);
-        for job in ["a", "b"] {
-            let samples = (NOW - 360 * MINUTE..=NOW).step_by(15_000).map(|ts| Sample { ts, value: (ts / 1000) as f64 });
-            source.append(&labels(job), samples);
-        }
-        let clock = Arc::new(ManualClock::at(NOW));
+        let (source, clock) = (filled(), Arc::new(ManualClock::at(NOW)));
         let engine = Engine::new(Arc::new(source.clone()), options, Arc::clone(&clock) as _).unwrap();
         Self { engine, source, clock }
     }
@@ -70,6 +66,16 @@ impl Fixture {
         let metrics = family.into_iter().flat_map(|family| family.get_metric());
         metrics.map(|of| (of.get_label()[0].value().to_owned(), of.get_counter().get_value() as u64)).collect()
     }
+}
+
+/// A counter that is sampled each 15 s for six hours up to now.
+fn filled() -> MemorySource {
+    let source = MemorySource::new(2);
+    for job in ["a", "b"] {
+        let samples = (NOW - 360 * MINUTE..=NOW).step_by(15_000).map(|ts| Sample { ts, value: (ts / 1000) as f64 });
+        source.append(&labels(job), samples);
+    }
+    source
 }
 
 fn labels(job: &str) -> LabelSet {

@@ -1,5 +1,7 @@
-//! Workers of this process over series in memory, one of which may die in the middle of each query.
+//! Workers over series in memory, one of which may die in the middle of each query. One is reached as a node's own worker is, the
+//! others through bytes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +22,8 @@ use pharos_model::Clock;
 
 use super::{MemorySource, SplitSource, random};
 use crate::distributed::{
-    Channels, FixedPlacement, InProcess, Placement, Snapshot, Unplaced, Worker, WorkerChannel, WorkerId,
+    Channels, FixedPlacement, InProcess, Pieces, Placement, Remote, Snapshot, Transport, Unplaced, Worker, WorkerChannel,
+    WorkerId,
 };
 use crate::engine::{Engine, EngineOptions};
 use crate::error::QueryError;
@@ -41,7 +44,8 @@ pub struct Cluster {
 #[derive(Debug)]
 struct State {
     placement: FixedPlacement,
-    workers: InProcess,
+    own: InProcess,
+    others: Remote,
     seed: u64,
     /// `None` when nobody dies.
     victims: Option<Victims>,
@@ -84,8 +88,10 @@ impl Cluster {
             let source = SplitSource::new(memory.clone(), held, random(seed, at as u64));
             (ids[at].clone(), Worker::new(Arc::new(source), Arc::clone(clock), at as u64))
         };
-        let workers = InProcess::new((0..WORKERS).map(worker));
-        let state = State { placement: FixedPlacement { replicas, here: None }, workers, seed, victims };
+        let workers: BTreeMap<_, _> = (0..WORKERS).map(worker).collect();
+        let own = InProcess::new(workers.clone().into_iter().take(1));
+        let others = Remote(Arc::new(Wires(workers)));
+        let state = State { placement: FixedPlacement { replicas, here: None }, own, others, seed, victims };
         Self { memory, state: Arc::new(state) }
     }
 
@@ -121,18 +127,37 @@ impl Placement for Cluster {
 #[async_trait]
 impl Channels for Cluster {
     async fn channel(&self, worker: &WorkerId) -> Result<Box<dyn WorkerChannel>> {
-        let inner = self.state.workers.channel(worker).await?;
+        let inner = self.way_to(worker).channel(worker).await?;
         self.check(worker)?;
         Ok(Box::new(MortalChannel { cluster: self.clone(), worker: worker.clone(), inner }))
     }
 
     async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> Result<Vec<u8>> {
         self.check(worker)?;
-        self.state.workers.ask(worker, question).await
+        self.way_to(worker).ask(worker, question).await
+    }
+}
+
+/// A network without a way to go.
+#[derive(Debug)]
+struct Wires(BTreeMap<WorkerId, Worker>);
+
+#[async_trait]
+impl Transport for Wires {
+    async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> Result<Vec<u8>, String> {
+        Ok(self.0[worker].answer(&question).await)
+    }
+
+    async fn stream(&self, worker: &WorkerId, request: Vec<u8>) -> Result<Pieces, String> {
+        self.0[worker].serve(&request).await
     }
 }
 
 impl Cluster {
+    fn way_to(&self, worker: &WorkerId) -> &dyn Channels {
+        if *worker == worker_id(0) { &self.state.own } else { &self.state.others }
+    }
+
     /// An error from a worker that is dead.
     fn check(&self, worker: &WorkerId) -> Result<()> {
         let current = self.state.victims.as_ref().map(|victims| victims.current.lock());

@@ -14,6 +14,8 @@ pub mod meta;
 pub mod node;
 pub mod proposer;
 
+pub mod placement;
+
 pub mod peers;
 
 pub mod log;

@@ -9,7 +9,7 @@ type Refusal = String;
 
 impl Topology {
     /// Makes a cluster without members one of this member, which holds everything. No change where there are members.
-    pub(super) fn found(&mut self, spec: NodeSpec, at_ms: i64) {
+    pub(crate) fn found(&mut self, spec: NodeSpec, at_ms: i64) {
         let Some(cluster) = self.cluster.as_ref().filter(|_| self.members.is_empty()) else { return };
         let partitions = cluster.partitions.into();
         let revision = self.revise();
@@ -20,7 +20,7 @@ impl Topology {
 
     /// Takes a node in, or takes note of where it is now. At the address of another member only if it `replaces` that one, which
     /// is removed then as by [`Topology::remove`].
-    pub(super) fn put(
+    pub(crate) fn put(
         &mut self,
         spec: NodeSpec,
         replaces: Option<NodeId>,
@@ -76,7 +76,7 @@ impl Topology {
     }
 
     /// What the node holds is to go elsewhere.
-    pub(super) fn drain(&mut self, id: NodeId, at_ms: i64) -> Result<(), Refusal> {
+    pub(crate) fn drain(&mut self, id: NodeId, at_ms: i64) -> Result<(), Refusal> {
         let state = self.present_state(id)?;
         if state == MemberState::Active && self.active().count() == 1 {
             return Err(format!("node {id:016x} is the last active one: nobody could take what it holds"));
@@ -86,7 +86,7 @@ impl Topology {
     }
 
     /// The node may hold replicas again.
-    pub(super) fn undrain(&mut self, id: NodeId, at_ms: i64) -> Result<(), Refusal> {
+    pub(crate) fn undrain(&mut self, id: NodeId, at_ms: i64) -> Result<(), Refusal> {
         self.present_state(id)?;
         self.change_state(id, MemberState::Active, at_ms);
         Ok(())
@@ -98,7 +98,7 @@ impl Topology {
     /// `force` does it all the same: for a node whose disk is lost. Partitions without a majority then have no leader: they take
     /// no writes and no reads of what is not in data files, and no move can begin, until a removed node's replicas are made up
     /// for by hand. The last active member is not removed even so.
-    pub(super) fn remove(&mut self, id: NodeId, force: bool, at_ms: i64) -> Result<(), Refusal> {
+    pub(crate) fn remove(&mut self, id: NodeId, force: bool, at_ms: i64) -> Result<(), Refusal> {
         let Some(member) = self.members.get(&id) else { return Err(unknown(id)) };
         if member.is_removed() {
             return Ok(());

@@ -5,7 +5,7 @@ use crate::peers::NodeId;
 
 /// Why a placement is not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unplaced {
+pub(crate) enum Unplaced {
     /// The epoch was another one, or another move is under way.
     Conflict,
     /// It could not be right at any epoch.
@@ -14,7 +14,7 @@ pub(super) enum Unplaced {
 
 impl Topology {
     /// Begins a move if the placement is still at `epoch` and nothing moves.
-    pub(super) fn begin_move(&mut self, partition: u16, epoch: u64, moving: Move) -> Result<(), Unplaced> {
+    pub(crate) fn begin_move(&mut self, partition: u16, epoch: u64, moving: Move) -> Result<(), Unplaced> {
         let placed = self.placed(partition)?;
         if placed.epoch != epoch {
             return Err(Unplaced::Conflict);
@@ -36,12 +36,12 @@ impl Topology {
     }
 
     /// Ends the move that began at `epoch`: who came is a replica, who went is none.
-    pub(super) fn finish_move(&mut self, partition: u16, epoch: u64, moving: Move) -> Result<(), Unplaced> {
+    pub(crate) fn finish_move(&mut self, partition: u16, epoch: u64, moving: Move) -> Result<(), Unplaced> {
         self.end_move(partition, epoch, moving, true)
     }
 
     /// Gives up the move that began at `epoch`.
-    pub(super) fn cancel_move(&mut self, partition: u16, epoch: u64, moving: Move) -> Result<(), Unplaced> {
+    pub(crate) fn cancel_move(&mut self, partition: u16, epoch: u64, moving: Move) -> Result<(), Unplaced> {
         self.end_move(partition, epoch, moving, false)
     }
 
@@ -62,7 +62,7 @@ impl Topology {
     }
 
     /// Makes a replica the preferred leader, if the placement is still at `epoch` and nothing moves.
-    pub(super) fn prefer(&mut self, partition: u16, epoch: u64, leader: NodeId) -> Result<(), Unplaced> {
+    pub(crate) fn prefer(&mut self, partition: u16, epoch: u64, leader: NodeId) -> Result<(), Unplaced> {
         let placed = self.placed(partition)?;
         if epoch.checked_add(1) == Some(placed.epoch) && placed.replicas.first() == Some(&leader) {
             return Ok(());

@@ -93,7 +93,7 @@ const FIRST_FORMAT: &[u8] = br#"{"cluster":{"id":"ab","partitions":2},
 fn a_checkpoint_from_before_members_opens_and_founds_with_who_opened_it() {
     let fs = Arc::new(Sim::new());
     fs.create_dir_all(Path::new("/meta")).unwrap();
-    super::checkpoint_file::write(&*fs, Path::new("/meta/checkpoint"), b"position", FIRST_FORMAT).unwrap();
+    checkpoint_file::write(&*fs, Path::new("/meta/checkpoint"), b"position", FIRST_FORMAT).unwrap();
     let (machine, raft_state) = MetaMachine::open(fs.clone(), Path::new("/meta")).unwrap();
     assert_eq!(raft_state, Some(Bytes::from("position")));
     machine.apply(&[Bytes::from(serde_json::to_vec(&found(2, Some(7))).unwrap())]);

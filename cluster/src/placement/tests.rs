@@ -53,7 +53,7 @@ fn check_rules(hosts: &[Host], partitions: u16, placed: &[Replicas]) {
         assert!(used.len() >= sizes.len().min(replicas.len()), "{replicas:?} in {used:?} of {sizes:?}");
         for (zone, count) in &used {
             let room_elsewhere = |other: &&str| used.get(*other).copied().unwrap_or(0) < sizes[*other].min(*count - 1);
-            assert!(!sizes.keys().any(|other| other != zone && room_elsewhere(&other)), "{used:?} of {sizes:?}");
+            assert!(!sizes.keys().any(|other| other != zone && room_elsewhere(other)), "{used:?} of {sizes:?}");
         }
     }
 }

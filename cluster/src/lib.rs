@@ -14,6 +14,7 @@ pub mod meta;
 pub mod node;
 pub mod proposer;
 
+pub mod controller;
 pub mod placement;
 
 pub mod peers;

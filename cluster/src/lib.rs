@@ -15,6 +15,7 @@ pub mod node;
 pub mod proposer;
 
 pub mod controller;
+pub mod founding;
 pub mod placement;
 
 pub mod peers;

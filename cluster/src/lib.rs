@@ -17,6 +17,7 @@ pub mod proposer;
 pub mod controller;
 pub mod founding;
 pub mod placement;
+pub mod status;
 
 pub mod peers;
 

@@ -14,6 +14,11 @@ pub mod meta;
 pub mod node;
 pub mod proposer;
 
+pub mod controller;
+pub mod founding;
+pub mod placement;
+pub mod status;
+
 pub mod peers;
 
 pub mod log;

@@ -24,7 +24,7 @@ use crate::group::{Group, GroupContext, GroupError, Restored, stop};
 use crate::log::body::commands_record_len;
 use crate::log::entry::GroupId;
 use crate::log::{Log, LogOptions, OpenError, RecoveryReport};
-use crate::meta::{Cluster, MetaClient, MetaError, MetaMachine};
+use crate::meta::{Cluster, Founder, MetaClient, MetaError, MetaMachine, NodeSpec};
 use crate::metrics::Metrics;
 use crate::proposer::{Proposer, ProposerOptions};
 use crate::state_machine::CheckpointError;
@@ -290,7 +290,7 @@ async fn open_partitions(
     meta: &MetaClient,
     open: OpenPartition,
 ) -> Result<(Cluster, Vec<Arc<Group>>), (NodeError, Vec<Arc<Group>>)> {
-    let cluster = agree(options, meta).await.map_err(|error| (error, Vec::new()))?;
+    let cluster = agree(context.node_id, options, meta).await.map_err(|error| (error, Vec::new()))?;
     let opening = (0..cluster.partitions).map(|at| open_partition(context, PartitionId(at), Arc::clone(&open)));
     let mut groups = Vec::new();
     let mut failed = None;
@@ -307,10 +307,12 @@ async fn open_partitions(
 }
 
 /// Founds the cluster at the first start; later makes sure that it is the one asked for.
-async fn agree(options: &NodeOptions, meta: &MetaClient) -> Result<Cluster, NodeError> {
+async fn agree(node_id: u64, options: &NodeOptions, meta: &MetaClient) -> Result<Cluster, NodeError> {
     let asked = options.partitions;
-    let fresh = Cluster { id: format!("{:032x}", options.fresh.cluster), partitions: asked };
-    let cluster = meta.found(fresh).await?;
+    let fresh = Cluster { id: format!("{:032x}", options.fresh.cluster), name: String::new(), partitions: asked };
+    let node = NodeSpec { id: node_id, peer: String::new(), http: String::new(), zone: String::new() };
+    let founder = Founder { node, at_ms: options.clock.now_ms() };
+    let cluster = meta.found(fresh, founder).await?;
     if cluster.partitions != asked {
         return Err(NodeError::Partitions { stored: cluster.partitions, asked });
     }

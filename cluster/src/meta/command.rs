@@ -2,16 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::documents::Version;
+use super::member::NodeSpec;
+use super::topology::{Move, PartitionPlacement};
+use crate::peers::NodeId;
+
 /// Longest name of a manifest object in bytes.
 pub const OBJECT_NAME_BYTES_MAX: usize = 1024;
 
-/// What makes this cluster this one; never changes.
+/// What makes this cluster this one; never changes, but that a cluster from before clusters had names gets one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// 32 hexadecimal digits, drawn when the cluster was first started.
     pub id: String,
+    /// The operator's word for it; empty until it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The number of partitions: stored data depends on it.
     pub partitions: u16,
+}
+
+/// The first member of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founder {
+    pub node: NodeSpec,
+    pub at_ms: i64,
 }
 
 /// The current manifest of one partition's and tenant's data files.
@@ -35,10 +50,72 @@ pub struct ManifestRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Command {
-    /// Founds the cluster; answered with the cluster that there is.
-    Found(Cluster),
+    /// Founds the cluster; answered with the cluster that there is. One from before clusters had names and members gets both.
+    Found(Founding),
     /// Points to another manifest if the version is still `expected`; 0 when there is none.
-    SwapManifest { partition: u16, tenant: String, expected: u64, object: String },
+    SwapManifest {
+        partition: u16,
+        tenant: String,
+        expected: u64,
+        object: String,
+    },
+    /// Takes a node in, or takes note of what it says about itself.
+    PutNode {
+        node: NodeSpec,
+        replaces: Option<NodeId>,
+        force: bool,
+        at_ms: i64,
+    },
+    DrainNode {
+        node: NodeId,
+        at_ms: i64,
+    },
+    UndrainNode {
+        node: NodeId,
+        at_ms: i64,
+    },
+    RemoveNode {
+        node: NodeId,
+        force: bool,
+        at_ms: i64,
+    },
+    BeginMove(Placing),
+    FinishMove(Placing),
+    CancelMove(Placing),
+    PreferLeader {
+        partition: u16,
+        epoch: u64,
+        leader: NodeId,
+    },
+    PutDocument {
+        name: String,
+        expected: u64,
+        content: String,
+        at_ms: i64,
+    },
+    RollBackDocument {
+        name: String,
+        expected: u64,
+        to: u64,
+        at_ms: i64,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Founding {
+    #[serde(flatten)]
+    pub cluster: Cluster,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founder: Option<Founder>,
+}
+
+/// A move of a partition that is at an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Placing {
+    pub partition: u16,
+    pub epoch: u64,
+    #[serde(rename = "move")]
+    pub moving: Move,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +125,13 @@ pub(super) enum Answer {
     Swapped(ManifestPointer),
     /// The version was another one; the pointer that there is.
     Conflict(Option<ManifestPointer>),
+    Done,
+    Placed(PartitionPlacement),
+    /// The epoch was another one; the placement that there is.
+    PlacedElsewhere(PartitionPlacement),
+    Written(Version),
+    /// The document was at another version; the one that it is at.
+    WrittenMeanwhile(u64),
     /// The command is not understood or not allowed, on any replica.
     Refused(String),
 }

@@ -8,11 +8,19 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use pharos_model::PartitionId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::checkpoint_file;
-use super::command::{Answer, Cluster, Command, ManifestPointer, ManifestRow, OBJECT_NAME_BYTES_MAX};
+use super::command::{Answer, Cluster, Command, Founding, ManifestPointer, ManifestRow, OBJECT_NAME_BYTES_MAX};
+use super::documents::{Documents, Unchanged, Version};
+use super::member::{CLUSTER_NAME_BYTES_MAX, Member};
+use super::moves::Unplaced;
+use super::topology::{PartitionPlacement, Topology};
 use crate::fs::Fs;
 use crate::state_machine::{CheckpointError, FinishCheckpoint, StateMachine};
+
+/// The document's format. 1 had a cluster and manifests only.
+const DOCUMENT_VERSION: u32 = 2;
 
 /// All metadata, readable while entries are applied.
 #[derive(Debug)]
@@ -20,19 +28,37 @@ pub(crate) struct MetaMachine {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     state: RwLock<State>,
+    topology: watch::Sender<Arc<Topology>>,
+    documents: watch::Sender<Arc<Documents>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
-    pub cluster: Option<Cluster>,
+    /// Shared with readers; copied when it changes while one of them has it.
+    pub topology: Arc<Topology>,
+    pub documents: Arc<Documents>,
     manifests: BTreeMap<(u16, String), ManifestPointer>,
 }
 
 /// The state as it is written: a map's pairs become rows.
 #[derive(Serialize, Deserialize)]
 struct Document {
+    #[serde(default = "first_version")]
+    version: u32,
     cluster: Option<Cluster>,
+    #[serde(default)]
+    revision: u64,
+    #[serde(default)]
+    members: Vec<Member>,
+    #[serde(default)]
+    placement: Vec<PartitionPlacement>,
+    #[serde(default)]
+    documents: Documents,
     manifests: Vec<ManifestRow>,
+}
+
+fn first_version() -> u32 {
+    1
 }
 
 impl MetaMachine {
@@ -47,11 +73,13 @@ impl MetaMachine {
             Some(found) => (State::from_json(&found.content)?, Some(found.raft_state)),
             None => (State::default(), None),
         };
-        Ok((Self { fs, path, state: RwLock::new(state) }, raft_state))
+        let topology = watch::Sender::new(Arc::clone(&state.topology));
+        let documents = watch::Sender::new(Arc::clone(&state.documents));
+        Ok((Self { fs, path, state: RwLock::new(state), topology, documents }, raft_state))
     }
 
     pub(crate) fn cluster(&self) -> Option<Cluster> {
-        self.state.read().cluster.clone()
+        self.state.read().topology.cluster.clone()
     }
 
     pub(crate) fn manifests_of(&self, tenant: &str, partitions: &[PartitionId]) -> Vec<Option<ManifestPointer>> {
@@ -63,6 +91,30 @@ impl MetaMachine {
     pub(crate) fn manifests(&self) -> Vec<ManifestRow> {
         self.state.read().rows()
     }
+
+    /// Members and placement as far as this node has applied them, and each change from then on.
+    pub(crate) fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.topology.subscribe()
+    }
+
+    /// Documents as far as this node has applied them, and each change from then on.
+    pub(crate) fn documents(&self) -> watch::Receiver<Arc<Documents>> {
+        self.documents.subscribe()
+    }
+
+    /// Tells readers what changed. With the state locked, so that they see changes in their order.
+    fn publish(&self, state: &State) {
+        publish(&self.topology, &state.topology);
+        publish(&self.documents, &state.documents);
+    }
+}
+
+fn publish<T: PartialEq>(readers: &watch::Sender<Arc<T>>, now: &Arc<T>) {
+    readers.send_if_modified(|seen| {
+        let changed = !Arc::ptr_eq(seen, now) && seen != now;
+        seen.clone_from(now);
+        changed
+    });
 }
 
 impl StateMachine for MetaMachine {
@@ -72,7 +124,9 @@ impl StateMachine for MetaMachine {
             Ok(command) => state.step(command),
             Err(error) => Answer::Refused(format!("unknown command: {error}")),
         };
-        commands.iter().map(answer).map(|answer| to_json(&answer)).collect()
+        let answers = commands.iter().map(answer).map(|answer| to_json(&answer)).collect();
+        self.publish(&state);
+        answers
     }
 
     fn begin_checkpoint(&self, raft_state: Bytes) -> Result<FinishCheckpoint, CheckpointError> {
@@ -86,9 +140,11 @@ impl StateMachine for MetaMachine {
     }
 
     fn install(&self, snapshot: &[u8], raft_state: Bytes) -> Result<(), CheckpointError> {
-        let state = State::from_json(snapshot)?;
+        let installed = State::from_json(snapshot)?;
         checkpoint_file::write(&*self.fs, &self.path, &raft_state, snapshot)?;
-        *self.state.write() = state;
+        let mut state = self.state.write();
+        *state = installed;
+        self.publish(&state);
         Ok(())
     }
 }
@@ -97,7 +153,7 @@ impl State {
     /// The next state and the answer: a function of both alone.
     pub(super) fn step(&mut self, command: Command) -> Answer {
         match command {
-            Command::Found(cluster) => Answer::Cluster(self.cluster.get_or_insert(cluster).clone()),
+            Command::Found(founding) => self.found(founding),
             Command::SwapManifest { partition, tenant, expected, object } => {
                 if object.len() > OBJECT_NAME_BYTES_MAX {
                     let bytes = object.len();
@@ -107,17 +163,77 @@ impl State {
                 }
                 self.swap(partition, tenant, expected, object)
             }
+            Command::PutNode { node, replaces, force, at_ms } => {
+                self.member(|topology| topology.put(node, replaces, force, at_ms))
+            }
+            Command::DrainNode { node, at_ms } => self.member(|topology| topology.drain(node, at_ms)),
+            Command::UndrainNode { node, at_ms } => self.member(|topology| topology.undrain(node, at_ms)),
+            Command::RemoveNode { node, force, at_ms } => self.member(|topology| topology.remove(node, force, at_ms)),
+            Command::BeginMove(at) => {
+                self.place(at.partition, |topology| topology.begin_move(at.partition, at.epoch, at.moving))
+            }
+            Command::FinishMove(at) => {
+                self.place(at.partition, |topology| topology.finish_move(at.partition, at.epoch, at.moving))
+            }
+            Command::CancelMove(at) => {
+                self.place(at.partition, |topology| topology.cancel_move(at.partition, at.epoch, at.moving))
+            }
+            Command::PreferLeader { partition, epoch, leader } => {
+                self.place(partition, |topology| topology.prefer(partition, epoch, leader))
+            }
+            Command::PutDocument { name, expected, content, at_ms } => {
+                written(Arc::make_mut(&mut self.documents).put(&name, expected, content, at_ms))
+            }
+            Command::RollBackDocument { name, expected, to, at_ms } => {
+                written(Arc::make_mut(&mut self.documents).roll_back(&name, expected, to, at_ms))
+            }
+        }
+    }
+
+    fn found(&mut self, founding: Founding) -> Answer {
+        let Founding { cluster, founder } = founding;
+        if cluster.name.len() > CLUSTER_NAME_BYTES_MAX {
+            let bytes = cluster.name.len();
+            return Answer::Refused(format!("cluster name of {bytes} bytes, allowed are {CLUSTER_NAME_BYTES_MAX}"));
+        }
+        let topology = Arc::make_mut(&mut self.topology);
+        let name = cluster.name.clone();
+        let founded = topology.cluster.get_or_insert(cluster);
+        if founded.name.is_empty() {
+            founded.name = name;
+        }
+        let founded = founded.clone();
+        if let Some(founder) = founder {
+            topology.found(founder.node, founder.at_ms);
+        }
+        Answer::Cluster(founded)
+    }
+
+    fn member(&mut self, change: impl FnOnce(&mut Topology) -> Result<(), String>) -> Answer {
+        match change(Arc::make_mut(&mut self.topology)) {
+            Ok(()) => Answer::Done,
+            Err(reason) => Answer::Refused(reason),
+        }
+    }
+
+    fn place(&mut self, partition: u16, change: impl FnOnce(&mut Topology) -> Result<(), Unplaced>) -> Answer {
+        let changed = change(Arc::make_mut(&mut self.topology));
+        let now = || self.topology.placement[usize::from(partition)].clone();
+        match changed {
+            Ok(()) => Answer::Placed(now()),
+            Err(Unplaced::Conflict) => Answer::PlacedElsewhere(now()),
+            Err(Unplaced::Refused(reason)) => Answer::Refused(reason),
         }
     }
 
     fn swap(&mut self, partition: u16, tenant: String, expected: u64, object: String) -> Answer {
-        let partitions = self.cluster.as_ref().map_or(0, |cluster| cluster.partitions);
+        let partitions = self.topology.cluster.as_ref().map_or(0, |cluster| cluster.partitions);
         if partition >= partitions {
             return Answer::Refused(format!("partition {partition} of {partitions}"));
         }
         let key = (partition, tenant);
         let current = self.manifests.get(&key);
-        let wanted = ManifestPointer { version: expected + 1, object };
+        let wanted = ManifestPointer { version: expected.saturating_add(1), object };
         // The same swap again, by a caller who did not learn how the first one ended.
         if current == Some(&wanted) {
             return Answer::Swapped(wanted);
@@ -139,15 +255,41 @@ impl State {
         .collect()
     }
 
-    fn to_json(&self) -> Bytes {
-        to_json(&Document { cluster: self.cluster.clone(), manifests: self.rows() })
+    pub(super) fn to_json(&self) -> Bytes {
+        to_json(&Document {
+            version: DOCUMENT_VERSION,
+            cluster: self.topology.cluster.clone(),
+            revision: self.topology.revision,
+            members: self.topology.members.values().cloned().collect(),
+            placement: self.topology.placement.clone(),
+            documents: Documents::clone(&self.documents),
+            manifests: self.rows(),
+        })
     }
 
-    fn from_json(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        let damaged = |error: serde_json::Error| CheckpointError::Damaged { reason: error.to_string() };
-        let document: Document = serde_json::from_slice(bytes).map_err(damaged)?;
+    pub(super) fn from_json(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let damaged = |reason: String| CheckpointError::Damaged { reason };
+        let document: Document = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if document.version > DOCUMENT_VERSION {
+            let version = document.version;
+            return Err(damaged(format!("version {version}, this program knows those up to {DOCUMENT_VERSION}")));
+        }
+        let members = document.members.into_iter().map(|member| (member.spec.id, member)).collect();
+        let topology =
+            Topology { cluster: document.cluster, revision: document.revision, members, placement: document.placement };
+        if let Some(reason) = topology.invalid().or_else(|| document.documents.invalid()) {
+            return Err(damaged(reason));
+        }
         let manifests = document.manifests.into_iter().map(|row| ((row.partition, row.tenant), row.pointer)).collect();
-        Ok(Self { cluster: document.cluster, manifests })
+        Ok(Self { topology: Arc::new(topology), documents: Arc::new(document.documents), manifests })
+    }
+}
+
+fn written(written: Result<Version, Unchanged>) -> Answer {
+    match written {
+        Ok(version) => Answer::Written(version),
+        Err(Unchanged::Conflict(current)) => Answer::WrittenMeanwhile(current),
+        Err(Unchanged::Refused(reason)) => Answer::Refused(reason),
     }
 }
 

@@ -22,8 +22,8 @@ use pharos_model::Clock;
 
 use super::{MemorySource, SplitSource, random};
 use crate::distributed::{
-    Channels, FixedPlacement, InProcess, Pieces, Placement, Remote, Snapshot, Transport, Unplaced, Worker, WorkerChannel,
-    WorkerId,
+    Channels, FixedPlacement, InProcess, Pieces, Placement, Remote, Snapshot, Transport, Unplaced, Worker,
+    WorkerChannel, WorkerId,
 };
 use crate::engine::{Engine, EngineOptions};
 use crate::error::QueryError;

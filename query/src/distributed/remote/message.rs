@@ -65,8 +65,10 @@ impl Wire for Key {
 
 impl PlanRequest {
     pub(super) fn new(headers: &HeaderMap, request: SetPlanRequest, task: &Arc<TaskContext>) -> Result<Self> {
-        let header =
-            |(name, value): (&HeaderName, &HeaderValue)| Header { name: name.to_string(), value: value.as_bytes().to_vec() };
+        let header = |(name, value): (&HeaderName, &HeaderValue)| Header {
+            name: name.to_string(),
+            value: value.as_bytes().to_vec(),
+        };
         Ok(Self {
             headers: headers.iter().map(header).collect(),
             key: Key(request.task_key),
@@ -81,7 +83,8 @@ impl PlanRequest {
         let mut headers = HeaderMap::new();
         for Header { name, value } in self.headers {
             let name: HeaderName = name.parse().map_err(|error| exec_datafusion_err!("header `{name}`: {error}"))?;
-            let value = HeaderValue::from_bytes(&value).map_err(|error| exec_datafusion_err!("header `{name}`: {error}"))?;
+            let value =
+                HeaderValue::from_bytes(&value).map_err(|error| exec_datafusion_err!("header `{name}`: {error}"))?;
             headers.append(name, value);
         }
         let url = &self.worker_url;

@@ -70,7 +70,13 @@ impl Reader {
             match self.pieces.next().await {
                 Some(Ok(piece)) => self.rest = Buffer::from(piece),
                 Some(Err(reason)) => return exec_err!("{reason}"),
-                None => return self.decoder.finish().map(|()| None).map_err(|_| exec_datafusion_err!("it stopped within a batch")),
+                None => {
+                    return self
+                        .decoder
+                        .finish()
+                        .map(|()| None)
+                        .map_err(|_| exec_datafusion_err!("it stopped within a batch"));
+                }
             }
         }
     }

@@ -1,0 +1,89 @@
+//! Takes a partition one step on: its move if there is one, and its group's configuration to what the placement says.
+
+use std::collections::BTreeSet;
+
+use pharos_model::PartitionId;
+
+use super::View;
+use super::configure::{self, Goal};
+use super::observed::GroupReport;
+use super::step::{GroupRef, Guard, Step};
+use crate::meta::{Move, PartitionPlacement};
+use crate::peers::NodeId;
+
+/// Where a partition is on its way.
+pub(super) enum Progress {
+    Step(Step),
+    /// Something is under way, or it is unknown.
+    Waits,
+    /// Nothing moves, and its group is what the placement says or as near as it gets.
+    AtRest,
+}
+
+pub(super) fn next(view: View<'_>, partition: PartitionId, placed: &PartitionPlacement) -> Progress {
+    let Some(report) = view.observed.partitions.get(&partition) else { return Progress::Waits };
+    let step = match placed.moving {
+        Some(moving) => move_on(view, partition, placed, (moving, report)),
+        None => {
+            let goal = Goal { voters: placed.replicas.clone(), learners: BTreeSet::new() };
+            configure::next(view, guard(partition, placed, report), report, &goal)
+        }
+    };
+    match step {
+        Some(step) => Progress::Step(step),
+        // Also when a replica is missing that cannot come now: a move that replaces it is the way on.
+        None if placed.moving.is_none() && report.settled => Progress::AtRest,
+        None => Progress::Waits,
+    }
+}
+
+fn move_on(
+    view: View<'_>,
+    partition: PartitionId,
+    placed: &PartitionPlacement,
+    (moving, report): (Move, &GroupReport),
+) -> Option<Step> {
+    let (guard, epoch) = (guard(partition, placed, report), placed.epoch);
+    let after = Goal { voters: placed.after_move(), learners: BTreeSet::new() };
+    if after.is_reached(report) {
+        return Some(Step::FinishMove { partition, epoch, moving });
+    }
+    // Once it may have a vote, there is only the way forward.
+    let coming = moving.add.filter(|node| !report.voters.contains(node));
+    let Some(coming) = coming else { return configure::next(view, guard, report, &after) };
+    if !view.topology.is_active(coming) || view.is_silent_for(coming, view.limits.coming_silence_max) {
+        // Out of the group first: that fails if it has a vote meanwhile.
+        return Some(match report.has_member(coming) {
+            true => Step::RemoveLearner { guard, node: coming },
+            false => Step::CancelMove { partition, epoch, moving },
+        });
+    }
+    if view.is_alive(coming) && report.has_caught_up(coming, view.limits.lag_entries_max) {
+        return configure::next(view, guard, report, &after);
+    }
+    let goal = Goal { voters: placed.replicas.clone(), learners: BTreeSet::from([coming]) };
+    configure::next(view, guard, report, &goal)
+}
+
+/// Replicas on nodes that neither the placement nor the group knows any more.
+pub(super) fn drops(view: View<'_>, partition: PartitionId, placed: &PartitionPlacement) -> Vec<Step> {
+    let report = view.observed.partitions.get(&partition).filter(|report| report.settled);
+    let Some(report) = report else { return Vec::new() };
+    let superfluous = |node: &NodeId| {
+        let said = &view.observed.nodes[node];
+        let knows = said.revision >= placed.revision && view.is_alive(*node);
+        knows && said.replicas.contains(&partition) && !placed.names(*node) && !report.has_member(*node)
+    };
+    let drop = |node| Step::DropReplica { partition, node, epoch: placed.epoch, config: report.config };
+    view.observed.nodes.keys().copied().filter(superfluous).map(drop).collect()
+}
+
+pub(super) fn guard(partition: PartitionId, placed: &PartitionPlacement, report: &GroupReport) -> Guard {
+    Guard {
+        group: GroupRef::Partition(partition),
+        leader: report.leader,
+        term: report.term,
+        config: report.config,
+        epoch: placed.epoch,
+    }
+}

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pharos_model::PartitionId;
 use proptest::prelude::*;
 
 use super::command::{Answer, Command, Founding, Placing};

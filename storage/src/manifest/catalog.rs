@@ -116,6 +116,10 @@ impl Catalog {
         tenant: &TenantId,
     ) -> Result<Vec<Arc<Manifest>>, CommitError> {
         let Some(first) = catalogs.first() else { return Ok(Vec::new()) };
+        assert!(
+            catalogs.iter().all(|catalog| Arc::ptr_eq(&catalog.pointers, &first.pointers)),
+            "catalogs of one store"
+        );
         let partitions: Vec<_> = catalogs.iter().map(|catalog| catalog.partition).collect();
         let pointers = first.pointers.get(tenant, &partitions).await?;
         try_join_all(catalogs.iter().zip(&pointers).map(|(catalog, pointer)| catalog.at(tenant, pointer.as_ref())))

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::source::{
-    Local, ReadError, Reliance, Revision, SampleColumns, SelectRequest, Selection, SeriesSamples, SeriesSource,
+    Local, ReadError, Reliance, Relying, Revision, SampleColumns, SelectRequest, Selection, SeriesSamples, SeriesSource,
 };
 use crate::testing::MemorySource;
 
@@ -69,21 +69,31 @@ impl Stored {
     async fn source(&self) -> Result<Local, ReadError> {
         let mut made = self.made.lock().await;
         let since = made.as_ref().map(|made| &made.of);
-        let Reliance { revision, amended } = self.memory.rely(&TenantId::anonymous(), TimestampMs::MAX, since).await?;
+        let everything = Relying {
+            tenant: TenantId::anonymous(),
+            partitions: (0..self.memory.partitions()).collect(),
+            until_ms: TimestampMs::MAX,
+        };
+        let Reliance { revision, amended } = self.memory.rely(&everything, since).await?;
         if let Some(made) = made.as_ref().filter(|_| amended.is_empty()) {
             return Ok(made.source.clone());
         }
-        let dir = TempDir::new().expect("a folder");
+        let (dir, pointers) = (TempDir::new().expect("a folder"), Arc::default());
         let mut readers = Vec::new();
         for partition in 0..self.memory.partitions() {
-            readers.push(Arc::new(self.reader(partition, &dir).await?));
+            readers.push(Arc::new(self.reader(partition, &dir, &pointers).await?));
         }
         let source = Local::new(readers);
         *made = Some(Made { of: revision, source: source.clone(), _dir: dir });
         Ok(source)
     }
 
-    async fn reader(&self, place: usize, dir: &TempDir) -> Result<PartitionReader, ReadError> {
+    async fn reader(
+        &self,
+        place: usize,
+        dir: &TempDir,
+        pointers: &Arc<MemoryPointers>,
+    ) -> Result<PartitionReader, ReadError> {
         let registry = Registry::new();
         let dir = dir.path().join(place.to_string());
         let (head, objects) = (dir.join("head"), format!("file://{}", dir.join("objects").display()));
@@ -94,7 +104,7 @@ impl Stored {
         let bucket = Bucket::open(&objects, [], Arc::new(OsFileSystem), metrics).expect("an empty folder");
         let metrics = StorageMetrics::register(&registry).expect("a registry of its own");
         let id = PartitionId(place as u16);
-        let catalog = Arc::new(Catalog::new(id, bucket, Arc::new(MemoryPointers::default()), 0));
+        let catalog = Arc::new(Catalog::new(id, bucket, Arc::clone(pointers) as _, 0));
         let cache = Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, metrics.clone()));
         self.fill(place, &partition).await?;
         let sealer = Sealer {
@@ -168,12 +178,7 @@ impl SeriesSource for Stored {
         self.source().await?.select(partitions, request).await
     }
 
-    async fn rely(
-        &self,
-        tenant: &TenantId,
-        until_ms: TimestampMs,
-        since: Option<&Revision>,
-    ) -> Result<Reliance, ReadError> {
-        self.memory.rely(tenant, until_ms, since).await
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.memory.rely(relying, since).await
     }
 }

@@ -92,9 +92,15 @@ mod tests {
         let (begun, begins) = mpsc::channel();
         runtime.block_on(async {
             // The only thread is busy until the second one has been given up.
-            let mut first = Box::pin(off_thread(move || Ok(waits.recv().unwrap())));
+            let mut first = Box::pin(off_thread(move || {
+                waits.recv().unwrap();
+                Ok(())
+            }));
             assert!(futures::poll!(&mut first).is_pending());
-            let mut second = Box::pin(off_thread(move || Ok(begun.send(()).unwrap())));
+            let mut second = Box::pin(off_thread(move || {
+                begun.send(()).unwrap();
+                Ok(())
+            }));
             assert!(futures::poll!(&mut second).is_pending());
             drop(second);
             free.send(()).unwrap();

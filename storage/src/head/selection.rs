@@ -4,23 +4,23 @@
 //! few hundred bytes a series. Full chunks never change, so it only notes where they are. Decoding happens later,
 //! without a lock.
 
-use pharos_model::{LabelSet, TimeRange, TimestampMs};
+mod copying;
+mod decoding;
+
 use std::collections::HashMap;
+
+use pharos_model::{LabelSet, TimeRange, TimestampMs};
 
 use super::histograms::LateHistograms;
 use super::lookup::{ChunkWalk, first_ts};
-use super::starts::LateStarts;
-use super::{Head, Series};
-use crate::chunk::codec::decode;
 use crate::chunk::files::SegmentList;
-use crate::chunk::histogram;
 use crate::chunk::segment::{ChunkBytes, ChunkDamage, ChunkHeader, ChunkKind, ChunkPtr};
-use crate::index::Slot;
 use crate::record::SeriesRef;
-use crate::select::histograms::{self, Form, Run, Wanted};
-use crate::select::{Estimate, ReadError, SampleColumns, SelectRequest, share_within};
+use crate::select::histograms::{self, Form, Wanted};
+use crate::select::{Estimate, ReadError, SampleColumns, share_within};
 use crate::starts;
-use crate::wire::Malformed;
+
+use decoding::{Encoded, SelectedStarts, decode_into, push};
 
 /// Series whose chunks are looked at for an estimate of all.
 const ESTIMATED_FROM_MAX: usize = 32;
@@ -46,13 +46,6 @@ pub struct HeadSelection {
     /// Whether any sample of the head may have a start timestamp.
     has_starts: bool,
     tombstones: HashMap<SeriesRef, Vec<TimeRange>>,
-}
-
-/// Start timestamps of a series' samples that are in no full chunk.
-#[derive(Debug, Default)]
-struct SelectedStarts {
-    open: Vec<u8>,
-    late: LateStarts,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -308,107 +301,6 @@ struct Late {
     histograms: bool,
 }
 
-/// A chunk as it was stored.
-#[derive(Clone, Copy)]
-struct Encoded<'a> {
-    stream: &'a [u8],
-    /// Empty when no sample has a start timestamp.
-    starts: &'a [u8],
-    count: u8,
-    kind: ChunkKind,
-}
-
-impl Encoded<'_> {
-    fn decode(self, wanted: Wanted, out: &mut SampleColumns) -> Result<(), &'static str> {
-        let (floats, histograms) = (out.ts.len(), out.histogram_ts.len());
-        decode_into(self.stream, self.count, self.kind, wanted, out)?;
-        if self.starts.is_empty() {
-            return Ok(());
-        }
-        let starts = starts::decode(self.starts, self.count.into()).map_err(|malformed| malformed.0)?;
-        let skipped = self.samples_before(wanted.range)?;
-        match self.kind {
-            ChunkKind::Float => {
-                let taken = out.ts.len() - floats;
-                starts::append(&mut out.start_ts, floats, &starts[skipped..skipped + taken]);
-            }
-            ChunkKind::Histogram => {
-                let taken = out.histogram_ts.len() - histograms;
-                starts::append(&mut out.histogram_start_ts, histograms, &starts[skipped..skipped + taken]);
-            }
-        }
-        Ok(())
-    }
-
-    /// How many of the samples are older than a range. The stream was decoded before.
-    fn samples_before(self, range: TimeRange) -> Result<usize, &'static str> {
-        let mut before = 0;
-        let mut count = |ts: TimestampMs| before += usize::from(ts < range.start_ms);
-        let decoded = match self.kind {
-            _ if range == TimeRange::ALL => Ok(()),
-            ChunkKind::Float => decode(self.stream, self.count, |ts, _| count(ts)),
-            ChunkKind::Histogram => histogram::decode(self.stream, self.count, |ts, _, _| count(ts)),
-        };
-        decoded.map(|()| before).map_err(|malformed| malformed.0)
-    }
-}
-
-impl SelectedStarts {
-    fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.open.len() + self.late.len() * 2 * size_of::<TimestampMs>()
-    }
-
-    /// Adds the starts of the waiting late samples, which were read after so many floats and histograms.
-    fn read_late(&self, (floats, histograms): (usize, usize), out: &mut SampleColumns) {
-        let of = |times: &[TimestampMs]| -> Vec<_> {
-            times.iter().map(|ts| self.late.get(ts).copied().unwrap_or(0)).collect()
-        };
-        starts::append(&mut out.start_ts, floats, &of(&out.ts[floats..]));
-        starts::append(&mut out.histogram_start_ts, histograms, &of(&out.histogram_ts[histograms..]));
-    }
-}
-
-fn decode_into(
-    stream: &[u8],
-    count: u8,
-    kind: ChunkKind,
-    wanted: Wanted,
-    out: &mut SampleColumns,
-) -> Result<(), &'static str> {
-    let decoded = match kind {
-        ChunkKind::Float => decode_floats(stream, count, wanted.range, out),
-        ChunkKind::Histogram => {
-            let (mut run, mut left) = (Run::new(wanted, out), count);
-            histogram::decode(stream, count, |ts, histogram, before| {
-                left -= 1;
-                run.push(ts, histogram, before, left == 0);
-            })
-        }
-    };
-    decoded.map_err(|malformed| malformed.0)
-}
-
-fn decode_floats(stream: &[u8], count: u8, range: TimeRange, out: &mut SampleColumns) -> Result<(), Malformed> {
-    out.ts.reserve(usize::from(count));
-    out.values.reserve(usize::from(count));
-    if range == TimeRange::ALL {
-        // Most chunks lie inside of what is asked for: no test for each of their samples.
-        return decode(stream, count, |ts, bits| push(out, ts, bits));
-    }
-    let add = |ts, bits| {
-        if range.contains(ts) {
-            push(out, ts, bits);
-        }
-    };
-    decode(stream, count, add)
-}
-
-#[inline]
-fn push(out: &mut SampleColumns, ts: TimestampMs, bits: u64) {
-    out.ts.push(ts);
-    out.values.push(f64::from_bits(bits));
-}
-
 /// Orders by time. Of samples at one time the one that was stored first stays: there are none unless a chunk was
 /// damaged while a late sample came.
 fn sort_columns(out: &mut SampleColumns) {
@@ -442,106 +334,4 @@ fn retain<V: Copy>(ts: &mut Vec<TimestampMs>, values: &mut Vec<V>, is_kept: impl
     }
     ts.truncate(kept);
     values.truncate(kept);
-}
-
-impl Head {
-    /// Series that satisfy the matchers, without those that have ended before the range.
-    pub(crate) fn select(&self, request: &SelectRequest, segments: &SegmentList) -> HeadSelection {
-        let mut selection = HeadSelection {
-            segments: segments.clone(),
-            totals_only: request.totals_only,
-            complete_from_ms: self.dropped_until_ms,
-            has_starts: self.starts.any,
-            ..HeadSelection::empty(request.range)
-        };
-        for slot in self.index.select(&request.matchers) {
-            let series = &self.series[slot as usize];
-            let newest_ts = series.chunk.newest_ts();
-            if newest_ts < request.range.start_ms {
-                continue;
-            }
-            let untouched = !self.tombstones.contains_key(&series.series);
-            if request.newest_only && newest_ts <= request.range.end_ms && untouched {
-                self.copy_newest(Slot(slot), series, &mut selection);
-            } else {
-                self.copy_series(Slot(slot), series, &mut selection);
-            }
-        }
-        selection
-    }
-
-    /// The newest sample alone, where late samples have their place: nothing to decode.
-    fn copy_newest(&self, slot: Slot, series: &Series, selection: &mut HeadSelection) {
-        let labels_at = selection.labels.len();
-        self.index.copy_labels(slot, &mut selection.labels);
-        let late_at = selection.late.len();
-        if self.starts.any {
-            let newest = self.starts.newest(slot, self.open_count(slot));
-            let late = LateStarts::from([(series.chunk.newest_ts(), newest)]);
-            selection.starts.insert(series.series, SelectedStarts { open: Vec::new(), late });
-        }
-        match self.histograms.get(&slot) {
-            Some(open) => {
-                let newest = vec![(open.newest_ts(), open.newest().clone())];
-                selection.late_histograms.insert(series.series, newest);
-            }
-            None => selection.late.push((series.chunk.newest_ts(), series.chunk.newest_bits())),
-        }
-        selection.series.push(SelectedSeries {
-            series: series.series,
-            last_chunk: ChunkPtr::NONE,
-            labels_at,
-            stream_at: 0,
-            late_at,
-            labels_len: (selection.labels.len() - labels_at) as u32,
-            late_len: (selection.late.len() - late_at) as u16,
-            stream_len: 0,
-            open_count: 0,
-            open_kind: ChunkKind::Float,
-        });
-    }
-
-    fn copy_series(&self, slot: Slot, series: &Series, selection: &mut HeadSelection) {
-        let labels_at = selection.labels.len();
-        self.index.copy_labels(slot, &mut selection.labels);
-        let stream_at = selection.streams.len();
-        let open = self.histograms.get(&slot);
-        match open {
-            Some(chunk) => selection.streams.extend_from_slice(chunk.stream()),
-            None => series.chunk.copy_to(&self.pool, &mut selection.streams),
-        }
-        let late_at = selection.late.len();
-        if let Some(buffer) = self.late.get(&slot) {
-            selection.late.extend_from_slice(buffer);
-        }
-        if let Some(late) = self.late_histograms.get(&slot) {
-            selection.late_histograms.insert(series.series, late.clone());
-        }
-        if self.starts.any {
-            selection.starts.extend(self.copy_starts(slot).map(|starts| (series.series, starts)));
-        }
-        if let Some(deleted) = self.tombstones.get(&series.series) {
-            selection.tombstones.insert(series.series, deleted.clone());
-        }
-        selection.series.push(SelectedSeries {
-            series: series.series,
-            last_chunk: series.last_chunk,
-            labels_at,
-            stream_at,
-            late_at,
-            labels_len: (selection.labels.len() - labels_at) as u32,
-            late_len: (selection.late.len() - late_at) as u16,
-            stream_len: (selection.streams.len() - stream_at) as u16,
-            open_count: open.map_or(series.chunk.count(), |chunk| chunk.count()),
-            open_kind: if open.is_some() { ChunkKind::Histogram } else { ChunkKind::Float },
-        });
-    }
-
-    fn copy_starts(&self, slot: Slot) -> Option<SelectedStarts> {
-        let (open, late) = (self.starts.open.get(&slot), self.starts.late.get(&slot));
-        (open.is_some() || late.is_some()).then(|| SelectedStarts {
-            open: open.map_or_else(Vec::new, |column| column.clone().into_bytes(self.open_count(slot).into())),
-            late: late.cloned().unwrap_or_default(),
-        })
-    }
 }

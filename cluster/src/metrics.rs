@@ -7,12 +7,17 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 pub struct Metrics {
     pub log: LogMetrics,
     pub raft: RaftMetrics,
+    pub meta: MetaMetrics,
 }
 
 impl Metrics {
     /// Fails when `registry` has metrics of these names already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        Ok(Self { log: LogMetrics::register(registry)?, raft: RaftMetrics::register(registry)? })
+        Ok(Self {
+            log: LogMetrics::register(registry)?,
+            raft: RaftMetrics::register(registry)?,
+            meta: MetaMetrics::register(registry)?,
+        })
     }
 }
 
@@ -160,6 +165,36 @@ impl RaftMetrics {
                 registry,
                 "pharos_raft_checkpoint_duration_seconds",
                 "Duration of checkpoints.",
+            )?,
+        })
+    }
+}
+
+/// The metadata's part, as far as this node has applied it.
+#[derive(Clone, Debug)]
+pub struct MetaMetrics {
+    pub members: IntGauge,
+    pub tombstones: IntGauge,
+    pub moves: IntGauge,
+    pub documents: IntGauge,
+    pub document_bytes: IntGauge,
+    pub commands: IntCounter,
+    pub commands_refused: IntCounter,
+}
+
+impl MetaMetrics {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            members: gauge(registry, "pharos_meta_members", "Members of the cluster that are not removed.")?,
+            tombstones: gauge(registry, "pharos_meta_tombstones", "Members of the cluster that were removed.")?,
+            moves: gauge(registry, "pharos_meta_moves", "Partitions of which a replica is on its way.")?,
+            documents: gauge(registry, "pharos_meta_documents", "Documents in the metadata.")?,
+            document_bytes: gauge(registry, "pharos_meta_document_bytes", "Bytes of all kept versions of documents.")?,
+            commands: counter(registry, "pharos_meta_commands_total", "Commands applied to the metadata.")?,
+            commands_refused: counter(
+                registry,
+                "pharos_meta_commands_refused_total",
+                "Commands that changed nothing: not allowed, over a limit, or at another version.",
             )?,
         })
     }

@@ -25,7 +25,7 @@ use crate::log::body::commands_record_len;
 use crate::log::entry::GroupId;
 use crate::log::{Log, LogOptions, OpenError, RecoveryReport};
 use crate::meta::{Cluster, Founder, MetaClient, MetaError, MetaMachine, NodeSpec};
-use crate::metrics::Metrics;
+use crate::metrics::{MetaMetrics, Metrics};
 use crate::proposer::{Proposer, ProposerOptions};
 use crate::state_machine::CheckpointError;
 
@@ -140,7 +140,7 @@ impl Node {
             clock: Arc::clone(&options.clock),
             replays: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
         };
-        let (meta_group, meta) = open_meta(&dir, &context).await?;
+        let (meta_group, meta) = open_meta(&dir, &context, options.metrics.meta.clone()).await?;
         let opened = open_partitions(&context, &options, &meta, open).await;
         let (cluster, partitions) = match opened {
             Ok(opened) => opened,
@@ -273,9 +273,14 @@ async fn open_log(dir: &NodeDir, options: &NodeOptions) -> Result<(Log, Recovery
     blocking(move || Log::open(fs, &path, log_options, clock, metrics)).await?.map_err(NodeError::Log)
 }
 
-async fn open_meta(dir: &NodeDir, context: &GroupContext) -> Result<(Arc<Group>, MetaClient), NodeError> {
+async fn open_meta(
+    dir: &NodeDir,
+    context: &GroupContext,
+    metrics: MetaMetrics,
+) -> Result<(Arc<Group>, MetaClient), NodeError> {
     let (fs, path) = (dir.fs(), dir.meta_dir());
-    let (machine, raft_state) = blocking(move || MetaMachine::open(fs, &path)).await?.map_err(NodeError::Metadata)?;
+    let opened = blocking(move || MetaMachine::open(fs, &path, metrics)).await?;
+    let (machine, raft_state) = opened.map_err(NodeError::Metadata)?;
     let machine = Arc::new(machine);
     let restored = Restored { machine: Arc::clone(&machine) as _, raft_state };
     let group = Arc::new(Group::open(context, META_GROUP, restored).await?);

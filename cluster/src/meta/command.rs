@@ -135,3 +135,13 @@ pub(super) enum Answer {
     /// The command is not understood or not allowed, on any replica.
     Refused(String),
 }
+
+impl Answer {
+    /// Whether nothing was changed.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Conflict(_) | Self::PlacedElsewhere(_) | Self::WrittenMeanwhile(_) | Self::Refused(_) => true,
+            Self::Cluster(_) | Self::Swapped(_) | Self::Done | Self::Placed(_) | Self::Written(_) => false,
+        }
+    }
+}

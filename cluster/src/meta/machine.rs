@@ -17,6 +17,7 @@ use super::member::{CLUSTER_NAME_BYTES_MAX, Member};
 use super::moves::Unplaced;
 use super::topology::{PartitionPlacement, Topology};
 use crate::fs::Fs;
+use crate::metrics::MetaMetrics;
 use crate::state_machine::{CheckpointError, FinishCheckpoint, StateMachine};
 
 /// The document's format. 1 had a cluster and manifests only.
@@ -30,6 +31,7 @@ pub(crate) struct MetaMachine {
     state: RwLock<State>,
     topology: watch::Sender<Arc<Topology>>,
     documents: watch::Sender<Arc<Documents>>,
+    metrics: MetaMetrics,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +65,11 @@ fn first_version() -> u32 {
 
 impl MetaMachine {
     /// Opens the metadata kept in `dir`, empty when there is no checkpoint yet. Also returns what the checkpoint carried.
-    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Self, Option<Bytes>), CheckpointError> {
+    pub(crate) fn open(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        metrics: MetaMetrics,
+    ) -> Result<(Self, Option<Bytes>), CheckpointError> {
         fs.create_dir_all(dir)?;
         if let Some(parent) = dir.parent() {
             fs.sync_dir(parent)?;
@@ -75,7 +81,9 @@ impl MetaMachine {
         };
         let topology = watch::Sender::new(Arc::clone(&state.topology));
         let documents = watch::Sender::new(Arc::clone(&state.documents));
-        Ok((Self { fs, path, state: RwLock::new(state), topology, documents }, raft_state))
+        let machine = Self { fs, path, state: RwLock::new(state), topology, documents, metrics };
+        machine.count();
+        Ok((machine, raft_state))
     }
 
     pub(crate) fn cluster(&self) -> Option<Cluster> {
@@ -102,19 +110,39 @@ impl MetaMachine {
         self.documents.subscribe()
     }
 
+    #[cfg(test)]
+    pub(super) fn metrics(&self) -> &MetaMetrics {
+        &self.metrics
+    }
+
     /// Tells readers what changed. With the state locked, so that they see changes in their order.
     fn publish(&self, state: &State) {
-        publish(&self.topology, &state.topology);
-        publish(&self.documents, &state.documents);
+        let members = publish(&self.topology, &state.topology);
+        let documents = publish(&self.documents, &state.documents);
+        if members || documents {
+            self.count();
+        }
+    }
+
+    fn count(&self) {
+        let (topology, documents) = (self.topology.borrow(), self.documents.borrow());
+        let present = topology.present().count();
+        let moves = topology.placement.iter().filter(|placed| placed.moving.is_some()).count();
+        self.metrics.members.set(present as i64);
+        self.metrics.tombstones.set((topology.members.len() - present) as i64);
+        self.metrics.moves.set(moves as i64);
+        self.metrics.documents.set(documents.iter().count() as i64);
+        self.metrics.document_bytes.set(documents.bytes() as i64);
     }
 }
 
-fn publish<T: PartialEq>(readers: &watch::Sender<Arc<T>>, now: &Arc<T>) {
+/// Returns whether there was a change.
+fn publish<T: PartialEq>(readers: &watch::Sender<Arc<T>>, now: &Arc<T>) -> bool {
     readers.send_if_modified(|seen| {
         let changed = !Arc::ptr_eq(seen, now) && seen != now;
         seen.clone_from(now);
         changed
-    });
+    })
 }
 
 impl StateMachine for MetaMachine {
@@ -124,9 +152,11 @@ impl StateMachine for MetaMachine {
             Ok(command) => state.step(command),
             Err(error) => Answer::Refused(format!("unknown command: {error}")),
         };
-        let answers = commands.iter().map(answer).map(|answer| to_json(&answer)).collect();
+        let answers: Vec<Answer> = commands.iter().map(answer).collect();
         self.publish(&state);
-        answers
+        self.metrics.commands.inc_by(answers.len() as u64);
+        self.metrics.commands_refused.inc_by(answers.iter().filter(|answer| answer.is_refusal()).count() as u64);
+        answers.iter().map(to_json).collect()
     }
 
     fn begin_checkpoint(&self, raft_state: Bytes) -> Result<FinishCheckpoint, CheckpointError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pharos_model::PartitionId;
+use prometheus::Registry;
 use proptest::prelude::*;
 
 use super::command::{Answer, Command, Founding, Placing};
@@ -12,8 +13,14 @@ use super::machine::{MetaMachine, State};
 use super::*;
 use crate::fs::Fs;
 use crate::fs::sim::Sim;
+use crate::metrics::Metrics;
 use crate::peers::NodeId;
 use crate::state_machine::StateMachine;
+
+fn open(fs: &Arc<Sim>) -> (MetaMachine, Option<Bytes>) {
+    let metrics = Metrics::register(&Registry::new()).unwrap().meta;
+    MetaMachine::open(fs.clone(), Path::new("/meta"), metrics).unwrap()
+}
 
 fn spec(id: NodeId) -> NodeSpec {
     NodeSpec { id, peer: format!("node-{id}:9095"), http: format!("node-{id}:9090"), zone: String::new() }
@@ -95,11 +102,11 @@ fn a_checkpoint_from_before_members_opens_and_founds_with_who_opened_it() {
     let fs = Arc::new(Sim::new());
     fs.create_dir_all(Path::new("/meta")).unwrap();
     checkpoint_file::write(&*fs, Path::new("/meta/checkpoint"), b"position", FIRST_FORMAT).unwrap();
-    let (machine, raft_state) = MetaMachine::open(fs.clone(), Path::new("/meta")).unwrap();
+    let (machine, raft_state) = open(&fs);
     assert_eq!(raft_state, Some(Bytes::from("position")));
     machine.apply(&[Bytes::from(serde_json::to_vec(&found(2, Some(7))).unwrap())]);
     machine.begin_checkpoint(Bytes::from("next")).unwrap()().unwrap();
-    let (machine, _) = MetaMachine::open(fs, Path::new("/meta")).unwrap();
+    let (machine, _) = open(&fs);
     let pointers = machine.manifests_of("anonymous", &[PartitionId(0)]);
     assert_eq!(pointers[0].as_ref().unwrap().version, 3);
     let topology = machine.topology().borrow().clone();
@@ -317,7 +324,7 @@ fn documents_are_bounded_in_number_size_and_history() {
 #[test]
 fn readers_see_what_was_applied_and_only_changes() {
     let fs = Arc::new(Sim::new());
-    let (machine, _) = MetaMachine::open(fs, Path::new("/meta")).unwrap();
+    let (machine, _) = open(&fs);
     let apply = |command: &Command| machine.apply(&[Bytes::from(serde_json::to_vec(command).unwrap())]);
     let (mut topology, mut documents) = (machine.topology(), machine.documents());
     apply(&found(1, Some(1)));
@@ -327,6 +334,23 @@ fn readers_see_what_was_applied_and_only_changes() {
     apply(&found(1, Some(1)));
     assert!(!topology.has_changed().unwrap() && documents.has_changed().unwrap());
     assert_eq!(documents.borrow_and_update().get("scrape").unwrap().current().content, "a");
+}
+
+#[test]
+fn what_is_kept_and_what_is_refused_is_counted() {
+    let fs = Arc::new(Sim::new());
+    let (machine, _) = open(&fs);
+    let apply = |command: &Command| machine.apply(&[Bytes::from(serde_json::to_vec(command).unwrap())]);
+    for command in [found(1, Some(1)), put(2), remove(2, false), put(2), put_document(0, "ab"), put_document(3, "c")] {
+        apply(&command);
+    }
+    machine.apply(&[Bytes::from("no command")]);
+    let metrics = machine.metrics();
+    assert_eq!((metrics.members.get(), metrics.tombstones.get()), (1, 1));
+    assert_eq!((metrics.documents.get(), metrics.document_bytes.get()), (1, 2));
+    assert_eq!((metrics.commands.get(), metrics.commands_refused.get()), (7, 3));
+    machine.begin_checkpoint(Bytes::new()).unwrap()().unwrap();
+    assert_eq!(open(&fs).0.metrics().tombstones.get(), 1, "also of what was opened");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod node;
 pub mod proposer;
 
 pub mod peers;
+pub mod rpc;
 
 pub mod log;
 pub mod raft;

@@ -28,8 +28,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -109,7 +109,7 @@ struct Shared {
     seed: u64,
     options: RpcOptions,
     metrics: RpcMetrics,
-    links: Mutex<HashMap<NodeId, Arc<Link>>>,
+    links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
     records: Records,
     bucket: Option<Bucket>,
     tasks: TaskTracker,
@@ -142,7 +142,8 @@ impl Network {
     }
 
     /// Serves other nodes on `address`, `host:port`, until the network is closed. Returns where it listens. Until
-    /// [`Network::enter`] only `door` is asked.
+    /// [`Network::enter`] only `door` is asked. Calls of one node are begun in the order in which it made them, one after the other
+    /// up to where each first waits; so what computes for long goes to other threads at once.
     pub async fn serve(
         &self,
         address: &str,
@@ -226,8 +227,10 @@ impl Shared {
         }
     }
 
+    /// A connection with the node ended; what is kept of it goes too if it is not coming back.
     fn forget_unless_member(&self, node: NodeId) {
-        if !matches!((self.members)(node), Standing::Member { .. }) {
+        let linked = self.links.lock().contains_key(&node);
+        if !linked && !matches!((self.members)(node), Standing::Member { .. }) {
             self.records.forget(node);
         }
     }

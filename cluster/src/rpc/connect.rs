@@ -43,6 +43,9 @@ pub(super) async fn open(shared: &Shared, address: &str) -> Result<Opened, Strin
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .max_send_buf_size(options.stream_window_bytes as usize)
+        // Downloads that were given up are no sign of an attack, however many there were since the connection was made.
+        .max_concurrent_reset_streams(4 * options.streams_max() as usize)
+        .max_local_error_reset_streams(None)
         .handshake(TokioIo::new(Metered::new(io, Arc::clone(&wire))))
         .await
         .map_err(|error| format!("HTTP/2 with {address}: {error}"))?;

@@ -271,7 +271,9 @@ impl Link {
             failures.queue_full.inc();
             unreachable(full.to_string())
         })?;
-        wake(state.sender.take());
+        let sender = state.sender.take();
+        drop(state);
+        wake(sender);
         Ok((Underway { link: self, id, underway: true }, receiver))
     }
 

@@ -1,6 +1,6 @@
 //! What is kept of each node that was heard of: when something last came from it, its counters, what it keeps this node busy with.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use crate::peers::NodeId;
 /// All nodes that were heard of and are not forgotten.
 #[derive(Debug)]
 pub(super) struct Records {
-    records: Mutex<HashMap<NodeId, Arc<Record>>>,
+    records: Mutex<BTreeMap<NodeId, Arc<Record>>>,
     metrics: RpcMetrics,
 }
 

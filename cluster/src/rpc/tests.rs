@@ -9,6 +9,7 @@ mod strangers;
 mod tls;
 mod transfers;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{StreamExt, stream};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a call is in `pending` until it is answered, given up or failed, and in `waiting` only while it is in `pending`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -25,7 +25,8 @@ pub(super) struct Calls {
     waiting_bytes: usize,
     cancels: VecDeque<u64>,
     ping: bool,
-    pending: HashMap<u64, Pending>,
+    /// In order, as all that a simulation has to see happen the same way each time.
+    pending: BTreeMap<u64, Pending>,
     metrics: PeerMetrics,
 }
 
@@ -61,7 +62,7 @@ impl Calls {
             waiting_bytes: 0,
             cancels: VecDeque::new(),
             ping: false,
-            pending: HashMap::new(),
+            pending: BTreeMap::new(),
             metrics,
         }
     }

@@ -1,7 +1,7 @@
 //! One caller's calls on one connection. A stream that reads calls while it is asked for answers: so a caller who does not read its
 //! answers is not read either.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,16 +12,14 @@ use futures::future::{BoxFuture, CatchUnwind};
 use futures::{FutureExt, Stream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::{Status, Streaming};
 use tracing::error;
 
 use super::Hall;
 use super::visit::From;
 use crate::peers::{CallError, Method};
-use crate::rpc::identity::{Refusal, Standing};
 use crate::rpc::record::Serving;
-use crate::rpc::status::{not_let_in, shortened};
+use crate::rpc::status::shortened;
 use crate::rpc::wire::{Frame, Kind};
 
 /// Most frames that are looked at before others get their turn, and what is ready is sent.
@@ -39,19 +37,16 @@ pub(super) struct Exchange {
     frames: Streaming<Frame>,
     /// No more calls come; answers still go.
     ended: bool,
-    running: HashMap<u64, AbortHandle>,
+    running: BTreeMap<u64, AbortHandle>,
     /// Bounded by the calls that may be worked on at a time.
     answers: mpsc::UnboundedReceiver<Answered>,
     answer: mpsc::UnboundedSender<Answered>,
-    tick: Interval,
 }
 
 impl Exchange {
     pub(super) fn new(hall: &Arc<Hall>, from: From, frames: Streaming<Frame>) -> Self {
         let (answer, answers) = mpsc::unbounded_channel();
-        let mut tick = interval(hall.shared.options.silence_max);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { hall: Arc::clone(hall), from, frames, ended: false, running: HashMap::new(), answers, answer, tick }
+        Self { hall: Arc::clone(hall), from, frames, ended: false, running: BTreeMap::new(), answers, answer }
     }
 
     /// Does what the frame asks; the answer if there is one already.
@@ -103,14 +98,6 @@ impl Exchange {
         self.running.insert(id, task.abort_handle());
         None
     }
-
-    /// Whether the caller may go on.
-    fn check(&self) -> Result<(), Status> {
-        match (self.hall.shared.members)(self.from.node) {
-            Standing::Removed => Err(not_let_in(&Refusal::Removed { caller: self.from.node })),
-            Standing::Member { .. } | Standing::Unknown => Ok(()),
-        }
-    }
 }
 
 /// A service that panics refuses.
@@ -150,14 +137,7 @@ impl Stream for Exchange {
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(None),
                 Poll::Ready(None) => this.ended = true,
-                Poll::Pending => {
-                    while this.tick.poll_tick(cx).is_ready() {
-                        if let Err(status) = this.check() {
-                            return Poll::Ready(Some(Err(status)));
-                        }
-                    }
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();
@@ -167,7 +147,7 @@ impl Stream for Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        for (_, running) in self.running.drain() {
+        for running in self.running.values() {
             running.abort();
         }
     }

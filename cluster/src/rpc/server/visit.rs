@@ -9,12 +9,12 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::door::DoorHandler;
 use super::transfers::PeerHandler;
@@ -22,7 +22,7 @@ use super::{Hall, QUESTION_BYTES_MAX};
 use crate::peers::NodeId;
 use crate::rpc::Shared;
 use crate::rpc::connect::{FRAME_BYTES_MAX, HEADERS_BYTES_MAX, Tasks};
-use crate::rpc::identity::{Refusal, check};
+use crate::rpc::identity::{Refusal, Standing, check};
 use crate::rpc::metrics::OneOf;
 use crate::rpc::record::{Metered, Record, Wire};
 use crate::rpc::status::{not_let_in, turned_away};
@@ -89,10 +89,20 @@ pub(super) async fn visit(hall: Arc<Hall>, io: Box<dyn Io>) {
     }
     drop(place);
     let _open = OneOf::new(&shared.metrics.connections_in);
-    tokio::select! {
-        biased;
-        () = shared.stop.cancelled() => {}
-        () = &mut talk => {}
+    let mut tick = interval(shared.options.ping_every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => break,
+            () = &mut talk => break,
+            _ = tick.tick() => {
+                if visitor.was_removed() {
+                    info!(node = ?visitor.node, "closed the connection of a node that was removed");
+                    break;
+                }
+            }
+        }
     }
     if let Some(node) = visitor.node.get() {
         shared.forget_unless_member(*node);
@@ -125,6 +135,8 @@ async fn talk(hall: &Arc<Hall>, io: Metered, visitor: Arc<Visitor>) {
         .initial_stream_window_size(options.stream_window_bytes)
         .initial_connection_window_size(options.connection_window_bytes())
         .max_concurrent_streams(options.streams_max())
+        // A node may give up all of its streams at once.
+        .max_pending_accept_reset_streams(options.streams_max() as usize)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .max_send_buf_size(options.stream_window_bytes as usize)
@@ -175,6 +187,10 @@ fn is_for<S: NamedService>(request: &Request<Incoming>) -> bool {
 }
 
 impl Visitor {
+    fn was_removed(&self) -> bool {
+        self.node.get().is_some_and(|node| (self.shared.members)(*node) == Standing::Removed)
+    }
+
     /// Whose request it is, if it may be read. The first one says whose the connection is.
     fn let_in(&self, headers: &HeaderMap) -> Result<From, Refusal> {
         let caller = take_caller(&MetadataMap::from_headers(headers.clone()));

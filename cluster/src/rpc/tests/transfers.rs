@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use futures::FutureExt;
+
 use super::*;
 
 const MIB: usize = 1 << 20;
@@ -90,6 +92,30 @@ async fn as_many_stalled_downloads_as_there_may_be_hold_up_no_call() {
     until("their sources are dropped", || two.script.held() == 0).await;
     let rest = one.network.download(2, SOURCE, header(3)).await.expect("places are free again");
     assert_eq!(rest.collect::<Vec<_>>().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_number_of_transfers_may_be_given_up_on_one_connection() {
+    let book = Book::default();
+    let (one, two) = (TestNode::start(1, &book).await, TestNode::start(2, &book).await);
+    for n in 0..12 {
+        let mut open = Vec::new();
+        for _ in 0..100 {
+            let mut download = one.network.download(2, SOURCE, header(64)).await.expect("a download");
+            if n % 2 == 0 {
+                assert_eq!(download.next().await, Some(Ok(piece(0))));
+            }
+            open.push(download);
+        }
+        let uploads = (0..20).map(|_| one.network.upload(2, STUCK, Bytes::new(), pieces(64)));
+        // Polled once each, then dropped.
+        let begun = futures::future::join_all(uploads).now_or_never();
+        assert!(begun.is_none());
+        drop(open);
+        until("all are dropped", || two.script.held() == 0).await;
+    }
+    assert_eq!(one.call(2, ECHO, "").await, Ok("".into()));
+    assert_eq!(one.metric("pharos_rpc_connects_total", &[]), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

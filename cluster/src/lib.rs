@@ -20,6 +20,7 @@ pub mod placement;
 pub mod status;
 
 pub mod peers;
+pub mod rpc;
 
 pub mod log;
 pub mod raft;

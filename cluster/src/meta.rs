@@ -5,7 +5,6 @@ mod checkpoint_file;
 mod client;
 mod command;
 mod machine;
-mod reads;
 
 pub use client::{MetaClient, MetaError, SwapError};
 pub use command::{Cluster, ManifestPointer, ManifestRow, OBJECT_NAME_BYTES_MAX};

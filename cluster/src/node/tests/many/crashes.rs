@@ -94,7 +94,15 @@ async fn a_leader_whose_disk_takes_no_writes_is_replaced() {
     let held = town.node(1).meta_group();
     let held = tokio::spawn(async move { held.proposer().propose(Bytes::from("held")).await });
     let next = town.leader_among(&[2, 3], 0).await;
-    town.propose(2, 0, "after").await.unwrap();
+    // Until it hears of the other, the old one says that its disk is full: certainly not written.
+    eventually(async || match town.propose(2, 0, "after").await {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(matches!(error, ProposeError::DiskFull { .. }), "{error}");
+            false
+        }
+    })
+    .await;
     town.sims[&1].set_write_error(None);
     town.wait_for_commands(1, 0, &[Bytes::from("before"), Bytes::from("after")]).await;
     assert_eq!(town.group(1, 0).standing().leader, Some(next));

@@ -16,7 +16,7 @@ use pharos_cluster::fs::Disk;
 use pharos_cluster::group::Restored;
 use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics;
-use pharos_cluster::node::{FreshIds, Node, NodeDir, NodeOptions, OpenPartition};
+use pharos_cluster::node::{ClusterOptions, FreshIds, Node, NodeDir, NodeOptions, OpenPartition};
 use pharos_cluster::proposer::ProposerOptions;
 use pharos_cluster::{CheckpointError, FinishCheckpoint, StateMachine};
 use pharos_model::PartitionId;
@@ -81,6 +81,7 @@ async fn open(dir: &Path, metrics: &Metrics) -> Result<Node, Box<dyn Error>> {
         checkpoints: CheckpointPolicy::default(),
         leader_wait_max: Duration::from_secs(10),
         drain_max: Duration::from_secs(10),
+        cluster: ClusterOptions::alone(),
         clock: Arc::new(SystemClock::default()),
         metrics: metrics.clone(),
     };

@@ -1,31 +1,44 @@
 //! One Raft group of this node: its log, its state machine, its core and its proposer.
+//!
+//! A group of this node alone leads when it is open. One with other members is open at once, and follows whoever leads or is elected
+//! when [`crate::gate`] lets it. A fresh replica waits for a leader that takes it in.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod members;
+mod opening;
+mod replay;
+mod standing;
+mod transfer;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use openraft::Raft;
 use openraft::metrics::WaitError;
-use openraft::{BasicNode, LogId, Raft};
 use parking_lot::Mutex;
 use pharos_model::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-use crate::log::entry::GroupId;
+use crate::log::entry::{GroupId, LogId};
 use crate::log::{GroupHandle, Log, LogError};
 use crate::metrics::RaftMetrics;
-use crate::proposer::{Proposer, ProposerOptions};
-use crate::raft::{
-    Adaptor, AppliedState, LogStore, Machine, NoPeers, TypeConfig, from_entry, library_config, vote_no_leader,
-    vote_none,
-};
+use crate::peers::{NodeId, Peers};
+use crate::proposer::{ProposeError, Proposer, ProposerOptions};
+use crate::raft::{Machine, RaftTimes, TypeConfig};
 use crate::state_machine::{CheckpointError, StateMachine};
 
-/// Most bytes of entries that are read and applied at once when a group is replayed.
-const REPLAY_BYTES_MAX: usize = 4 << 20;
+pub use members::{Leaving, MemberError};
+pub(crate) use standing::Changes;
+pub use standing::Standing;
+pub use transfer::TransferError;
+
+type RaftLogId = openraft::LogId<u64>;
+
 /// The library reports a checkpoint or a purge within one round of its core.
 const CORE_ROUND_MAX: Duration = Duration::from_secs(10);
 
@@ -42,13 +55,26 @@ impl std::fmt::Debug for Restored {
     }
 }
 
+/// What a group without any log becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// One of this node alone. Only right where no other node may have a replica.
+    Found,
+    /// An empty replica that waits for the group's leader.
+    Join,
+}
+
 /// What the groups of a node share.
 #[derive(Clone)]
 pub(crate) struct GroupContext {
     pub log: Arc<Log>,
     /// Groups that lost entries of their log.
-    pub lossy: BTreeSet<GroupId>,
-    pub node_id: u64,
+    pub lossy: Arc<Mutex<BTreeSet<GroupId>>>,
+    pub node_id: NodeId,
+    pub peers: Arc<dyn Peers>,
+    pub times: RaftTimes,
+    /// Copies of stores on their way to others.
+    pub snapshots: Arc<Semaphore>,
     pub proposer: ProposerOptions,
     pub leader_wait_max: Duration,
     pub metrics: RaftMetrics,
@@ -73,24 +99,44 @@ pub enum GroupError {
     Core { group: GroupId, reason: String },
     #[error("group {group} had no leader within {waited:?}")]
     NoLeader { group: GroupId, waited: Duration },
+    #[error(
+        "group {group} lost entries that other members may count on: this replica has to be removed from the group and made anew"
+    )]
+    Lossy { group: GroupId },
+    #[error("dropping group {group} from the log")]
+    Drop { group: GroupId, source: LogError },
 }
 
 /// Why a read would not be linearizable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("group {group} cannot confirm that this node has everything committed: {reason}")]
-pub struct ReadError {
-    pub group: GroupId,
-    pub reason: String,
+pub enum ReadError {
+    #[error("this node does not lead group {group}, {}", leader.map_or("nobody does".to_owned(), |id| format!("node {id:016x} does")))]
+    NotLeader { group: GroupId, leader: Option<NodeId> },
+    #[error("group {group} cannot confirm what is committed: {reason}")]
+    Unconfirmed { group: GroupId, reason: String },
+    #[error("group {group} is stopped")]
+    Stopped { group: GroupId },
+    #[error("this node has not applied entry {index} of group {group} within {waited:?}")]
+    Behind { group: GroupId, index: u64, waited: Duration },
 }
 
 /// A running group.
 pub struct Group {
     id: GroupId,
+    node_id: NodeId,
+    peers: Arc<dyn Peers>,
     raft: Raft<TypeConfig>,
     machine: Arc<Machine>,
     log: GroupHandle,
     proposer: Proposer,
     worker: Mutex<Option<JoinHandle<()>>>,
+    /// Where the log ended when the group was opened, and the term, if this node led in it.
+    resumed: Option<LogId>,
+    /// One change of members or leader at a time.
+    changing: tokio::sync::Mutex<()>,
+    /// Snapshots being taken in.
+    installing: AtomicUsize,
+    metrics: RaftMetrics,
 }
 
 impl std::fmt::Debug for Group {
@@ -100,48 +146,6 @@ impl std::fmt::Debug for Group {
 }
 
 impl Group {
-    /// Replays what the state machine lacks, starts the core and waits until this node leads and has applied everything. A
-    /// group without any log becomes one of this node alone.
-    pub(crate) async fn open(context: &GroupContext, id: GroupId, restored: Restored) -> Result<Self, GroupError> {
-        let log = context.log.group(id);
-        let store = LogStore::new(log.clone());
-        let machine = replay(context, &log, restored).await?;
-        let core_error = |reason: String| GroupError::Core { group: id, reason };
-
-        if log.last().is_none() && machine.applied().is_none() && log.hard_state().vote.is_some() {
-            // With its first entries gone the group has lost its members. It had none but this node, so starting again can
-            // contradict nobody.
-            error!(group = %id, "the group's log is gone with its members, starting it anew");
-            vote_none(&mut store.clone()).await.map_err(core_error)?;
-        } else if context.lossy.contains(&id) {
-            // In the old term other entries would get the positions of those that are gone.
-            vote_no_leader(&mut store.clone()).await.map_err(core_error)?;
-        }
-        let resumes = log.hard_state().vote.is_some_and(|vote| vote.committed && vote.node == context.node_id);
-        let config = Arc::new(library_config(id.0));
-        let raft = Raft::new(context.node_id, config, NoPeers, store, Adaptor(Arc::clone(&machine))).await;
-        let raft = raft.map_err(|error| core_error(error.to_string()))?;
-
-        let waited = context.leader_wait_max;
-        let led = tokio::time::timeout(waited, lead(context.node_id, id, &raft, resumes)).await;
-        if let Err(error) = led.unwrap_or(Err(GroupError::NoLeader { group: id, waited })) {
-            // The core may wait for a log that cannot write; it ends when the log does.
-            stop_log(&context.log).await;
-            stop_core(&raft).await;
-            return Err(error);
-        }
-        context.metrics.groups.inc();
-        let (proposer, work) = Proposer::new(
-            raft.clone(),
-            Arc::clone(context.log.room()),
-            context.proposer,
-            context.metrics.clone(),
-            Arc::clone(&context.clock),
-        );
-        let worker = Mutex::new(Some(tokio::spawn(work)));
-        Ok(Self { id, raft, machine, log, proposer, worker })
-    }
-
     pub fn id(&self) -> GroupId {
         self.id
     }
@@ -155,10 +159,46 @@ impl Group {
         self.raft.metrics().borrow().current_term
     }
 
-    /// After this returns, the local state machine has everything that was committed when it was called (Q2, M1).
-    pub async fn read_point(&self) -> Result<(), ReadError> {
-        let confirmed = self.raft.ensure_linearizable().await;
-        confirmed.map(drop).map_err(|error| ReadError { group: self.id, reason: error.to_string() })
+    /// The library's handle, for requests of other members.
+    pub(crate) fn raft(&self) -> &Raft<TypeConfig> {
+        &self.raft
+    }
+
+    /// Marks the group as one that takes a snapshot in, until the guard is dropped.
+    pub(crate) fn begin_install(&self) -> Installing<'_> {
+        self.installing.fetch_add(1, Ordering::SeqCst);
+        Installing(self)
+    }
+
+    pub(crate) fn is_installing(&self) -> bool {
+        self.installing.load(Ordering::SeqCst) > 0
+    }
+
+    /// Lets the core tell the others that it leads, or not.
+    pub(crate) fn set_heard(&self, heard: bool) {
+        self.raft.runtime_config().heartbeat(heard);
+    }
+
+    /// Lets the core stand for election by itself, or not.
+    pub(crate) fn set_elects(&self, elects: bool) {
+        self.raft.runtime_config().elect(elects);
+    }
+
+    /// Proposes a command if this node leads; a command that could only be refused does not wait for company first.
+    pub(crate) async fn propose_led(
+        &self,
+        command: Bytes,
+        linger: Duration,
+        patience: Duration,
+    ) -> Result<Bytes, ProposeError> {
+        let standing = self.standing();
+        if self.is_ended() {
+            return Err(ProposeError::Stopped { reason: "its core has ended".to_owned() });
+        }
+        if !standing.leads {
+            return Err(ProposeError::NotLeader { leader: standing.leader });
+        }
+        self.proposer.propose_within(command, linger, patience).await
     }
 
     /// Bytes of log that no checkpoint covers.
@@ -185,14 +225,14 @@ impl Group {
         Ok(())
     }
 
-    async fn save_checkpoint(&self) -> Result<Option<LogId<u64>>, CheckpointError> {
+    async fn save_checkpoint(&self) -> Result<Option<RaftLogId>, CheckpointError> {
         let machine = Arc::clone(&self.machine);
         let done = tokio::task::spawn_blocking(move || machine.checkpoint()).await;
         done.map_err(|panicked| CheckpointError::Store(panicked.into()))?
     }
 
     /// Drops the log that a checkpoint covers, once the library knows of the checkpoint.
-    async fn drop_log(&self, upto: LogId<u64>) -> Result<(), WaitError> {
+    async fn drop_log(&self, upto: RaftLogId) -> Result<(), WaitError> {
         let known = self.raft.metrics().borrow().snapshot;
         if known < Some(upto) {
             self.raft.trigger().snapshot().await.map_err(|_| WaitError::ShuttingDown)?;
@@ -214,6 +254,10 @@ impl Group {
         }
     }
 
+    pub(crate) fn is_ended(&self) -> bool {
+        self.raft.metrics().borrow().running_state.is_err()
+    }
+
     /// Takes no more commands and finishes those that wait.
     async fn drain(&self) {
         self.proposer.close();
@@ -224,6 +268,32 @@ impl Group {
             error!(group = %self.id, "the proposer of a group panicked");
         }
     }
+
+    /// Finishes what was proposed and stops the core; the log goes on for others.
+    pub(crate) async fn close(&self, drain_max: Duration) {
+        if tokio::time::timeout(drain_max, self.drain()).await.is_err() {
+            info!(group = %self.id, "commands in flight were given up, the group is closed");
+        }
+        stop_core(&self.raft).await;
+        self.metrics.groups.dec();
+    }
+}
+
+/// See [`Group::begin_install`].
+pub(crate) struct Installing<'a>(&'a Group);
+
+impl Drop for Installing<'_> {
+    fn drop(&mut self) {
+        self.0.installing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Drops the log of a group that is closed; only the vote stays.
+pub(crate) async fn drop_log(log: &GroupHandle) -> Result<(), GroupError> {
+    let (done, dropped) = oneshot::channel();
+    log.drop_group(Box::new(|outcome| drop(done.send(outcome))));
+    let dropped = dropped.await.unwrap_or(Err(LogError::Stopped));
+    dropped.map_err(|source| GroupError::Drop { group: log.id(), source })
 }
 
 /// Stops groups and the log they share: takes no more commands, finishes those that wait, closes the log, ends the cores.
@@ -249,65 +319,10 @@ async fn stop_core(raft: &Raft<TypeConfig>) {
     }
 }
 
-/// Brings a state machine to the last entry known to be committed, before the core starts: the library would apply the whole
-/// backlog in one piece.
-async fn replay(context: &GroupContext, log: &GroupHandle, restored: Restored) -> Result<Arc<Machine>, GroupError> {
-    let group = log.id();
-    let state = match &restored.raft_state {
-        Some(bytes) => Some(AppliedState::decode(bytes).ok_or(GroupError::Position { group })?),
-        None => None,
-    };
-    let applied = state.as_ref().and_then(|state| state.applied).map(|id| id.index);
-    let purged = log.hard_state().purged.map(|id| id.index);
-    if let Some(purged) = purged.filter(|_| applied < purged) {
-        return Err(GroupError::CheckpointLost { group, purged, applied });
-    }
-    let machine = Machine::new(restored.machine, state, context.metrics.clone(), Arc::clone(&context.clock));
-    let Some(committed) = log.hard_state().committed.map(|id| id.index) else { return Ok(machine) };
-    let from = applied.map_or(0, |applied| applied + 1);
-    if from > committed {
-        return Ok(machine);
-    }
-    let _permit = context.replays.acquire().await;
-    let (log, replaying) = (log.clone(), Arc::clone(&machine));
-    let replayed = tokio::task::spawn_blocking(move || replay_range(&log, &replaying, from, committed)).await;
-    let entries = replayed.map_err(|panicked| GroupError::Apply { group, reason: panicked.to_string() })??;
-    context.metrics.replayed_entries.inc_by(entries);
-    Ok(machine)
-}
-
-fn replay_range(log: &GroupHandle, machine: &Machine, from: u64, last: u64) -> Result<u64, GroupError> {
-    let group = log.id();
-    let mut next = from;
-    while next <= last {
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        while next <= last && bytes < REPLAY_BYTES_MAX {
-            let read = log.read(next, next + 1).map_err(|source| GroupError::Replay { group, source })?;
-            let Some(entry) = read.into_iter().next() else { break };
-            bytes += entry.payload.bytes();
-            entries.push(from_entry(entry).map_err(|error| GroupError::Apply { group, reason: error.to_string() })?);
-            next += 1;
-        }
-        if entries.is_empty() {
-            return Err(GroupError::Apply { group, reason: format!("entry {next} is missing from the log") });
-        }
-        machine.apply(entries);
-    }
-    Ok(next - from)
-}
-
-/// Makes this node the group's leader: at once if it was, by an election of one voter else. Waits until everything is applied.
-async fn lead(node_id: u64, id: GroupId, raft: &Raft<TypeConfig>, resumes: bool) -> Result<(), GroupError> {
-    let core_error = |reason: String| GroupError::Core { group: id, reason };
-    let initialized = raft.is_initialized().await.map_err(|error| core_error(error.to_string()))?;
-    if !initialized {
-        let members = BTreeMap::from([(node_id, BasicNode::default())]);
-        raft.initialize(members).await.map_err(|error| core_error(error.to_string()))?;
-    } else if !resumes {
-        raft.trigger().elect().await.map_err(|error| core_error(error.to_string()))?;
-    }
-    let leads = raft.wait(None).current_leader(node_id, "leads").await;
-    leads.map_err(|error| core_error(error.to_string()))?;
-    raft.ensure_linearizable().await.map(drop).map_err(|error| core_error(error.to_string()))
+/// Whether a leader of `term` that has applied so much has applied everything that was answered before it led. Its first entry comes
+/// after all of that, unless it `resumed` the term with a log that may hold more than it knows to be committed.
+fn has_own(applied: Option<LogId>, term: u64, resumed: Option<LogId>) -> bool {
+    let Some(applied) = applied else { return false };
+    let floor = resumed.filter(|resumed| resumed.term == term).map(|resumed| resumed.index);
+    applied.term >= term && Some(applied.index) >= floor
 }

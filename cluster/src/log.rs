@@ -235,6 +235,12 @@ impl Log {
         GroupHandle::new(Arc::clone(&self.shared), group)
     }
 
+    /// The groups that have entries, or had before a checkpoint covered them.
+    pub fn groups(&self) -> Vec<GroupId> {
+        let groups = self.shared.groups.read();
+        groups.values().filter(|group| group.is_begun()).map(|group| group.id).collect()
+    }
+
     /// Where proposers get room before they propose.
     pub fn room(&self) -> &Arc<Room> {
         &self.shared.room

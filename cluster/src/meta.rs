@@ -18,7 +18,6 @@ mod checkpoint_file;
 mod client;
 mod command;
 mod machine;
-mod reads;
 #[cfg(test)]
 mod tests;
 

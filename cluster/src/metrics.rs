@@ -116,6 +116,15 @@ pub struct RaftMetrics {
     pub checkpoints: IntCounter,
     pub checkpoints_failed: IntCounter,
     pub checkpoint_seconds: Histogram,
+    pub snapshots_sent: IntCounter,
+    pub snapshots_received: IntCounter,
+    pub snapshots_failed: IntCounter,
+    pub transfers: IntCounter,
+    pub gates_shut: IntGauge,
+    pub proposals_forwarded: IntCounter,
+    pub read_points: IntCounter,
+    pub read_points_unconfirmed: IntCounter,
+    pub confirm_calls: IntCounter,
 }
 
 impl RaftMetrics {
@@ -165,6 +174,47 @@ impl RaftMetrics {
                 registry,
                 "pharos_raft_checkpoint_duration_seconds",
                 "Duration of checkpoints.",
+            )?,
+            snapshots_sent: counter(
+                registry,
+                "pharos_raft_snapshots_sent_total",
+                "Copies of stores that other nodes took in.",
+            )?,
+            snapshots_received: counter(
+                registry,
+                "pharos_raft_snapshots_received_total",
+                "Copies of stores taken in from other nodes.",
+            )?,
+            snapshots_failed: counter(
+                registry,
+                "pharos_raft_snapshots_failed_total",
+                "Copies of stores that did not reach another node.",
+            )?,
+            transfers: counter(registry, "pharos_raft_leader_transfers_total", "Leads handed over to another voter.")?,
+            gates_shut: gauge(
+                registry,
+                "pharos_raft_elections_barred",
+                "Groups that may not elect here, because no majority of their voters is heard.",
+            )?,
+            proposals_forwarded: counter(
+                registry,
+                "pharos_raft_proposals_forwarded_total",
+                "Commands sent to leaders on other nodes.",
+            )?,
+            read_points: counter(
+                registry,
+                "pharos_raft_read_points_total",
+                "Read points asked of this node as a leader.",
+            )?,
+            read_points_unconfirmed: counter(
+                registry,
+                "pharos_raft_read_points_unconfirmed_total",
+                "Read points that no majority of voters confirmed.",
+            )?,
+            confirm_calls: counter(
+                registry,
+                "pharos_raft_confirm_calls_total",
+                "Calls to voters that confirm read points, each for all groups that wait.",
             )?,
         })
     }

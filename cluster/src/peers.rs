@@ -4,11 +4,18 @@
 //! What the bytes mean is the business of both ends: groups speak [`Method`]s below [`Method::APPLICATION`], the node package
 //! those from there on.
 
+mod nobody;
+
+#[cfg(test)]
+pub(crate) mod memory;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+
+pub use nobody::Nobody;
 
 /// A node of the cluster, for ever: drawn at random when its directory is made.
 pub type NodeId = u64;
@@ -20,6 +27,22 @@ pub struct Method(pub u16);
 impl Method {
     /// Methods from here on belong to whoever embeds this crate.
     pub const APPLICATION: Self = Self(0x100);
+}
+
+/// What groups ask of each other; see [`crate::service`].
+pub(crate) mod method {
+    use super::Method;
+
+    pub(crate) const APPEND: Method = Method(1);
+    pub(crate) const VOTE: Method = Method(2);
+    /// An upload.
+    pub(crate) const SNAPSHOT: Method = Method(3);
+    /// Whether this node's votes still are the asking leader's.
+    pub(crate) const CONFIRM: Method = Method(4);
+    pub(crate) const READ_POINTS: Method = Method(5);
+    pub(crate) const PROPOSE: Method = Method(6);
+    /// To stand for election now, for the leader that asks wants to go.
+    pub(crate) const ELECT: Method = Method(7);
 }
 
 /// Bytes in pieces, or the reason why no more come. Ends early when it is dropped.
@@ -52,7 +75,8 @@ pub trait Peers: Send + Sync + std::fmt::Debug + 'static {
     /// A small question, many bytes back.
     async fn download(&self, to: NodeId, method: Method, header: Bytes) -> Result<Pieces, CallError>;
 
-    /// How long ago anything came from the node; `None` when nothing ever did.
+    /// How long ago anything came from the node; `None` when nothing ever did. Something has to come from every node that is well at
+    /// least twice in the longest election time (1.5 s): groups do not elect without a majority that is heard.
     fn silence(&self, node: NodeId) -> Option<Duration>;
 }
 

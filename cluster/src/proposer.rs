@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use crate::log::body::commands_record_len;
 use crate::log::{NoRoom, Room};
 use crate::metrics::RaftMetrics;
-use crate::raft::{Answers, Commands, TypeConfig};
+use crate::raft::{Answers, Commands, Machine, TypeConfig};
 use queue::{Next, Queue, Waiting};
 
 /// Limits of one group's proposer.
@@ -57,6 +57,8 @@ impl Default for ProposerOptions {
 pub enum ProposeError {
     #[error("the group has {commands} commands of {bytes} bytes waiting, no more are taken")]
     Overloaded { commands: usize, bytes: usize },
+    #[error("commands of {max} bytes are on their way to other nodes, no more are sent")]
+    Forwarding { max: usize },
     #[error("a command of {bytes} bytes is larger than an entry may be ({max})")]
     TooLarge { bytes: usize, max: usize },
     #[error("no room on disk: {reason}")]
@@ -88,6 +90,7 @@ impl ProposeError {
             Self::TooLarge { .. } => Retry::Never,
             Self::OutcomeUnknown { .. } => Retry::IfRepeatable,
             Self::Overloaded { .. }
+            | Self::Forwarding { .. }
             | Self::DiskFull { .. }
             | Self::NotLeader { .. }
             | Self::TimedOut { .. }
@@ -105,6 +108,12 @@ impl From<NoRoom> for ProposeError {
     }
 }
 
+/// What a proposer proposes to.
+pub(crate) struct Core {
+    pub raft: Raft<TypeConfig>,
+    pub machine: Arc<Machine>,
+}
+
 /// Takes commands for one group. Clones share its queue.
 #[derive(Clone, Debug)]
 pub struct Proposer {
@@ -117,7 +126,7 @@ pub struct Proposer {
 impl Proposer {
     /// A proposer, and the work of it: a future that ends after [`Proposer::close`].
     pub(crate) fn new(
-        raft: Raft<TypeConfig>,
+        core: Core,
         room: Arc<Room>,
         options: ProposerOptions,
         metrics: RaftMetrics,
@@ -125,7 +134,7 @@ impl Proposer {
     ) -> (Self, impl Future<Output = ()>) {
         let queue = Arc::new(Queue::new(options, metrics.clone(), Arc::clone(&clock)));
         let proposer = Self { queue, room, options, metrics };
-        let worker = Worker { proposer: proposer.clone(), raft, clock };
+        let worker = Worker { proposer: proposer.clone(), core, clock };
         (proposer, worker.run())
     }
 
@@ -167,9 +176,34 @@ impl Proposer {
         }
     }
 
+    /// Keeps what waits from being proposed until the hold is dropped. Commands are still taken.
+    pub(crate) fn hold(&self) -> Hold {
+        self.queue.hold(true);
+        Hold { queue: Arc::clone(&self.queue) }
+    }
+
     /// Takes no more commands; those that wait are still proposed.
     pub(crate) fn close(&self) {
         self.queue.close();
+    }
+}
+
+/// Nothing is proposed while this lives.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    queue: Arc<Queue>,
+}
+
+impl Hold {
+    /// Returns when everything that was proposed before has its answer.
+    pub(crate) async fn settled(&self) {
+        self.queue.settled().await;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.queue.hold(false);
     }
 }
 
@@ -180,7 +214,7 @@ fn unknown(reason: &str) -> ProposeError {
 /// The task behind a proposer.
 struct Worker {
     proposer: Proposer,
-    raft: Raft<TypeConfig>,
+    core: Core,
     clock: Arc<dyn Clock>,
 }
 
@@ -229,18 +263,24 @@ impl Worker {
             }
             Err(error) => refuse(callers, &error),
         }
+        self.proposer.queue.answered();
         let took = self.clock.monotonic().saturating_sub(started);
         self.proposer.metrics.proposal_seconds.observe(took.as_secs_f64());
     }
 
     async fn write(&self, commands: Vec<Bytes>) -> Result<Answers, ProposeError> {
         let bytes = commands_record_len(commands.iter().map(Bytes::len));
+        let installs = self.core.machine.installs();
         let _room = self.proposer.room.reserve(bytes as u64).await?;
-        let sent = self.raft.client_write_ff(Commands(commands)).await;
+        let sent = self.core.raft.client_write_ff(Commands(commands)).await;
         self.proposer.metrics.entries.inc();
         let outcome = sent.map_err(|fatal| ProposeError::Stopped { reason: fatal.to_string() })?;
         match outcome.await {
             Ok(Ok(written)) => Ok(written.data),
+            // A snapshot that replaces the log may hold an entry that the library calls gone.
+            Ok(Err(ClientWriteError::ForwardToLeader(_))) if self.core.machine.installs() != installs => {
+                Err(unknown("a snapshot replaced the log meanwhile"))
+            }
             Ok(Err(ClientWriteError::ForwardToLeader(to))) => Err(ProposeError::NotLeader { leader: to.leader_id }),
             Ok(Err(ClientWriteError::ChangeMembershipError(error))) => Err(unknown(&error.to_string())),
             Err(_) => Err(unknown("the group's core ended")),

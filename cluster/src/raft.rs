@@ -11,12 +11,18 @@ mod machine;
 mod network;
 mod snapshot;
 mod store;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use codec::AppliedState;
+pub(crate) use codec::{AppliedState, to_log_id};
+pub use config::RaftTimes;
 pub(crate) use config::{Answers, Commands, TypeConfig, library_config};
-pub(crate) use machine::{Adaptor, Machine};
-pub(crate) use network::NoPeers;
+pub(crate) use machine::{Adaptor, Machine, received};
+pub(crate) use network::Network;
+pub(crate) use snapshot::Copy;
 pub(crate) use store::{LogStore, from_entry, vote_no_leader, vote_none};
+pub(crate) use wire::{
+    SnapshotHeader, decode_append, decode_vote, encode_append_answer, encode_vote_alone, encode_vote_answer,
+};

@@ -17,7 +17,9 @@ use pharos_cluster::fs::Disk;
 use pharos_cluster::group::Restored;
 use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics as ClusterMetrics;
-use pharos_cluster::node::{self as cluster, DirError, FreshIds, NodeDir, NodeError, NodeOptions, OpenPartition};
+use pharos_cluster::node::{
+    self as cluster, ClusterOptions, DirError, FreshIds, NodeDir, NodeError, NodeOptions, OpenPartition,
+};
 use pharos_cluster::proposer::ProposerOptions;
 use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange};
 use pharos_query::source::{Local, SeriesSource};
@@ -112,8 +114,7 @@ impl Node {
                 Arc::new(PartitionReader::new(store.clone(), catalog, cache.clone()))
             })
             .collect();
-        let proposers: Vec<_> =
-            (0..cluster.cluster().partitions).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
+        let proposers: Vec<_> = (0..cluster.cluster().partitions).map(|at| cluster.proposer(PartitionId(at))).collect();
         let log = Arc::new(Proposers(proposers.clone()));
         let intake = Intake { series_max: flags.series_limit, starts: flags.starts() };
         let router = Arc::new(Router::new(proposers, stores, clock.clone(), intake));
@@ -208,6 +209,7 @@ async fn open_groups(
         checkpoints: CheckpointPolicy { age_max: flags.checkpoint_interval, ..CheckpointPolicy::default() },
         leader_wait_max: LEADER_WAIT_MAX,
         drain_max: DRAIN_MAX,
+        cluster: ClusterOptions::alone(),
         clock,
         metrics: ClusterMetrics::register(registry)?,
     };

@@ -15,7 +15,7 @@ const LOG_ID_BYTES: usize = 24;
 const ENTRY_HEAD_BYTES: usize = LOG_ID_BYTES + 1;
 
 /// Bytes of an entry's payload.
-pub(super) fn entry_len(payload: &Payload) -> usize {
+pub(crate) fn entry_len(payload: &Payload) -> usize {
     ENTRY_HEAD_BYTES
         + match payload {
             Payload::Blank => 0,
@@ -36,7 +36,7 @@ pub fn commands_record_len(lengths: impl Iterator<Item = usize>) -> usize {
     record_len(ENTRY_HEAD_BYTES + commands_len(lengths))
 }
 
-pub(super) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     put_log_id(out, entry.id);
     match &entry.payload {
         Payload::Blank => out.push(BLANK),
@@ -56,7 +56,7 @@ pub(super) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// Commands are slices of `bytes`, not copies.
-pub(super) fn entry(bytes: &Bytes) -> Option<Entry> {
+pub(crate) fn entry(bytes: &Bytes) -> Option<Entry> {
     let mut reader = Reader(bytes);
     let id = reader.log_id()?;
     let payload = match reader.u8()? {

@@ -53,6 +53,18 @@ impl GroupHandle {
         self.submit(Work::Purge(upto), None);
     }
 
+    /// As [`GroupHandle::purge`] where the log ends before `upto`: without the record it would not be the log that goes on from there.
+    pub fn skip(&self, upto: LogId, done: Done) {
+        self.group.purge(upto);
+        self.submit(Work::Purge(upto), Some(done));
+    }
+
+    /// Drops the group: its entries go, at the next start it is not there. Only its vote stays.
+    pub fn drop_group(&self, done: Done) {
+        self.group.clear();
+        self.submit(Work::Drop, Some(done));
+    }
+
     /// Notes what is committed; written with the next append.
     pub fn set_committed(&self, committed: Option<LogId>) {
         self.group.set_committed(committed);

@@ -187,7 +187,26 @@ impl GroupLog {
         self.forget(state, &dropped);
     }
 
-    /// The record of the oldest purge or truncation that was handed in is on disk.
+    /// Drops everything but the vote: a group that is made anew here must not vote twice in a term.
+    pub(super) fn clear(&self) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.pin();
+        state.epoch += 1;
+        state.hard = HardState { vote: state.hard.vote, ..HardState::default() };
+        state.committed_written = None;
+        state.leaders.clear();
+        let dropped: Vec<Slot> = state.slots.drain(..).collect();
+        (state.first_index, state.cached_from) = (0, 0);
+        self.forget(state, &dropped);
+    }
+
+    /// Whether the log has, or had, entries of the group.
+    pub(super) fn is_begun(&self) -> bool {
+        self.last().is_some()
+    }
+
+    /// The record of the oldest purge, truncation or drop that was handed in is on disk.
     pub(super) fn unpin(&self) {
         self.state.lock().pins.pop_front();
     }

@@ -34,6 +34,8 @@ pub enum Kind {
     Base = 6,
     /// The last record of a segment that is followed by another.
     Seal = 7,
+    /// The group is gone from this node, but for its vote.
+    Drop = 8,
 }
 
 impl Kind {
@@ -46,6 +48,7 @@ impl Kind {
             5 => Self::Purge,
             6 => Self::Base,
             7 => Self::Seal,
+            8 => Self::Drop,
             _ => return None,
         })
     }

@@ -259,6 +259,9 @@ impl Replay {
                     self.purge(purged);
                 }
             }
+            Kind::Drop => {
+                *self = Self { hard: HardState { vote: self.hard.vote, ..HardState::default() }, ..Self::default() }
+            }
             Kind::Seal => {}
         }
         Some(())

@@ -45,13 +45,14 @@ pub(super) enum Work {
     Vote(Vote),
     Truncate(u64),
     Purge(LogId),
+    Drop,
 }
 
 impl Work {
     fn bytes(&self) -> usize {
         match self {
             Self::Append { entries, .. } => entries.iter().map(|entry| body::entry_len(&entry.payload)).sum(),
-            Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) => 0,
+            Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) | Self::Drop => 0,
         }
     }
 }
@@ -195,7 +196,8 @@ impl Writer {
             self.put_request(request)?;
         }
         self.flush()?;
-        for request in batch.iter().filter(|request| matches!(request.work, Work::Truncate(_) | Work::Purge(_))) {
+        let pinned = |work: &Work| matches!(work, Work::Truncate(_) | Work::Purge(_) | Work::Drop);
+        for request in batch.iter().filter(|request| pinned(&request.work)) {
             request.group.unpin();
         }
         if std::mem::take(&mut self.purged) {
@@ -229,6 +231,12 @@ impl Writer {
                 self.put(group, Kind::Purge, 24, |out| body::put_log_id(out, *upto))?;
                 let hard = self.hard(group);
                 hard.purged = hard.purged.max(Some(*upto));
+                self.purged = true;
+            }
+            Work::Drop => {
+                self.put(group, Kind::Drop, 0, |_| {})?;
+                let hard = self.hard(group);
+                *hard = HardState { vote: hard.vote, ..HardState::default() };
                 self.purged = true;
             }
         }

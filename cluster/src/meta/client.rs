@@ -1,6 +1,7 @@
 //! Reads and changes of the metadata. Linearizable: a read sees every change that was answered before it began (M1).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pharos_model::{PartitionId, TenantId};
@@ -10,11 +11,12 @@ use super::command::{Answer, Cluster, Command, Founder, Founding, ManifestPointe
 use super::documents::{Documents, Version};
 use super::machine::MetaMachine;
 use super::member::NodeSpec;
-use super::reads::ReadRounds;
 use super::topology::{Move, PartitionPlacement, Topology};
 use crate::group::{Group, ReadError};
 use crate::peers::NodeId;
 use crate::proposer::ProposeError;
+use crate::reads::Reads;
+use crate::router::{Repeat, Router, Sending};
 
 /// Why the metadata could not be read or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,17 +92,27 @@ pub enum MemberChange {
 pub struct MetaClient {
     group: Arc<Group>,
     machine: Arc<MetaMachine>,
-    reads: Arc<ReadRounds>,
+    router: Arc<Router>,
+    reads: Arc<Reads>,
+    /// A read or a change that takes longer is given up.
+    patience: Duration,
 }
 
 impl MetaClient {
-    pub(crate) fn new(group: Arc<Group>, machine: Arc<MetaMachine>) -> Self {
-        Self { group, machine, reads: Arc::default() }
+    pub(crate) fn new(
+        group: Arc<Group>,
+        machine: Arc<MetaMachine>,
+        router: Arc<Router>,
+        reads: Arc<Reads>,
+        patience: Duration,
+    ) -> Self {
+        Self { group, machine, router, reads, patience }
     }
 
+    /// After this returns, the local copy has everything that was answered when it was called.
     async fn read_point(&self) -> Result<(), ReadError> {
-        let group = Arc::clone(&self.group);
-        self.reads.join(move || async move { group.read_point().await }).await
+        let index = self.reads.point(self.group.id(), self.patience).await?;
+        self.group.wait_applied(index, self.patience).await
     }
 
     /// The cluster's name and partition count.
@@ -243,7 +255,8 @@ impl MetaClient {
 
     async fn change(&self, command: Command) -> Result<Answer, MetaError> {
         let command = serde_json::to_vec(&command).map_err(|_| MetaError::Answer)?;
-        let answer = self.group.proposer().propose(Bytes::from(command)).await?;
+        let sending = Sending { linger: Duration::ZERO, patience: self.patience, repeat: Repeat::Harmless };
+        let answer = self.router.propose(self.group.id(), Bytes::from(command), sending).await?;
         match serde_json::from_slice(&answer) {
             Ok(Answer::Refused(reason)) => Err(MetaError::Refused { reason }),
             Ok(answer) => Ok(answer),

@@ -1,117 +1,33 @@
 //! Whole nodes on a simulated disk: restarts, kills, power loss, full disks, checkpoints.
 
+mod journal;
 mod lingering;
+mod many;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pharos_model::TenantId;
 use pharos_model::clock::SystemClock;
 use prometheus::Registry;
 
+use journal::Journal;
+
 use super::*;
 use crate::fs::sim::Sim;
-use crate::fs::{Fs, read_all, replace};
 use crate::log::record::Kind;
 use crate::log::segment;
 use crate::meta::{ManifestPointer, SwapError};
 use crate::proposer::{ProposeError, Retry};
-use crate::state_machine::{FinishCheckpoint, StateMachine};
 
 const PARTITIONS: u16 = 3;
-
-/// A partition that keeps all commands, with checkpoints in one file.
-#[derive(Debug)]
-struct Journal {
-    sim: Sim,
-    path: std::path::PathBuf,
-    commands: Arc<Mutex<Vec<Bytes>>>,
-    /// Commands in one apply call, the most seen.
-    most_at_once: Mutex<usize>,
-    /// A sync has failed.
-    lost: AtomicBool,
-}
-
-impl Journal {
-    fn open(sim: &Sim, partition: PartitionId) -> (Arc<Self>, Option<Bytes>) {
-        let path = Path::new("/stores").join(partition.to_string());
-        let mut fields = match sim.open(&path) {
-            Ok(file) => split(Bytes::from(read_all(&*file).unwrap())),
-            Err(_) => Vec::new(),
-        }
-        .into_iter();
-        let raft_state = fields.next();
-        let commands = fields.collect();
-        let commands = Arc::new(Mutex::new(commands));
-        (
-            Arc::new(Self {
-                sim: sim.clone(),
-                path,
-                commands,
-                most_at_once: Mutex::default(),
-                lost: AtomicBool::new(false),
-            }),
-            raft_state,
-        )
-    }
-
-    fn commands(&self) -> Vec<Bytes> {
-        self.commands.lock().clone()
-    }
-}
-
-/// Fields with their lengths before them.
-fn split(mut bytes: Bytes) -> Vec<Bytes> {
-    let mut fields = Vec::new();
-    while !bytes.is_empty() {
-        let len = u32::from_le_bytes(bytes.split_to(4)[..].try_into().unwrap());
-        fields.push(bytes.split_to(len as usize));
-    }
-    fields
-}
-
-impl StateMachine for Journal {
-    /// Answers with the position.
-    fn apply(&self, commands: &[Bytes]) -> Vec<Bytes> {
-        let mut kept = self.commands.lock();
-        let mut most = self.most_at_once.lock();
-        *most = commands.len().max(*most);
-        let answer = |command: &Bytes| {
-            kept.push(command.clone());
-            Bytes::from(kept.len().to_string())
-        };
-        commands.iter().map(answer).collect()
-    }
-
-    fn begin_checkpoint(&self, raft_state: Bytes) -> Result<FinishCheckpoint, CheckpointError> {
-        if self.lost.load(Ordering::SeqCst) {
-            return Err(CheckpointError::Lost("no sync".into()));
-        }
-        let mut bytes = Vec::new();
-        for field in std::iter::once(&raft_state).chain(self.commands.lock().iter()) {
-            bytes.extend_from_slice(&(field.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(field);
-        }
-        let (sim, path) = (self.sim.clone(), self.path.clone());
-        Ok(Box::new(move || Ok(replace(&sim, &path, &bytes)?)))
-    }
-
-    fn export(&self) -> Result<Vec<u8>, CheckpointError> {
-        Ok(self.commands.lock().concat())
-    }
-
-    fn install(&self, snapshot: &[u8], _: Bytes) -> Result<(), CheckpointError> {
-        *self.commands.lock() = vec![Bytes::copy_from_slice(snapshot)];
-        Ok(())
-    }
-}
 
 /// A node with the stores of its partitions at hand.
 #[derive(Debug)]
 struct Running {
     node: Node,
-    stores: Arc<Mutex<std::collections::BTreeMap<PartitionId, Arc<Journal>>>>,
+    stores: Arc<Mutex<BTreeMap<PartitionId, Arc<Journal>>>>,
     metrics: Metrics,
 }
 
@@ -145,6 +61,7 @@ fn options(partitions: u16) -> NodeOptions {
         checkpoints: CheckpointPolicy::default(),
         leader_wait_max: Duration::from_secs(20),
         drain_max: Duration::from_secs(20),
+        cluster: ClusterOptions::alone(),
         clock: Arc::new(SystemClock::default()),
         metrics: Metrics::register(&Registry::new()).unwrap(),
     }
@@ -152,7 +69,7 @@ fn options(partitions: u16) -> NodeOptions {
 
 async fn try_start(sim: &Sim, options: NodeOptions) -> Result<Running, NodeError> {
     let dir = NodeDir::lock(Arc::new(sim.clone()), Path::new("/node"))?;
-    let stores = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
+    let stores = Arc::new(Mutex::new(BTreeMap::new()));
     let metrics = options.metrics.clone();
     let (opened, sim) = (Arc::clone(&stores), sim.clone());
     let open: OpenPartition = Arc::new(move |partition| {
@@ -299,7 +216,7 @@ async fn commands_that_wait_join_one_entry_and_two_are_in_flight() {
     }
     let entries = running.metrics.raft.entries.get() - entries_before;
     assert!((2..=4).contains(&entries), "{entries} entries for 100 commands");
-    assert!(*running.stores.lock()[&PartitionId(0)].most_at_once.lock() > 20);
+    assert!(running.stores.lock()[&PartitionId(0)].most_at_once() > 20);
     stop(running).await;
 }
 
@@ -377,7 +294,8 @@ async fn a_full_disk_refuses_commands_and_takes_them_again_without_a_restart() {
         assert!(written < 1000, "the disk never gets full");
     };
     assert!(matches!(refused, ProposeError::DiskFull { .. }), "{refused}");
-    running.node.partition(PartitionId(0)).read_point().await.unwrap();
+    let points = running.node.read_points([PartitionId(0)], Duration::from_secs(20)).await;
+    points[&PartitionId(0)].clone().unwrap();
     assert_eq!(running.commands(0).len(), written, "reads go on");
 
     sim.set_space_left(None);
@@ -613,7 +531,7 @@ async fn manifest_pointers_swap_once_and_survive() {
     assert_eq!(lost, SwapError::Conflict { current: Some(first.clone()) });
     let unknown = meta.swap_manifest(PartitionId(9), &tenant, 0, "a".to_owned()).await.unwrap_err();
     assert_eq!(unknown.to_string(), "the metadata group refused: partition 9 of 3");
-    running.node.groups[0].checkpoint().await.unwrap();
+    running.node.meta_group().checkpoint().await.unwrap();
     let second = meta.swap_manifest(partition, &tenant, 1, "b".to_owned()).await.unwrap();
     stop(running).await;
 

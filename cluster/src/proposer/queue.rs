@@ -27,6 +27,8 @@ pub(super) struct Queue {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     pushed: Notify,
+    /// An entry's commands were answered.
+    answered: Notify,
     metrics: RaftMetrics,
 }
 
@@ -38,6 +40,10 @@ struct State {
     next_ticket: u64,
     /// When, on the monotonic clock, the next entry is to be proposed: by the most hurried command that waits.
     due: Option<Duration>,
+    /// Entries whose commands have left and are not answered.
+    in_flight: usize,
+    /// Nothing leaves, because the group's leader is about to change.
+    held: bool,
     closed: bool,
 }
 
@@ -53,7 +59,7 @@ pub(super) enum Next {
 
 impl Queue {
     pub(super) fn new(options: ProposerOptions, metrics: RaftMetrics, clock: Arc<dyn Clock>) -> Self {
-        Self { options, clock, state: Mutex::default(), pushed: Notify::new(), metrics }
+        Self { options, clock, state: Mutex::default(), pushed: Notify::new(), answered: Notify::new(), metrics }
     }
 
     /// Adds a command that waits at most `linger` for others to share its entry. Returns its ticket, and where its answer comes.
@@ -108,6 +114,9 @@ impl Queue {
     /// The commands of the next entry once they are due or fill it.
     pub(super) fn next(&self) -> Next {
         let mut state = self.state.lock();
+        if state.held && !state.closed {
+            return Next::Idle;
+        }
         let Some(due) = state.due else { return Next::Idle };
         let left = due.saturating_sub(self.clock.monotonic());
         if !left.is_zero() && !state.closed && !self.fills_entry(&state) {
@@ -131,7 +140,35 @@ impl Queue {
         if state.waiting.is_empty() {
             state.due = None;
         }
-        if batch.is_empty() { Next::Idle } else { Next::Propose(batch) }
+        if batch.is_empty() {
+            return Next::Idle;
+        }
+        state.in_flight += 1;
+        Next::Propose(batch)
+    }
+
+    /// The commands of an entry were answered.
+    pub(super) fn answered(&self) {
+        self.state.lock().in_flight -= 1;
+        self.answered.notify_waiters();
+    }
+
+    /// Lets nothing leave, or again.
+    pub(super) fn hold(&self, held: bool) {
+        self.state.lock().held = held;
+        self.pushed.notify_one();
+    }
+
+    /// Returns when no entry is in flight. Comes to an end only while the queue is held.
+    pub(super) async fn settled(&self) {
+        loop {
+            let mut answered = std::pin::pin!(self.answered.notified());
+            answered.as_mut().enable();
+            if self.state.lock().in_flight == 0 {
+                return;
+            }
+            answered.await;
+        }
     }
 
     /// What waits is worth an entry of its own, or keeps others out.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use openraft::{BasicNode, CommittedLeaderId, Membership, StoredMembership};
 
+use crate::codec::{Reader, put_u32, put_u64};
 use crate::log::entry;
 
 type LogId = openraft::LogId<u64>;
@@ -23,21 +24,28 @@ pub(crate) struct AppliedState {
 impl AppliedState {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = vec![STATE_VERSION];
-        put_option_id(&mut out, self.applied);
-        put_option_id(&mut out, *self.membership.log_id());
-        put_membership(&mut out, self.membership.membership());
+        self.put(&mut out);
         Bytes::from(out)
     }
 
     /// `None` when the bytes are not an applied state that we know.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        if reader.u8()? != STATE_VERSION {
-            return None;
-        }
-        let applied = reader.option_id()?;
-        let log_id = reader.option_id()?;
-        let membership = reader.membership()?;
+        let mut reader = Reader::new(bytes);
+        (reader.u8()? == STATE_VERSION).then_some(())?;
+        Self::read(&mut reader)
+    }
+
+    /// Without the version, as part of something that has one.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        put_option_id(out, self.applied);
+        put_option_id(out, *self.membership.log_id());
+        put_membership(out, self.membership.membership());
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let applied = option_id(reader)?;
+        let log_id = option_id(reader)?;
+        let membership = membership(reader)?;
         Some(Self { applied, membership: StoredMembership::new(log_id, membership) })
     }
 }
@@ -49,10 +57,10 @@ pub(super) fn encode_membership(membership: &Membership<u64, BasicNode>) -> Byte
 }
 
 pub(super) fn decode_membership(bytes: &[u8]) -> Option<Membership<u64, BasicNode>> {
-    Reader(bytes).membership()
+    membership(&mut Reader::new(bytes))
 }
 
-pub(super) fn to_log_id(id: &LogId) -> entry::LogId {
+pub(crate) fn to_log_id(id: &LogId) -> entry::LogId {
     entry::LogId { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
 }
 
@@ -60,7 +68,7 @@ pub(super) fn from_log_id(id: entry::LogId) -> LogId {
     LogId::new(CommittedLeaderId::new(id.term, id.node), id.index)
 }
 
-fn put_option_id(out: &mut Vec<u8>, id: Option<LogId>) {
+pub(super) fn put_option_id(out: &mut Vec<u8>, id: Option<LogId>) {
     out.push(u8::from(id.is_some()));
     if let Some(id) = id {
         for part in [id.leader_id.term, id.leader_id.node_id, id.index] {
@@ -85,60 +93,31 @@ fn put_membership(out: &mut Vec<u8>, membership: &Membership<u64, BasicNode>) {
     }
 }
 
-fn put_u32(out: &mut Vec<u8>, value: usize) {
-    let value = u32::try_from(value).expect("members and their addresses are few");
-    out.extend_from_slice(&value.to_le_bytes());
+/// The last index there is counts as unreadable: every index has one after it.
+pub(super) fn option_id(reader: &mut Reader<'_>) -> Option<Option<LogId>> {
+    if !reader.bool()? {
+        return Some(None);
+    }
+    let leader = CommittedLeaderId::new(reader.u64()?, reader.u64()?);
+    let index = reader.u64()?;
+    (index < u64::MAX).then(|| Some(LogId::new(leader, index)))
 }
 
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (front, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(front)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        Some(self.take(1)?[0])
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take(4)?.try_into().ok().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
-    }
-
-    fn option_id(&mut self) -> Option<Option<LogId>> {
-        if self.u8()? == 0 {
-            return Some(None);
+fn membership(reader: &mut Reader<'_>) -> Option<Membership<u64, BasicNode>> {
+    let mut configs = Vec::new();
+    for _ in 0..reader.u32()? {
+        let mut voters = BTreeSet::new();
+        for _ in 0..reader.u32()? {
+            voters.insert(reader.u64()?);
         }
-        let leader = CommittedLeaderId::new(self.u64()?, self.u64()?);
-        Some(Some(LogId::new(leader, self.u64()?)))
+        configs.push(voters);
     }
-
-    fn membership(&mut self) -> Option<Membership<u64, BasicNode>> {
-        let mut configs = Vec::new();
-        for _ in 0..self.u32()? {
-            let mut voters = BTreeSet::new();
-            for _ in 0..self.u32()? {
-                voters.insert(self.u64()?);
-            }
-            configs.push(voters);
-        }
-        let mut nodes = BTreeMap::new();
-        for _ in 0..self.u32()? {
-            let id = self.u64()?;
-            let len = self.u32()? as usize;
-            let addr = std::str::from_utf8(self.take(len)?).ok()?;
-            nodes.insert(id, BasicNode::new(addr));
-        }
-        Some(Membership::new(configs, nodes))
+    let mut nodes = BTreeMap::new();
+    for _ in 0..reader.u32()? {
+        let id = reader.u64()?;
+        let len = reader.u32()? as usize;
+        let addr = std::str::from_utf8(reader.take(len)?).ok()?;
+        nodes.insert(id, BasicNode::new(addr));
     }
+    Some(Membership::new(configs, nodes))
 }

@@ -1,6 +1,7 @@
 //! The library's type parameters and its settings.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::{BasicNode, Config, SnapshotPolicy};
@@ -41,18 +42,36 @@ impl fmt::Debug for Answers {
     }
 }
 
-const HEARTBEAT_MS: u64 = 250;
-const ELECTION_MS: std::ops::Range<u64> = 750..1500;
+/// How soon a group without a leader gets one. Shorter times find a dead leader sooner and take a slow one for dead.
+#[derive(Clone, Copy, Debug)]
+pub struct RaftTimes {
+    /// A leader is heard about so often, at most half as long again. An append has to be answered within it. Default 250 ms.
+    pub heartbeat: Duration,
+    /// A group does not elect before so long without a leader. Default 750 ms.
+    pub election_min: Duration,
+    /// Followers are true to a leader for so long; then each waits between the two times. Default 1.5 s.
+    pub election_max: Duration,
+}
+
+impl Default for RaftTimes {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self { heartbeat: ms(250), election_min: ms(750), election_max: ms(1500) }
+    }
+}
+
 /// A partition's copy takes longer than the library's default of 200 ms.
 const INSTALL_SNAPSHOT_MS: u64 = 60_000;
 
 /// Settings of one group's core.
-pub(crate) fn library_config(group: u32) -> Config {
+pub(crate) fn library_config(group: u32, times: RaftTimes) -> Config {
     Config {
         cluster_name: format!("group-{group}"),
-        heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MS.start,
-        election_timeout_max: ELECTION_MS.end,
+        heartbeat_interval: times.heartbeat.as_millis() as u64,
+        election_timeout_min: times.election_min.as_millis() as u64,
+        election_timeout_max: times.election_max.as_millis() as u64,
+        // Until [`crate::gate`] allows it.
+        enable_elect: false,
         install_snapshot_timeout: INSTALL_SNAPSHOT_MS,
         // Checkpoints and purges come from `crate::checkpoint`; left alone, the library would purge along with a snapshot.
         snapshot_policy: SnapshotPolicy::Never,

@@ -4,16 +4,19 @@
 //! carries is that of its content.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::{BasicNode, EntryPayload, OptionalSend, StorageError, StorageIOError, StoredMembership};
 use parking_lot::Mutex;
 use pharos_model::Clock;
+use tokio::sync::watch;
 
-use super::codec::AppliedState;
+use super::codec::{AppliedState, from_log_id, to_log_id};
 use super::config::{Answers, Commands, TypeConfig};
 use super::snapshot::{Copy, SnapshotData};
+use crate::log::entry;
 use crate::metrics::RaftMetrics;
 use crate::state_machine::{CheckpointError, StateMachine};
 
@@ -26,10 +29,18 @@ type Result<T> = std::result::Result<T, StorageError<u64>>;
 /// another thread costs about what applying them does.
 const APPLY_INLINE_BYTES_MAX: usize = 32 << 10;
 
+/// Index of the newest entry that is on disk in the state machine, or why no more can be written.
+pub(crate) type Covered = std::result::Result<Option<u64>, String>;
+
 /// One group's state machine. [`Adaptor`] is what the library holds.
 pub(crate) struct Machine {
     port: Arc<dyn StateMachine>,
     state: Mutex<State>,
+    /// Told when entries are applied, before their proposers are answered.
+    progress: watch::Sender<Option<entry::LogId>>,
+    covered: watch::Sender<Covered>,
+    /// Snapshots taken in.
+    installs: AtomicU64,
     metrics: RaftMetrics,
     clock: Arc<dyn Clock>,
 }
@@ -52,11 +63,35 @@ impl Machine {
     ) -> Arc<Self> {
         let snapshot = restored.as_ref().map(meta);
         let state = State { applied: restored.unwrap_or_default(), snapshot, fresh: None };
-        Arc::new(Self { port, state: Mutex::new(state), metrics, clock })
+        let applied = state.applied.applied;
+        Arc::new(Self {
+            port,
+            state: Mutex::new(state),
+            progress: watch::Sender::new(applied.as_ref().map(to_log_id)),
+            covered: watch::Sender::new(Ok(applied.map(|id| id.index))),
+            installs: AtomicU64::new(0),
+            metrics,
+            clock,
+        })
     }
 
+    /// The newest entry that is applied.
     pub(crate) fn applied(&self) -> Option<LogId> {
-        self.state.lock().applied.applied
+        (*self.progress.borrow()).map(from_log_id)
+    }
+
+    /// Changes with every entry that is applied.
+    pub(crate) fn progress(&self) -> watch::Receiver<Option<entry::LogId>> {
+        self.progress.subscribe()
+    }
+
+    pub(super) fn covered(&self) -> watch::Receiver<Covered> {
+        self.covered.subscribe()
+    }
+
+    /// Counts the snapshots taken in: what they cover was applied without anybody being answered.
+    pub(crate) fn installs(&self) -> u64 {
+        self.installs.load(Ordering::SeqCst)
     }
 
     /// Applies entries in order; those that the state machine holds already are skipped.
@@ -64,6 +99,7 @@ impl Machine {
         let started = self.clock.monotonic();
         let mut state = self.state.lock();
         let answers = entries.into_iter().map(|entry| Answers(self.apply_one(&mut state.applied, entry))).collect();
+        self.progress.send_replace(state.applied.applied.as_ref().map(to_log_id));
         drop(state);
         self.metrics.apply_seconds.observe(self.clock.monotonic().saturating_sub(started).as_secs_f64());
         answers
@@ -102,6 +138,7 @@ impl Machine {
         self.metrics.checkpoints.inc();
         self.metrics.checkpoint_seconds.observe(self.clock.monotonic().saturating_sub(started).as_secs_f64());
         self.state.lock().fresh = Some(meta(&applied));
+        self.cover(applied.applied);
         Ok(applied.applied)
     }
 
@@ -115,9 +152,26 @@ impl Machine {
         let Copy { state: position, bytes } = snapshot.into_copy()?;
         let mut state = self.state.lock();
         self.port.install(&bytes, position.encode())?;
+        let applied = position.applied;
         *state = State { applied: position, snapshot: Some(meta.clone()), fresh: None };
+        self.installs.fetch_add(1, Ordering::SeqCst);
+        self.progress.send_replace(applied.as_ref().map(to_log_id));
+        self.cover(applied);
         Ok(())
     }
+
+    fn cover(&self, upto: Option<LogId>) {
+        self.covered.send_modify(|covered| {
+            if let Ok(covered) = covered {
+                *covered = upto.map(|id| id.index).max(*covered);
+            }
+        });
+    }
+}
+
+/// What the library takes in, of a copy that came from the leader.
+pub(crate) fn received(copy: Copy) -> Snapshot<TypeConfig> {
+    Snapshot { meta: meta(&copy.state), snapshot: Box::new(SnapshotData::received(copy)) }
 }
 
 /// The snapshot's name follows from what it covers.
@@ -164,7 +218,10 @@ impl RaftStateMachine<TypeConfig> for Adaptor {
         let (machine, meta) = (Arc::clone(&self.0), meta.clone());
         let signature = meta.signature();
         let installed = tokio::task::spawn_blocking(move || machine.install(&meta, *snapshot)).await;
-        let failed = |error| StorageError::from(StorageIOError::write_snapshot(Some(signature.clone()), error));
+        let failed = |error: openraft::AnyError| {
+            drop(self.0.covered.send_replace(Err(error.to_string())));
+            StorageError::from(StorageIOError::write_snapshot(Some(signature.clone()), error))
+        };
         match installed {
             Ok(installed) => installed.map_err(|error| failed(openraft::AnyError::new(&error))),
             Err(panicked) => Err(failed(openraft::AnyError::new(&panicked))),

@@ -9,17 +9,18 @@ use crate::state_machine::CheckpointError;
 
 /// A copy of a state machine, made when it is asked for: the library wants the current snapshot often and its bytes only
 /// when a peer has fallen behind. The copy may therefore be newer than the snapshot's metadata, so it carries how far it has
-/// come, and a state machine that installed it skips the entries it holds already.
+/// come, and is sent under that position.
 pub(crate) struct SnapshotData(Source);
 
 enum Source {
     Live(Arc<Machine>),
+    Received(Copy),
     /// What the library hands out to be filled by whoever receives a snapshot.
     Blank,
 }
 
 /// A state machine's copy with its position.
-pub(super) struct Copy {
+pub(crate) struct Copy {
     pub state: AppliedState,
     pub bytes: Vec<u8>,
 }
@@ -27,6 +28,10 @@ pub(super) struct Copy {
 impl SnapshotData {
     pub(super) fn live(machine: Arc<Machine>) -> Self {
         Self(Source::Live(machine))
+    }
+
+    pub(super) fn received(copy: Copy) -> Self {
+        Self(Source::Received(copy))
     }
 
     pub(super) fn blank() -> Self {
@@ -37,6 +42,7 @@ impl SnapshotData {
     pub(super) fn into_copy(self) -> Result<Copy, CheckpointError> {
         match self.0 {
             Source::Live(machine) => machine.export(),
+            Source::Received(copy) => Ok(copy),
             Source::Blank => Err(CheckpointError::Damaged { reason: "nothing was received".to_owned() }),
         }
     }
@@ -46,6 +52,7 @@ impl fmt::Debug for SnapshotData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
             Source::Live(_) => "SnapshotData::Live",
+            Source::Received(_) => "SnapshotData::Received",
             Source::Blank => "SnapshotData::Blank",
         })
     }

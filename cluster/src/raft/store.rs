@@ -6,10 +6,11 @@ use std::ops::{Bound, RangeBounds};
 
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader, StorageError, StorageIOError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::codec::{decode_membership, encode_membership, from_log_id, to_log_id};
 use super::config::{Commands, TypeConfig};
+use super::machine::{Covered, Machine};
 use crate::log::entry::{Entry, Payload, Vote};
 use crate::log::{GroupHandle, LogError};
 
@@ -18,14 +19,16 @@ type LogId = openraft::LogId<u64>;
 type RaftVote = openraft::Vote<u64>;
 type Result<T> = std::result::Result<T, StorageError<u64>>;
 
-/// Most bytes of commands that one replication request carries.
-const READ_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of commands that one replication request carries, unless one entry alone has more: the answer has to be there within a
+/// heartbeat's time, its flush on the other side included.
+const READ_BYTES_MAX: usize = 1 << 20;
 
 /// The core's own store. What it reads it applies, so entries leave memory with that; replication reads through
 /// [`LogReader`].
 #[derive(Clone, Debug)]
 pub(crate) struct LogStore {
     log: GroupHandle,
+    covered: Option<watch::Receiver<Covered>>,
 }
 
 /// Reads entries for replication to a peer.
@@ -36,7 +39,19 @@ pub(crate) struct LogReader {
 
 impl LogStore {
     pub(crate) fn new(log: GroupHandle) -> Self {
-        Self { log }
+        Self { log, covered: None }
+    }
+
+    /// Drops no log before the state machine has what was in it on disk. When the library takes a snapshot in, it drops the log while
+    /// the snapshot is still being written.
+    pub(crate) fn covered_by(self, machine: &Machine) -> Self {
+        Self { covered: Some(machine.covered()), ..self }
+    }
+
+    async fn wait_covered(&mut self, index: u64) -> std::result::Result<(), String> {
+        let Some(covered) = &mut self.covered else { return Ok(()) };
+        let known = covered.wait_for(|covered| covered.as_ref().map_or(true, |upto| *upto >= Some(index))).await;
+        known.map_err(|_| "the state machine is gone".to_owned())?.clone().map(drop)
     }
 }
 
@@ -63,12 +78,13 @@ impl RaftLogReader<TypeConfig> for LogReader {
         let mut entries = Vec::new();
         let mut bytes = 0;
         for index in start..end {
-            if bytes >= READ_BYTES_MAX {
+            let read = self.log.read(index, index + 1).map_err(read_error)?;
+            let Some(entry) = read.into_iter().next() else { break };
+            bytes += entry.payload.bytes();
+            if bytes > READ_BYTES_MAX && !entries.is_empty() {
                 break;
             }
-            let entry = self.log.read(index, index + 1).map_err(read_error)?;
-            bytes += entry.iter().map(|entry| entry.payload.bytes()).sum::<usize>();
-            entries.extend(entry.into_iter().map(from_entry).collect::<Result<Vec<_>>>()?);
+            entries.push(from_entry(entry)?);
         }
         Ok(entries)
     }
@@ -132,8 +148,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<()> {
-        self.log.purge(to_log_id(&log_id));
-        Ok(())
+        let covered = self.wait_covered(log_id.index).await;
+        covered.map_err(|reason| StorageIOError::write_logs(openraft::AnyError::error(reason)))?;
+        let upto = to_log_id(&log_id);
+        if self.log.last().is_some_and(|last| last.index >= upto.index) {
+            self.log.purge(upto);
+            return Ok(());
+        }
+        let (done, skipped) = oneshot::channel();
+        self.log.skip(upto, Box::new(|outcome| drop(done.send(outcome))));
+        wait(skipped).await.map_err(|error| StorageIOError::write_logs(&error).into())
     }
 }
 
@@ -169,7 +193,7 @@ fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     (from, to)
 }
 
-fn to_entry(entry: RaftEntry) -> Entry {
+pub(super) fn to_entry(entry: RaftEntry) -> Entry {
     let payload = match entry.payload {
         EntryPayload::Blank => Payload::Blank,
         EntryPayload::Normal(Commands(commands)) => Payload::Commands(commands),

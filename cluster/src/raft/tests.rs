@@ -1,5 +1,7 @@
 //! The library's own storage suite on the real log, and codecs.
 
+mod wire;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use pharos_cluster::fs::Disk;
 use pharos_cluster::group::Restored;
 use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics;
-use pharos_cluster::node::{FreshIds, Node, NodeDir, NodeOptions};
+use pharos_cluster::node::{ClusterOptions, FreshIds, Node, NodeDir, NodeOptions};
 use pharos_cluster::proposer::ProposerOptions;
 use pharos_ingest::sink::{BatchHistograms, BatchStarts, FreshSample, KnownSample, SeriesExemplar};
 use pharos_model::clock::SystemClock;
@@ -48,6 +48,7 @@ impl Bench {
             checkpoints: CheckpointPolicy::default(),
             leader_wait_max: Duration::from_secs(20),
             drain_max: Duration::from_secs(20),
+            cluster: ClusterOptions::alone(),
             clock: clock.clone(),
             metrics: Metrics::register(&Registry::new()).unwrap(),
         };
@@ -57,7 +58,7 @@ impl Bench {
             Ok(Restored { machine, raft_state: None })
         };
         let cluster = Node::open(node_dir, options, Arc::new(open)).await.unwrap();
-        let proposers = (0..PARTITIONS).map(|at| cluster.proposer(PartitionId(at)).clone()).collect();
+        let proposers = (0..PARTITIONS).map(|at| cluster.proposer(PartitionId(at))).collect();
         let router = Router::new(proposers, stores, clock, intake);
         router.set_out_of_order_window(Duration::from_secs(3600));
         Self { router, cluster, _dir: dir }

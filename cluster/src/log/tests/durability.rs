@@ -1,7 +1,7 @@
 //! Appends, truncations and purges across reopening; group commit; segments.
 
 use super::*;
-use crate::log::entry::Vote;
+use crate::log::entry::{HardState, Vote};
 use crate::log::segment;
 
 #[test]
@@ -226,4 +226,32 @@ fn what_the_last_run_did_not_sync_is_synced_before_it_counts() {
         let (log, _) = open(&sim.reboot(seed));
         assert_eq!(indexes(&group(&log, 1)), kept, "what was taken for durable is");
     }
+}
+
+#[test]
+fn a_dropped_group_gives_its_segments_back_and_does_not_come_back_itself() {
+    let sim = Sim::new();
+    let (log, _) = open(&sim);
+    let (dropped, stays) = (group(&log, 1), group(&log, 2));
+    append_commands(&stays, 0..1, 10);
+    append_commands(&dropped, 0..40, 7000);
+    stays.purge(LogId { term: 1, node: 7, index: 0 });
+    let vote = Vote { term: 3, node: 9, committed: true };
+    Pending::of(|done| dropped.save_vote(vote, done)).wait().unwrap();
+    assert!(log.live_bytes() > 4 * (64 << 10));
+    Pending::of(|done| dropped.drop_group(done)).wait().unwrap();
+    append_commands(&stays, 1..2, 10);
+    assert_eq!(log.live_bytes(), 64 << 10);
+    assert_eq!((log.groups(), dropped.live_bytes(), indexes(&dropped)), (vec![GroupId(2)], 0, vec![]));
+    drop(log);
+
+    let rebooted = sim.reboot(1);
+    let (log, report) = open(&rebooted);
+    assert_eq!((log.groups(), report.losses), (vec![GroupId(2)], vec![]));
+    let again = group(&log, 1);
+    assert_eq!(again.hard_state(), HardState { vote: Some(vote), ..HardState::default() });
+    append_commands(&again, 0..2, 10);
+    drop(log);
+    let (log, _) = open(&rebooted.reboot(1));
+    assert_eq!((log.groups(), indexes(&group(&log, 1))), (vec![GroupId(1), GroupId(2)], vec![0, 1]));
 }

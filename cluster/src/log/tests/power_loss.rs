@@ -28,6 +28,9 @@ enum Work {
         group: u32,
         count: u64,
     },
+    Drop {
+        group: u32,
+    },
 }
 
 impl Work {
@@ -36,7 +39,8 @@ impl Work {
             Self::Append { group, .. }
             | Self::Vote { group }
             | Self::Truncate { group, .. }
-            | Self::Purge { group, .. } => *group,
+            | Self::Purge { group, .. }
+            | Self::Drop { group } => *group,
         }
     }
 }
@@ -49,6 +53,7 @@ fn any_work() -> impl Strategy<Value = Work> {
         6 => (group.clone(), 1..6u64, 0..3000usize).prop_map(|(group, count, bytes)| Work::Append { group, count, bytes }),
         1 => group.clone().prop_map(|group| Work::Vote { group }),
         1 => (group.clone(), 1..5u64).prop_map(|(group, count)| Work::Truncate { group, count }),
+        1 => group.clone().prop_map(|group| Work::Drop { group }),
         2 => (group, 1..30u64).prop_map(|(group, count)| Work::Purge { group, count }),
     ]
 }
@@ -121,6 +126,10 @@ fn ask(log: &Log, model: &mut Model, work: &Work, serial: u64) -> Option<Pending
             model.entries.retain(|entry| entry.id.index > upto.index);
             handle.purge(upto);
             None
+        }
+        Work::Drop { .. } => {
+            *model = Model { vote: model.vote, ..Model::default() };
+            Some(Pending::of(|done| handle.drop_group(done)))
         }
     }
 }

@@ -76,7 +76,7 @@ fn steps(bytes: &[u8]) -> Vec<Step> {
             Kind::Committed => Event::Committed(body::log_id(record.payload).unwrap()),
             Kind::Truncate => Event::Truncate(body::index(record.payload).unwrap()),
             Kind::Purge => Event::Purge(body::log_id(record.payload).unwrap()),
-            Kind::Base | Kind::Seal => unreachable!("a first segment has neither before its end"),
+            Kind::Base | Kind::Seal | Kind::Drop => unreachable!("a first segment has none before its end"),
         };
         let start = *at as usize;
         Step { start, end: start + record.len, batch_start: record.batch_start as usize, group: record.group, event }

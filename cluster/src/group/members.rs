@@ -1,0 +1,120 @@
+//! Changes of a group's members, asked of its leader. All may be repeated: what is done already succeeds again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::{BasicNode, ChangeMembers};
+
+use super::{Group, Standing};
+use crate::peers::NodeId;
+
+/// A change that a majority has not taken by then is left to itself.
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// What becomes of voters that are voters no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    AsLearner,
+    Entirely,
+}
+
+/// Why members were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    #[error("this node does not lead the group, {}", leader.map_or("nobody does".to_owned(), |id| format!("node {id:016x} does")))]
+    NotLeader { leader: Option<NodeId> },
+    #[error("another change of the group's members is under way")]
+    InProgress,
+    #[error("node {node:016x} is no member of the group, it has to be a learner first")]
+    NotMember { node: NodeId },
+    #[error("a group without voters could do nothing")]
+    NoVoters,
+    /// Perhaps done, perhaps later: to be repeated.
+    #[error("the change was not confirmed within {waited:?}")]
+    Unconfirmed { waited: Duration },
+    #[error("the group is stopped: {reason}")]
+    Stopped { reason: String },
+}
+
+impl Group {
+    /// Takes a node in that gets everything and has no vote. Returns when a majority knows; it catches up from then on.
+    pub async fn add_learner(&self, node: NodeId) -> Result<(), MemberError> {
+        let change = || ChangeMembers::AddNodes([(node, BasicNode::default())].into());
+        self.change(|standing| standing.is_member(node), change, Leaving::AsLearner).await
+    }
+
+    /// As a leader: whether a member lacks at most `lag` entries.
+    pub fn caught_up(&self, node: NodeId, lag: u64) -> Result<bool, MemberError> {
+        let standing = self.led()?;
+        if !standing.is_member(node) {
+            return Err(MemberError::NotMember { node });
+        }
+        let next = |id: Option<crate::log::entry::LogId>| id.map_or(0, |id| id.index + 1);
+        let (matched, last) = (next(self.matched(node)), next(self.last()));
+        Ok(node == self.node_id || (matched > 0 && matched + lag >= last))
+    }
+
+    /// Makes these members the voters. Whoever leads on may be another, if this node is not among them.
+    pub async fn change_voters(&self, voters: BTreeSet<NodeId>, leaving: Leaving) -> Result<(), MemberError> {
+        if voters.is_empty() {
+            return Err(MemberError::NoVoters);
+        }
+        let done = |standing: &Standing| standing.voters == [voters.clone()];
+        self.change(done, || ChangeMembers::ReplaceAllVoters(voters.clone()), leaving).await
+    }
+
+    /// Removes a member, voter or not.
+    pub async fn remove(&self, node: NodeId) -> Result<(), MemberError> {
+        let standing = self.led()?;
+        if standing.is_voter(node) {
+            let target = standing.voters.last().into_iter().flatten().copied().filter(|&voter| voter != node);
+            self.change_voters(target.collect(), Leaving::Entirely).await?;
+        }
+        let done = |standing: &Standing| !standing.is_member(node);
+        self.change(done, || ChangeMembers::RemoveNodes([node].into()), Leaving::Entirely).await
+    }
+
+    fn led(&self) -> Result<Standing, MemberError> {
+        let standing = self.standing();
+        if standing.leads { Ok(standing) } else { Err(MemberError::NotLeader { leader: standing.leader }) }
+    }
+
+    /// Carries a change out unless it is `done`.
+    async fn change(
+        &self,
+        done: impl Fn(&Standing) -> bool,
+        change: impl FnOnce() -> ChangeMembers<NodeId, BasicNode>,
+        leaving: Leaving,
+    ) -> Result<(), MemberError> {
+        let Ok(_turn) = self.changing.try_lock() else { return Err(MemberError::InProgress) };
+        if done(&self.led()?) && self.members_committed() {
+            return Ok(());
+        }
+        let changed = self.raft.change_membership(change(), leaving == Leaving::AsLearner);
+        match tokio::time::timeout(CHANGE_MAX, changed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(why(error)),
+            Err(_) => Err(MemberError::Unconfirmed { waited: CHANGE_MAX }),
+        }
+    }
+
+    /// Whether the members that the group goes by are committed.
+    fn members_committed(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let since = *metrics.borrow().membership_config.log_id();
+        since <= self.machine.applied()
+    }
+}
+
+fn why(error: RaftError<NodeId, ClientWriteError<NodeId, BasicNode>>) -> MemberError {
+    match error {
+        RaftError::Fatal(fatal) => MemberError::Stopped { reason: fatal.to_string() },
+        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => MemberError::NotLeader { leader: to.leader_id },
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => match error {
+            ChangeMembershipError::InProgress(_) => MemberError::InProgress,
+            ChangeMembershipError::EmptyMembership(_) => MemberError::NoVoters,
+            ChangeMembershipError::LearnerNotFound(missing) => MemberError::NotMember { node: missing.node_id },
+        },
+    }
+}

@@ -1,11 +1,12 @@
 //! Known bugs to plant: patches of the tree, each with the run that has to catch it. Production code holds no trap for them.
 //!
-//! A patch begins with lines `Bug:`, `Run:` (flags of `jepsen run`) and `Caught by:` (a checker); what follows is a diff.
+//! A patch begins with lines `Bug:`, `Run:` (flags of `jepsen run`) and `Caught by:` (checkers); what follows is a diff.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::env::command;
@@ -19,7 +20,8 @@ pub struct Bug {
     pub patch: PathBuf,
     pub about: String,
     pub run: Vec<String>,
-    pub caught_by: String,
+    /// Any of these checkers.
+    pub caught_by: Vec<String>,
 }
 
 /// All bugs in a folder, by name.
@@ -42,8 +44,9 @@ fn read(patch: &Path) -> Result<Bug> {
         found.map(|rest| rest.trim().to_owned()).with_context(|| format!("no line `{name}`"))
     };
     let name = patch.file_stem().and_then(|name| name.to_str()).context("no name")?.to_owned();
+    let caught_by = line("Caught by:")?.split(',').map(|checker| checker.trim().to_owned()).collect();
     let run = line("Run:")?.split_whitespace().map(str::to_owned).collect();
-    Ok(Bug { name, patch: patch.to_owned(), about: line("Bug:")?, run, caught_by: line("Caught by:")? })
+    Ok(Bug { name, patch: patch.to_owned(), about: line("Bug:")?, run, caught_by })
 }
 
 /// Whether the patch fits the tree as it is.
@@ -117,9 +120,10 @@ async fn hunt_one(bug: &Bug, copy: &Path, work: &Path) -> Result<bool> {
 
 /// Whether the checker that should have found it did.
 fn caught(bug: &Bug, out: &Path) -> Result<bool> {
-    let summary: serde_json::Value = serde_json::from_slice(&fs::read(out.join("summary.json"))?)?;
+    let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json"))?)?;
     let verdicts = summary["verdicts"].as_array().context("a summary has verdicts")?;
-    Ok(verdicts.iter().any(|verdict| verdict["checker"] == bug.caught_by.as_str() && verdict["outcome"] == "violated"))
+    let by = |verdict: &Value| bug.caught_by.iter().any(|checker| verdict["checker"] == checker.as_str());
+    Ok(verdicts.iter().any(|verdict| by(verdict) && verdict["outcome"] == "violated"))
 }
 
 async fn git(tree: &Path, args: &[&str]) -> Result<()> {

@@ -28,7 +28,7 @@ use crate::nemesis::schedule::{Detail, Schedule, Step};
 use crate::nemesis::{Fault, Nemesis, Outcome};
 use crate::report::{self, Report};
 use crate::targets;
-use crate::workload::{self, Endpoint, Family, Processes, Shared, Writer};
+use crate::workload::{self, Endpoint, Family, Processes, SampleClock, Shared, Writer};
 
 /// Longest wait for a client's answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -206,7 +206,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn phases(&mut self, environment: &mut Environment, faults: Vec<Fault>, outcome: &mut Outcome) -> Result<()> {
-        let (targets, _serving) = targets::serve(environment.host(), self.options.targets, self.recorder).await?;
+        let (targets, _serving) = targets::serve(environment.host(), self.options.targets(), self.recorder).await?;
         environment.configure(&self.config(&targets));
         for at in 0..environment.nodes.len() {
             environment.start(at).await?;
@@ -222,7 +222,7 @@ impl Run<'_> {
             endpoints,
             stop: stopped,
             processes: self.processes.clone(),
-            since_ms: workload::wall_ms(),
+            clock: self.sample_clock(),
         };
         let writers = self.writers();
         let workers = self.start_clients(&writers, &shared);
@@ -233,7 +233,7 @@ impl Run<'_> {
         self.mark(Mark::Healed);
         nodes_now.send_replace(endpoints_of(environment));
         tokio::time::sleep(AFTERMATH).await;
-        let served = serves_again(environment).await;
+        let served = serves_again(environment, &shared.clock).await;
         stop.send_replace(true);
         workers.join_all().await;
         self.mark(Mark::LoadEnds);
@@ -266,6 +266,10 @@ impl Run<'_> {
             config += &targets::scrape_config(targets, self.options.scrape_interval);
         }
         config
+    }
+
+    fn sample_clock(&self) -> SampleClock {
+        SampleClock::new(self.options.hours_of_samples, Duration::from_secs(self.options.seconds))
     }
 
     fn writers(&self) -> Vec<(Family, u32)> {
@@ -309,10 +313,10 @@ fn endpoints_of(environment: &Environment) -> Vec<Endpoint> {
 }
 
 /// Waits until every node takes a write.
-async fn serves_again(environment: &Environment) -> Result<()> {
+async fn serves_again(environment: &Environment, clock: &SampleClock) -> Result<()> {
     let deadline = Instant::now() + SERVE_AGAIN_MAX;
     for Endpoint { node, api } in endpoints_of(environment) {
-        let sample = Sample { series: 0, ts_ms: workload::wall_ms(), value: 0 };
+        let sample = Sample { series: 0, ts_ms: clock.now_ms(), value: 0 };
         let body = encode("jepsen_probe", 0, &[sample]);
         while environment.client.write(&api, body.clone()).await != WriteOutcome::Acked {
             if Instant::now() > deadline {

@@ -11,7 +11,7 @@ pub use writers::{Writer, write_until_stopped};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -64,8 +64,7 @@ pub struct Shared {
     pub stop: watch::Receiver<bool>,
     /// Process numbers that were given out.
     pub processes: Processes,
-    /// From when on samples are written.
-    pub since_ms: i64,
+    pub clock: SampleClock,
 }
 
 impl Shared {
@@ -86,8 +85,56 @@ impl Processes {
     }
 }
 
-/// The wall clock in milliseconds: samples carry it.
-pub fn wall_ms() -> i64 {
+/// The time that samples carry. It may begin hours ago and run fast until it meets the wall clock: so a short run fills,
+/// seals and drops slices as a day does.
+#[derive(Clone, Copy, Debug)]
+pub struct SampleClock {
+    since_ms: i64,
+    started: Instant,
+    speed: f64,
+}
+
+impl SampleClock {
+    /// Covers `hours` until `run` has passed; with 0 it is the wall clock.
+    pub fn new(hours: f64, run: Duration) -> Self {
+        let behind = Duration::from_secs_f64(hours * 3600.0);
+        let since_ms = wall_ms() - behind.as_millis() as i64;
+        Self { since_ms, started: Instant::now(), speed: 1.0 + behind.as_secs_f64() / run.as_secs_f64() }
+    }
+
+    /// No sample is older.
+    pub fn since_ms(&self) -> i64 {
+        self.since_ms
+    }
+
+    /// Never beyond the wall clock, or nodes would refuse it.
+    pub fn now_ms(&self) -> i64 {
+        (self.since_ms + self.of(self.started.elapsed())).min(wall_ms())
+    }
+
+    /// How many of its milliseconds pass meanwhile, at least.
+    pub fn of(&self, real: Duration) -> i64 {
+        (real.as_secs_f64() * 1000.0 * self.speed) as i64
+    }
+}
+
+/// The wall clock in milliseconds.
+fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_clock_begins_early_and_stops_at_the_wall() {
+        let clock = SampleClock::new(2.0, Duration::from_secs(100));
+        assert_eq!(clock.of(Duration::from_secs(1)), 73_000);
+        let behind = wall_ms() - clock.now_ms();
+        assert!((7_000_000..=7_200_000).contains(&behind), "{behind}");
+        let done = SampleClock::new(2.0, Duration::from_nanos(1));
+        assert!(done.now_ms() <= wall_ms());
+    }
 }

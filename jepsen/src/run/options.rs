@@ -52,15 +52,18 @@ pub struct RunOptions {
     /// Series of one of the set's writers: so many samples in a request.
     #[arg(long, default_value_t = 20)]
     pub width: u32,
-    /// Scrape targets.
-    #[arg(long, default_value_t = 4)]
-    pub targets: usize,
+    /// Scrape targets. Default 4, none with --hours-of-samples.
+    #[arg(long)]
+    pub targets: Option<usize>,
     /// Seconds between two scrapes.
     #[arg(long, default_value_t = 2)]
     pub scrape_interval: u64,
     /// `storage.tsdb.out_of_order_time_window` of the nodes.
     #[arg(long, default_value = "0s")]
     pub late_window: String,
+    /// Samples' time begins so many hours ago and reaches the present at the end of the run.
+    #[arg(long, default_value_t = 0.0)]
+    pub hours_of_samples: f64,
     /// A flag for `pharos server`. Repeatable.
     #[arg(long = "flag", allow_hyphen_values = true)]
     pub flags: Vec<String>,
@@ -79,6 +82,11 @@ impl RunOptions {
             FamilyName::Append => Family::Append,
         };
         self.workloads.iter().map(family).collect()
+    }
+
+    /// What is scraped has the present time, and a head that has seen it takes nothing from hours ago.
+    pub(super) fn targets(&self) -> usize {
+        self.targets.unwrap_or(if self.hours_of_samples > 0.0 { 0 } else { 4 })
     }
 
     pub(super) fn pharos_text(&self) -> Result<&str> {

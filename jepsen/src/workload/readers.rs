@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::{Endpoint, Family, Shared, count_query, read_query, wall_ms};
+use super::{Endpoint, Family, Shared, count_query, read_query};
 use crate::client::Reading;
 use crate::history::{About, Action, Count, Kind, Read};
 
 /// How far back a read goes while the run goes on.
-const RECENT_MS: i64 = 20_000;
+const RECENT: Duration = Duration::from_secs(20);
 /// How much one of the last reads takes at once.
-const SLICE_MS: i64 = 60_000;
-/// Samples are no newer than this after the wall clock.
+const SLICE: Duration = Duration::from_secs(60);
+/// Samples that come close together are ahead of the clock, by less than this.
 const AHEAD_MS: i64 = 5_000;
 /// The last reads are tried so often.
 const LAST_ATTEMPTS_MAX: usize = 20;
@@ -24,8 +24,9 @@ pub async fn read_until_stopped(writers: Vec<(Family, u32)>, rate: f64, mut rng:
     while !writers.is_empty() && pace.turn().await {
         let (family, writer) = writers[rng.usize(..writers.len())];
         let endpoint = shared.endpoint(&mut rng);
-        let to_ms = wall_ms() + AHEAD_MS;
-        let wanted = Read { writer, from_ms: to_ms - RECENT_MS - AHEAD_MS, to_ms, ..Read::default() };
+        let now_ms = shared.clock.now_ms();
+        let (from_ms, to_ms) = (now_ms - shared.clock.of(RECENT), now_ms + AHEAD_MS);
+        let wanted = Read { writer, from_ms, to_ms, ..Read::default() };
         if !read(process, family, wanted, &endpoint, &shared).await {
             process = shared.processes.next();
         }
@@ -34,14 +35,14 @@ pub async fn read_until_stopped(writers: Vec<(Family, u32)>, rate: f64, mut rng:
 
 /// Reads all that was ever written from every node; false when a read never had an answer.
 pub async fn read_everything(writers: &[(Family, u32)], shared: &Shared) -> bool {
-    let end_ms = wall_ms() + AHEAD_MS;
+    let end_ms = shared.clock.now_ms() + AHEAD_MS;
     let endpoints = shared.endpoints.borrow().clone();
     let mut complete = true;
     for endpoint in &endpoints {
         for &(family, writer) in writers {
-            let mut from_ms = shared.since_ms - 1;
+            let mut from_ms = shared.clock.since_ms() - 1;
             while from_ms < end_ms {
-                let to_ms = end_ms.min(from_ms + SLICE_MS);
+                let to_ms = end_ms.min(from_ms + shared.clock.of(SLICE));
                 let wanted = Read { writer, from_ms, to_ms, ..Read::default() };
                 complete &= read_patiently(family, &wanted, endpoint, shared).await;
                 from_ms = to_ms;
@@ -87,8 +88,8 @@ pub async fn count_until_stopped(rate: f64, mut rng: fastrand::Rng, shared: Shar
         let endpoint = shared.endpoint(&mut rng);
         let invoked = Action::Count(Count::default());
         shared.recorder.record(process, Kind::Invoke, invoked.clone(), About::node(&endpoint.node));
-        let to_ms = wall_ms() + AHEAD_MS;
-        let query = count_query(to_ms - shared.since_ms + 1);
+        let to_ms = shared.clock.now_ms() + AHEAD_MS;
+        let query = count_query(to_ms - shared.clock.since_ms() + 1);
         let answer = shared.client.query(&endpoint.api, &query, to_ms).await.and_then(Reading::into_count);
         match answer {
             Ok((count, flagged)) => {

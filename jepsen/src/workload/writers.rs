@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::pace::Pace;
-use super::{Family, Shared, series_of, wall_ms};
+use super::{Family, Shared, series_of};
 use crate::client::{WriteOutcome, encode};
 use crate::history::{About, Action, Kind, Sample};
 
@@ -35,7 +35,7 @@ pub async fn write_until_stopped(mut writer: Writer, shared: Shared) {
     let (mut last_ts, mut written) = (0, 0);
     let mut older: Option<Bytes> = None;
     while pace.turn().await {
-        let samples = writer.next_samples(&mut last_ts, &mut written);
+        let samples = writer.next_samples(shared.clock.now_ms(), &mut last_ts, &mut written);
         let body = encode(writer.family.metric(), writer.number, &samples);
         let certain = writer.operation(process, samples, &body, &shared).await;
         if !certain {
@@ -46,8 +46,8 @@ pub async fn write_until_stopped(mut writer: Writer, shared: Shared) {
 }
 
 impl Writer {
-    fn next_samples(&mut self, last_ts: &mut i64, written: &mut i64) -> Vec<Sample> {
-        let first_ts = wall_ms().max(*last_ts + 1);
+    fn next_samples(&mut self, now_ms: i64, last_ts: &mut i64, written: &mut i64) -> Vec<Sample> {
+        let first_ts = now_ms.max(*last_ts + 1);
         let samples = (0..self.width).map(|place| {
             *written += 1;
             match self.family {
@@ -122,8 +122,8 @@ mod tests {
     fn a_list_goes_on_where_it_was_and_time_never_repeats() {
         let (mut last_ts, mut written) = (0, 0);
         let mut writer = writer(Family::Append);
-        let mut samples = writer.next_samples(&mut last_ts, &mut written);
-        samples.extend(writer.next_samples(&mut last_ts, &mut written));
+        let mut samples = writer.next_samples(1, &mut last_ts, &mut written);
+        samples.extend(writer.next_samples(1, &mut last_ts, &mut written));
         assert_eq!(samples.iter().map(|sample| sample.value).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         assert!(samples.windows(2).all(|pair| pair[0].ts_ms < pair[1].ts_ms), "{samples:?}");
     }
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_set_has_one_sample_for_each_series_and_values_of_its_own() {
         let (mut last_ts, mut written) = (0, 0);
-        let samples = writer(Family::Set).next_samples(&mut last_ts, &mut written);
+        let samples = writer(Family::Set).next_samples(1, &mut last_ts, &mut written);
         assert_eq!(samples.iter().map(|sample| sample.series).collect::<Vec<_>>(), [2000, 2001, 2002]);
         assert_eq!(samples[0].value, (2 << 32) + 1);
     }

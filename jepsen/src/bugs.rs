@@ -91,9 +91,10 @@ async fn copy_tree(tree: &Path, copy: &Path) -> Result<()> {
 
 async fn hunt_one(bug: &Bug, copy: &Path, work: &Path) -> Result<bool> {
     let target = work.join("target");
-    // The whole workspace, lest DataFusion be built with other features than elsewhere.
+    // The whole workspace and a small test: so dependencies have the features that `make test` built them with, and its target
+    // folder may be copied here.
     let built = Command::new("cargo")
-        .args(["build", "--workspace", "--bin", "pharos"])
+        .args(["build", "--workspace", "--bin", "pharos", "--test", "arrows"])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", &target)
         .status()

@@ -62,8 +62,8 @@ impl Task {
     fn start(self) -> Result<bool> {
         // Before there are threads: the program is replaced by itself.
         if let Self::Run(_) = &self
-            && isolation::is_root()
             && !isolation::is_inside()
+            && isolation::is_possible()
         {
             match isolation::enter()? {}
         }

@@ -124,6 +124,11 @@ impl Fault {
         }
     }
 
+    /// Whether it cannot be undone, so comes once in a run: W2 promises to bear one node that is lost for ever, not two.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Replace | Self::Grow)
+    }
+
     /// How long it lasts, in milliseconds.
     pub fn hold_ms(self) -> std::ops::Range<u64> {
         match self {

@@ -93,7 +93,8 @@ impl Abilities {
 /// Why a run in this setting is not possible at all.
 pub fn impossible(net: NetKind, disk: DiskKind) -> Option<&'static str> {
     let isolated = net == NetKind::Namespaces || disk == DiskKind::Image;
-    (isolated && !isolation::is_root()).then_some("namespaces and images need root")
+    (isolated && !isolation::is_inside())
+        .then_some("namespaces and images need root, and a machine that lets it have them")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -14,8 +14,14 @@ const INSIDE: &str = "PHAROS_JEPSEN_INSIDE";
 /// Where `ip` keeps names of network namespaces.
 const NAMES_DIR: &str = "/run/netns";
 
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// All namespaces that a run gets.
+const NAMESPACES: [&str; 9] =
+    ["--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+
+/// Whether this process may have namespaces of its own: as root, and not in every container.
+pub fn is_possible() -> bool {
+    let tried = Command::new("unshare").args(NAMESPACES).arg("true").stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
 }
 
 /// Whether this process is in namespaces of its own.
@@ -26,12 +32,8 @@ pub fn is_inside() -> bool {
 /// Replaces this process by itself in new namespaces.
 pub fn enter() -> Result<Infallible> {
     let program = std::env::current_exe()?;
-    let error = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
-        .arg(program)
-        .args(std::env::args_os().skip(1))
-        .env(INSIDE, "1")
-        .exec();
+    let error =
+        Command::new("unshare").args(NAMESPACES).arg(program).args(std::env::args_os().skip(1)).env(INSIDE, "1").exec();
     Err(error).context("unshare")
 }
 

@@ -1,6 +1,7 @@
 //! Judging a history. Checkers are pure functions of events.
 
 pub mod append;
+pub mod availability;
 pub mod lease;
 pub mod partial;
 pub mod register;

@@ -11,6 +11,7 @@ mod throttle;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use tokio::sync::watch;
 
 use crate::client::Client;
 use disk::DiskKind;
@@ -34,13 +35,22 @@ pub struct Environment {
     net: Net,
     pub nodes: Vec<Node>,
     pub client: Client,
+    endpoints: watch::Sender<Vec<Endpoint>>,
+}
+
+/// Where a node's API is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub node: String,
+    pub api: String,
 }
 
 impl Environment {
     /// Makes network and disks below `home`; starts nothing.
     pub async fn create(home: &Path, options: EnvironmentOptions, client: Client) -> Result<Self> {
         let net = Net::create(options.net).await.context("the network of the nodes")?;
-        let mut environment = Self { home: home.to_owned(), options, net, nodes: Vec::new(), client };
+        let (home, endpoints) = (home.to_owned(), watch::Sender::default());
+        let mut environment = Self { home, options, net, nodes: Vec::new(), client, endpoints };
         let mut addresses = Vec::new();
         for at in 0..environment.options.nodes {
             addresses.push(environment.net.add_node(at).await?);
@@ -53,7 +63,18 @@ impl Environment {
             let disk = environment.options.disk;
             environment.nodes.push(Node::create(at, &home, address, disk, join).await?);
         }
+        environment.publish();
         Ok(environment)
+    }
+
+    /// Where nodes are, whether alive or not; changes when one joins.
+    pub fn endpoints(&self) -> watch::Receiver<Vec<Endpoint>> {
+        self.endpoints.subscribe()
+    }
+
+    fn publish(&self) {
+        let endpoint = |node: &Node| Endpoint { node: node.name.clone(), api: node.address.api.to_string() };
+        self.endpoints.send_replace(self.nodes.iter().map(endpoint).collect());
     }
 
     /// The configuration file of nodes that are started from now on; `NODE` stands for the node's name.
@@ -67,14 +88,15 @@ impl Environment {
     }
 
     /// One more node, that joins through the others.
-    pub async fn grow(&mut self) -> Result<usize> {
+    pub async fn grow(&mut self) -> Result<()> {
         let at = self.nodes.len();
         let address = self.net.add_node(at).await?;
         let others = self.nodes.iter().map(|node| node.address.peer.to_string()).collect::<Vec<_>>().join(",");
         let (home, join) = (self.home.join(Node::name_of(at)), format!("--cluster.join={others}"));
         self.nodes.push(Node::create(at, &home, address, self.options.disk, Some(join)).await?);
         self.start(at).await?;
-        Ok(at)
+        self.publish();
+        Ok(())
     }
 
     pub async fn start(&mut self, at: usize) -> Result<()> {

@@ -8,6 +8,7 @@ mod recorder;
 pub use recorder::{About, Recorder, read};
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -214,9 +215,45 @@ pub fn operations(events: &[Event], keep: impl Fn(&Action) -> bool) -> Vec<Opera
     operations
 }
 
+/// When all nodes were away or coming back, in nanoseconds.
+pub fn outages(events: &[Event]) -> Vec<Range<u64>> {
+    let (mut outages, mut open) = (Vec::new(), None);
+    for event in events {
+        match &event.action {
+            Action::Fault(trouble) if trouble.whole => open = Some(event.t_ns),
+            Action::Heal(trouble) if trouble.whole => outages.extend(open.take().map(|from| from..event.t_ns)),
+            _ => {}
+        }
+    }
+    let last = events.last().map_or(0, |event| event.t_ns);
+    outages.extend(open.map(|from| from..last));
+    outages
+}
+
+/// How much of a time lies in outages.
+pub fn excused_ns(outages: &[Range<u64>], time: &Range<u64>) -> u64 {
+    outages.iter().map(|outage| outage.end.min(time.end).saturating_sub(outage.start.max(time.start))).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outages_of_all_nodes_last_until_healed_or_the_end() {
+        let event = |t_ns, action| Event { process: 0, kind: Kind::Info, action, t_ns, node: None, error: None };
+        let trouble = |whole| Trouble { fault: "kill".into(), nodes: Vec::new(), whole };
+        let events = [
+            event(1, Action::Fault(trouble(true))),
+            event(4, Action::Heal(trouble(true))),
+            event(5, Action::Fault(trouble(false))),
+            event(6, Action::Heal(trouble(false))),
+            event(7, Action::Fault(trouble(true))),
+            event(9, Action::Mark(Mark::LoadEnds)),
+        ];
+        assert_eq!(outages(&events), [1..4, 7..9]);
+        assert_eq!(excused_ns(&outages(&events), &(2..8)), 3);
+    }
 
     #[test]
     fn an_event_is_one_line_in_jepsens_shape() {

@@ -19,6 +19,7 @@ pub enum Fault {
     Pause,
     PowerLoss,
     PowerLossAll,
+    PowerLossAndPause,
     Partition,
     Loss,
     DiskFull,
@@ -33,19 +34,21 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     One,
+    Two,
     All,
     /// Links rather than nodes.
     Links,
 }
 
 impl Fault {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Kill,
         Self::KillAll,
         Self::Terminate,
         Self::Pause,
         Self::PowerLoss,
         Self::PowerLossAll,
+        Self::PowerLossAndPause,
         Self::Partition,
         Self::Loss,
         Self::DiskFull,
@@ -64,6 +67,7 @@ impl Fault {
             Self::Pause => "pause",
             Self::PowerLoss => "power-loss",
             Self::PowerLossAll => "power-loss-all",
+            Self::PowerLossAndPause => "power-loss-and-pause",
             Self::Partition => "partition",
             Self::Loss => "loss",
             Self::DiskFull => "disk-full",
@@ -88,6 +92,7 @@ impl Fault {
             Self::Pause => "SIGSTOP to one node, SIGCONT after a while",
             Self::PowerLoss => "one node's disk forgets what was not synced; the node is killed",
             Self::PowerLossAll => "all disks forget what was not synced, at once",
+            Self::PowerLossAndPause => "power loss of one node while another is paused",
             Self::Partition => "nodes do not hear others: halves, one way, ring, one alone, flapping",
             Self::Loss => "a part of all packets between nodes is dropped",
             Self::DiskFull => "one node's disk has no room left",
@@ -105,6 +110,7 @@ impl Fault {
             Self::KillAll => &[Need::TwoNodes],
             Self::PowerLoss => &[Need::Image, Need::PowerCut],
             Self::PowerLossAll => &[Need::Image, Need::PowerCut, Need::TwoNodes],
+            Self::PowerLossAndPause => &[Need::Image, Need::PowerCut, Need::ThreeNodes],
             Self::Partition => &[Need::Firewall, Need::ThreeNodes],
             Self::Loss => &[Need::Firewall, Need::TwoNodes],
             Self::DiskFull => &[Need::Image],
@@ -119,6 +125,7 @@ impl Fault {
     pub fn reach(self) -> Reach {
         match self {
             Self::KillAll | Self::PowerLossAll => Reach::All,
+            Self::PowerLossAndPause => Reach::Two,
             Self::Partition | Self::Loss => Reach::Links,
             _ => Reach::One,
         }
@@ -134,7 +141,7 @@ impl Fault {
         match self {
             Self::Kill | Self::KillAll | Self::PowerLoss | Self::PowerLossAll => 0..1500,
             Self::Terminate | Self::Replace | Self::Grow => 0..500,
-            Self::Pause | Self::HungDisk => 2_000..12_000,
+            Self::Pause | Self::PowerLossAndPause | Self::HungDisk => 2_000..12_000,
             Self::DiskFull => 3_000..8_000,
             Self::Partition | Self::Loss | Self::SlowDisk | Self::Clock => 5_000..15_000,
         }

@@ -21,14 +21,13 @@ use crate::check::scrape::Bounds;
 use crate::check::{self, Verdict};
 use crate::client::{Client, WriteOutcome, encode};
 use crate::env::abilities::{Abilities, Setting, impossible};
-use crate::env::node::Node;
-use crate::env::{Environment, EnvironmentOptions, command, isolation};
-use crate::history::{About, Action, Event, Kind, Mark, Recorder, Sample};
+use crate::env::{Endpoint, Environment, EnvironmentOptions, command, isolation};
+use crate::history::{About, Action, Event, Kind, Mark, Recorder, Sample, outages};
 use crate::nemesis::schedule::{Detail, Schedule, Step};
 use crate::nemesis::{Fault, Nemesis, Outcome};
 use crate::report::{self, Report};
 use crate::targets;
-use crate::workload::{self, Endpoint, Family, Processes, SampleClock, Shared, Writer};
+use crate::workload::{self, Family, Processes, SampleClock, Shared, Writer};
 
 /// Longest wait for a client's answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +38,8 @@ const SERVE_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// Beyond one missed scrape (W5), and intervals that a handover may take.
 const FAILOVER_MAX: Duration = Duration::from_secs(10);
 const DOUBLE_SCRAPES_MAX: usize = 3;
+/// With a majority of nodes alive, a writer is served again within this: an election, and clients' own patience.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Width of W-append's requests.
 const APPEND_WIDTH: u32 = 3;
 
@@ -88,6 +89,7 @@ pub fn judge(events: &[Event], facts: &Facts) -> Vec<Verdict> {
     }
     if has(|action| matches!(action, Action::Append(_))) {
         verdicts.push(check::append::check(events));
+        verdicts.push(check::availability::check(events, (facts.nodes >= 3).then_some(SILENCE_MAX)));
     }
     if has(|action| matches!(action, Action::Count(_))) {
         verdicts.push(check::partial::check(events));
@@ -117,20 +119,11 @@ fn nodes_live(facts: &Facts) -> Verdict {
 fn scrape_bounds(events: &[Event], facts: &Facts) -> Bounds {
     let mark = |wanted: Mark| events.iter().find(|event| event.action == Action::Mark(wanted)).map(|event| event.t_ns);
     let last = events.last().map_or(0, |event| event.t_ns);
-    let (mut outages_ns, mut open) = (Vec::new(), None);
-    for event in events {
-        match &event.action {
-            Action::Fault(trouble) if trouble.whole => open = Some(event.t_ns),
-            Action::Heal(trouble) if trouble.whole => outages_ns.extend(open.take().map(|from| from..event.t_ns)),
-            _ => {}
-        }
-    }
-    outages_ns.extend(open.map(|from| from..last));
     Bounds {
         interval: Duration::from_secs(facts.scrape_interval_seconds),
         failover: FAILOVER_MAX,
         doubles_max: DOUBLE_SCRAPES_MAX,
-        outages_ns,
+        outages_ns: outages(events),
         observed_ns: mark(Mark::LoadBegins).unwrap_or(0)..mark(Mark::LoadEnds).unwrap_or(last),
     }
 }
@@ -215,11 +208,10 @@ impl Run<'_> {
         self.mark(Mark::LoadBegins);
 
         let (stop, stopped) = watch::channel(false);
-        let (nodes_now, endpoints) = watch::channel(endpoints_of(environment));
         let shared = Shared {
             recorder: self.recorder.clone(),
             client: environment.client.clone(),
-            endpoints,
+            endpoints: environment.endpoints(),
             stop: stopped,
             processes: self.processes.clone(),
             clock: self.sample_clock(),
@@ -231,7 +223,6 @@ impl Run<'_> {
         let deadline = Instant::now() + Duration::from_secs(self.options.seconds);
         let struck = nemesis.run(environment, deadline).await;
         self.mark(Mark::Healed);
-        nodes_now.send_replace(endpoints_of(environment));
         tokio::time::sleep(AFTERMATH).await;
         let served = serves_again(environment, &shared.clock).await;
         stop.send_replace(true);
@@ -307,15 +298,11 @@ impl Run<'_> {
     }
 }
 
-fn endpoints_of(environment: &Environment) -> Vec<Endpoint> {
-    let endpoint = |node: &Node| Endpoint { node: node.name.clone(), api: node.address.api.to_string() };
-    environment.nodes.iter().map(endpoint).collect()
-}
-
 /// Waits until every node takes a write.
 async fn serves_again(environment: &Environment, clock: &SampleClock) -> Result<()> {
     let deadline = Instant::now() + SERVE_AGAIN_MAX;
-    for Endpoint { node, api } in endpoints_of(environment) {
+    let endpoints = environment.endpoints().borrow().clone();
+    for Endpoint { node, api } in endpoints {
         let sample = Sample { series: 0, ts_ms: clock.now_ms(), value: 0 };
         let body = encode("jepsen_probe", 0, &[sample]);
         while environment.client.write(&api, body.clone()).await != WriteOutcome::Acked {

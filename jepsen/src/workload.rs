@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::client::Client;
+use crate::env::Endpoint;
 use crate::history::Recorder;
 
 /// A writer's series are numbered from a multiple of this on.
@@ -46,13 +47,6 @@ pub fn series_of(writer: u32, place: u32) -> u32 {
 /// Whose series this is.
 pub fn writer_of(series: u32) -> u32 {
     series / SERIES_PER_WRITER_MAX
-}
-
-/// Where a node's API is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub node: String,
-    pub api: String,
 }
 
 /// What all clients of a run share.

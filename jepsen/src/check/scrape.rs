@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Verdict;
-use crate::history::{Action, Event, Kind};
+use crate::history::{Action, Event, Kind, excused_ns};
 
 /// What is allowed.
 #[derive(Clone, Debug)]
@@ -52,18 +52,13 @@ fn check_gaps(target: &str, scrapes: &[(u64, &str)], bounds: &Bounds, verdict: &
     let times: Vec<u64> = std::iter::once(observed.start).chain(within).chain([observed.end]).collect();
     let mut longest = 0;
     for pair in times.windows(2) {
-        let excused: u64 = bounds.outages_ns.iter().map(|outage| overlap(outage, &(pair[0]..pair[1]))).sum();
-        let gap = (pair[1] - pair[0]).saturating_sub(excused);
+        let gap = (pair[1] - pair[0]).saturating_sub(excused_ns(&bounds.outages_ns, &(pair[0]..pair[1])));
         longest = longest.max(gap);
         if gap > allowed {
             verdict.violate("missed", || format!("{target} for {:.1} s until {} ns", gap as f64 / 1e9, pair[1]));
         }
     }
     longest
-}
-
-fn overlap(a: &Range<u64>, b: &Range<u64>) -> u64 {
-    a.end.min(b.end).saturating_sub(a.start.max(b.start))
 }
 
 fn check_doubles(target: &str, scrapes: &[(u64, &str)], bounds: &Bounds, verdict: &mut Verdict) {

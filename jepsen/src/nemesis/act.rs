@@ -91,6 +91,12 @@ async fn inject(environment: &mut Environment, step: &Step) -> Result<()> {
             }
             kill(environment, &step.victims).await;
         }
+        (Fault::PowerLossAndPause, _) => {
+            let [first, second] = pair(step);
+            environment.nodes[second].pause()?;
+            environment.nodes[first].disk.cut_power().await?;
+            kill(environment, &[first]).await;
+        }
         (Fault::Kill | Fault::KillAll | Fault::Replace, _) => kill(environment, &step.victims).await,
         (Fault::Partition, Detail::Cut { grudges, .. }) => cut(environment, grudges).await?,
         (Fault::Loss, Detail::LossPercent(percent)) => {
@@ -146,6 +152,14 @@ async fn heal(environment: &mut Environment, step: &Step) -> Result<()> {
             return Ok(());
         }
         Fault::Grow => return Ok(()),
+        // The one without power comes back while the other still sleeps.
+        Fault::PowerLossAndPause => {
+            let [first, second] = pair(step);
+            environment.nodes[first].disk.restore_power().await?;
+            environment.start(first).await?;
+            sleep(step.hold).await;
+            return environment.nodes[second].resume();
+        }
         _ => {}
     }
     for &at in &step.victims {
@@ -168,6 +182,10 @@ async fn heal(environment: &mut Environment, step: &Step) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn pair(step: &Step) -> [usize; 2] {
+    [step.victims[0], step.victims[1]]
 }
 
 fn ends_process(fault: Fault) -> bool {

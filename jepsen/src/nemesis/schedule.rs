@@ -16,7 +16,7 @@ pub struct Step {
     /// Nothing goes wrong for so long before.
     pub quiet: Duration,
     pub fault: Fault,
-    /// Indexes of nodes.
+    /// Indexes of nodes. Where two are struck, the first loses its power.
     pub victims: Vec<usize>,
     pub hold: Duration,
     pub detail: Detail,
@@ -63,10 +63,11 @@ impl Schedule {
         let mut order: Vec<usize> = (0..nodes).collect();
         self.rng.shuffle(&mut order);
         let detail = self.detail(fault, &order);
-        if fault.reach() == Reach::One {
-            order.truncate(1);
+        match fault.reach() {
+            Reach::One => order.truncate(1),
+            Reach::Two => order.truncate(2),
+            Reach::All | Reach::Links => order.sort_unstable(),
         }
-        order.sort_unstable();
         Some(Step { quiet, fault, victims: order, hold, detail })
     }
 
@@ -108,7 +109,11 @@ mod tests {
         assert_eq!(faults, Fault::ALL);
         assert!(!later.iter().any(|step| step.fault.is_final()), "what cannot be undone comes once: {later:?}");
         for step in &steps {
-            let expected = if step.fault.reach() == Reach::One { 1 } else { 5 };
+            let expected = match step.fault.reach() {
+                Reach::One => 1,
+                Reach::Two => 2,
+                Reach::All | Reach::Links => 5,
+            };
             assert_eq!(step.victims.len(), expected, "{step:?}");
             assert!((1.0..=3.0).contains(&step.quiet.as_secs_f64()), "{step:?}");
         }

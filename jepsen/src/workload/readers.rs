@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::{Endpoint, Family, Shared, count_query, read_query};
+use super::{Family, Shared, count_query, read_query};
 use crate::client::Reading;
+use crate::env::Endpoint;
 use crate::history::{About, Action, Count, Kind, Read};
 
 /// How far back a read goes while the run goes on.

@@ -93,7 +93,7 @@ impl Action {
 pub struct Trouble {
     pub fault: String,
     pub nodes: Vec<String>,
-    /// Whether no node is spared.
+    /// Whether the nodes that are spared are no majority.
     pub whole: bool,
 }
 
@@ -215,7 +215,7 @@ pub fn operations(events: &[Event], keep: impl Fn(&Action) -> bool) -> Vec<Opera
     operations
 }
 
-/// When all nodes were away or coming back, in nanoseconds.
+/// When a majority of nodes was away or coming back, in nanoseconds.
 pub fn outages(events: &[Event]) -> Vec<Range<u64>> {
     let (mut outages, mut open) = (Vec::new(), None);
     for event in events {
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outages_of_all_nodes_last_until_healed_or_the_end() {
+    fn outages_last_until_healed_or_the_end() {
         let event = |t_ns, action| Event { process: 0, kind: Kind::Info, action, t_ns, node: None, error: None };
         let trouble = |whole| Trouble { fault: "kill".into(), nodes: Vec::new(), whole };
         let events = [

@@ -141,7 +141,9 @@ impl Fault {
         match self {
             Self::Kill | Self::KillAll | Self::PowerLoss | Self::PowerLossAll => 0..1500,
             Self::Terminate | Self::Replace | Self::Grow => 0..500,
-            Self::Pause | Self::PowerLossAndPause | Self::HungDisk => 2_000..12_000,
+            Self::Pause | Self::HungDisk => 2_000..12_000,
+            // Before the one comes back, and again before the other does.
+            Self::PowerLossAndPause => 1_000..5_000,
             Self::DiskFull => 3_000..8_000,
             Self::Partition | Self::Loss | Self::SlowDisk | Self::Clock => 5_000..15_000,
         }

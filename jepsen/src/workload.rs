@@ -67,6 +67,14 @@ impl Shared {
         let endpoints = self.endpoints.borrow();
         endpoints[rng.usize(..endpoints.len())].clone()
     }
+
+    /// All nodes, in a circle from any of them on.
+    fn endpoints_from_any(&self, rng: &mut fastrand::Rng) -> Vec<Endpoint> {
+        let mut endpoints = self.endpoints.borrow().clone();
+        let first = rng.usize(..endpoints.len());
+        endpoints.rotate_left(first);
+        endpoints
+    }
 }
 
 /// Numbers for processes: a new one after each unknown outcome.

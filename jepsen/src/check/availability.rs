@@ -1,6 +1,6 @@
 //! M3: while a majority of nodes lives, a series takes samples again soon, whatever happens to one node.
 //!
-//! Looks at W-append's writers, each of whom writes to one partition. Outages of all nodes are not counted.
+//! Looks at W-append's writers, each of whom writes to one partition. Outages of a majority are not counted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,7 +43,7 @@ mod tests {
     use crate::check::Outcome;
     use crate::history::Trouble;
 
-    /// Acknowledged at these seconds, with an outage of all nodes from 10 to 20.
+    /// Acknowledged at these seconds, with an outage from 10 to 20.
     fn verdict(acks: &[u64], silence_max: Option<Duration>) -> Verdict {
         let trouble = || Trouble { fault: "kill-all".into(), nodes: Vec::new(), whole: true };
         let mut script = Script::default();

@@ -1,6 +1,6 @@
 //! S-scrape: a target is scraped in every interval, and by one node but for a while. Promise W5.
 //!
-//! - missed: the time between two scrapes is longer than allowed, outages of the whole cluster not counted.
+//! - missed: the time between two scrapes is longer than allowed, outages of a majority not counted.
 //! - double: two nodes scrape a target for longer than a handover takes.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -73,13 +73,15 @@ impl Writer {
             Family::Set => Action::Add(samples),
             Family::Append => Action::Append(samples),
         };
-        let mut endpoint = shared.endpoint(&mut self.rng);
+        // One after the other, so that a node that hangs costs an operation its patience once.
+        let endpoints = shared.endpoints_from_any(&mut self.rng);
+        let mut endpoint = &endpoints[0];
         shared.recorder.record(process, Kind::Invoke, action.clone(), About::node(&endpoint.node));
         let mut reached = None;
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 tokio::time::sleep(RETRY_PAUSE).await;
-                endpoint = shared.endpoint(&mut self.rng);
+                endpoint = &endpoints[attempt % endpoints.len()];
             }
             match shared.client.write(&endpoint.api, body.clone()).await {
                 WriteOutcome::Acked => {

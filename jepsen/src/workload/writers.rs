@@ -13,7 +13,7 @@ use crate::history::{About, Action, Kind, Sample};
 const ATTEMPTS_MAX: usize = 4;
 /// Pause before an unanswered request is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// One operation in so many is sent again although it was acknowledged.
+/// One operation in so many is sent again at once, and one after the next.
 const RESEND_ONE_IN: u32 = 20;
 
 /// One client that writes.
@@ -37,11 +37,16 @@ pub async fn write_until_stopped(mut writer: Writer, shared: Shared) {
     while pace.turn().await {
         let samples = writer.next_samples(shared.clock.now_ms(), &mut last_ts, &mut written);
         let body = encode(writer.family.metric(), writer.number, &samples);
-        let certain = writer.operation(process, samples, &body, &shared).await;
-        if !certain {
+        let kind = writer.operation(process, samples, &body, &shared).await;
+        if kind == Kind::Info {
             process = shared.processes.next();
         }
-        writer.send_again(older.replace(body), &shared).await;
+        // What certainly failed must not come about by being sent again.
+        let newest = Some(body).filter(|_| kind != Kind::Fail);
+        for again in [older.take(), newest.clone()].into_iter().flatten() {
+            writer.send_again(again, &shared).await;
+        }
+        older = newest;
     }
 }
 
@@ -67,8 +72,8 @@ impl Writer {
         samples
     }
 
-    /// Sends until the outcome is certain; false when it stays unknown.
-    async fn operation(&mut self, process: u32, samples: Vec<Sample>, body: &Bytes, shared: &Shared) -> bool {
+    /// Sends until the outcome is certain or the patience ends; gives how it ended.
+    async fn operation(&mut self, process: u32, samples: Vec<Sample>, body: &Bytes, shared: &Shared) -> Kind {
         let action = match self.family {
             Family::Set => Action::Add(samples),
             Family::Append => Action::Append(samples),
@@ -86,12 +91,12 @@ impl Writer {
             match shared.client.write(&endpoint.api, body.clone()).await {
                 WriteOutcome::Acked => {
                     shared.recorder.record(process, Kind::Ok, action, About::node(&endpoint.node));
-                    return true;
+                    return Kind::Ok;
                 }
                 WriteOutcome::NotSent(error) if reached.is_none() && attempt + 1 == ATTEMPTS_MAX => {
                     let about = About { node: Some(&endpoint.node), error: Some(error) };
                     shared.recorder.record(process, Kind::Fail, action, about);
-                    return true;
+                    return Kind::Fail;
                 }
                 WriteOutcome::NotSent(_) => {}
                 WriteOutcome::Unknown(error) => reached = Some(error),
@@ -99,14 +104,12 @@ impl Writer {
         }
         let about = About { node: Some(&endpoint.node), error: reached };
         shared.recorder.record(process, Kind::Info, action, about);
-        false
+        Kind::Info
     }
 
-    /// Now and then something that was written before. Whatever the answer, nothing may change: not part of the history.
-    async fn send_again(&mut self, body: Option<Bytes>, shared: &Shared) {
-        if let Some(body) = body
-            && self.rng.u32(0..RESEND_ONE_IN) == 0
-        {
+    /// Now and then, something that was written before. Whatever the answer, nothing may change: not part of the history.
+    async fn send_again(&mut self, body: Bytes, shared: &Shared) {
+        if self.rng.u32(0..RESEND_ONE_IN) == 0 {
             shared.client.write(&shared.endpoint(&mut self.rng).api, body).await;
         }
     }

@@ -331,7 +331,39 @@ fn alarms_in(log: &Path) -> Result<Vec<String>> {
     let text = fs::read(log)?;
     let text = String::from_utf8_lossy(&text);
     let alarm = |line: &&str| {
-        ["panicked at", "damaged log segment", "lost entries of its log"].iter().any(|word| line.contains(word))
+        ["panicked at", "damaged log segment", "lost entries of its log", "damaged checkpoint"]
+            .iter()
+            .any(|word| line.contains(word))
     };
     Ok(text.lines().filter(alarm).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::disk::DiskKind;
+    use crate::env::net::NetKind;
+
+    #[test]
+    fn faults_are_chosen_by_name_and_skipped_with_a_reason() {
+        let setting = Setting { nodes: 1, net: NetKind::Loopback, disk: DiskKind::Folder, help: "" };
+        let abilities = Abilities::find(setting);
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let (chosen, skipped) = choose_faults(&names(&["kill", "partition"]), &abilities).unwrap();
+        assert_eq!((chosen.as_slice(), skipped.len()), (&[Fault::Kill][..], 1));
+        assert!(choose_faults(&names(&["kil"]), &abilities).is_err());
+        let (chosen, skipped) = choose_faults(&names(&["all"]), &abilities).unwrap();
+        assert_eq!(chosen.len() + skipped.len(), Fault::ALL.len());
+        assert_eq!(choose_faults(&names(&["none"]), &abilities).unwrap().0, []);
+    }
+
+    #[test]
+    fn panics_and_damage_in_a_log_are_alarms() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        assert_eq!(alarms_in(&log).unwrap(), Vec::<String>::new());
+        fs::write(&log, "level=INFO msg=ok\nthread 'x' panicked at y\nmsg=\"damaged log segment quarantined\"\n")
+            .unwrap();
+        assert_eq!(alarms_in(&log).unwrap().len(), 2);
+    }
 }

@@ -27,20 +27,20 @@ run() {
 	"$jepsen" run --pharos="$pharos" --nodes="$nodes" --out="$out/$name" "${isolated[@]}" "$@"
 }
 
-# Many checkpoints and, where samples' time runs fast, many sealed slices.
-often=(--flag=--storage.checkpoint-interval=5s)
+# A node makes one checkpoint a second, of one partition, and has to live that long. Where samples' time runs fast, slices are sealed.
+often=(--flag=--storage.checkpoint-interval=500ms)
 sealing=(--hours-of-samples=6 --flag=--storage.seal-interval=5m)
 
 case "$leg" in
 short)
 	run every-fault --seed=1 --seconds=60 --quiet-ms=1000 "${often[@]}"
-	run crashes --seed=2 --seconds=40 --quiet-ms=800 --faults=kill,kill-all,power-loss,power-loss-all "${often[@]}"
+	run crashes --seed=2 --seconds=60 --quiet-ms=2000 --faults=kill,kill-all,power-loss,power-loss-all "${often[@]}"
 	run sealing --seed=3 --seconds=40 --quiet-ms=6000 --faults=kill,terminate "${often[@]}" "${sealing[@]}"
 	;;
 long)
 	for round in 1 2 3; do
 		run "every-fault-$round" --seconds=600
-		run "crashes-$round" --seconds=300 --quiet-ms=700 --faults=kill,kill-all,power-loss,power-loss-all "${often[@]}"
+		run "crashes-$round" --seconds=600 --quiet-ms=2500 --faults=kill,kill-all,power-loss,power-loss-all "${often[@]}"
 		run "late-samples-$round" --seconds=180 --late-window=10m "${often[@]}"
 		run "sealing-$round" --seconds=180 --quiet-ms=8000 --faults=kill,terminate,power-loss "${often[@]}" "${sealing[@]}"
 	done

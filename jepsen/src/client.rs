@@ -93,6 +93,14 @@ impl Client {
         self.send(request).await.is_ok_and(|(status, _)| status.is_success())
     }
 
+    /// The node's telemetry, if it answers.
+    pub async fn metrics(&self, api: &str) -> Option<String> {
+        let request =
+            Request::get(format!("http://{api}/metrics")).body(Full::default()).expect("a well-formed request");
+        let (status, text) = self.send(request).await.ok()?;
+        status.is_success().then(|| String::from_utf8_lossy(&text).into_owned())
+    }
+
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), SendError> {
         let exchange = async {
             let response = self.http.request(request).await?;

@@ -2,6 +2,7 @@
 
 pub mod abilities;
 pub mod command;
+pub mod coverage;
 pub mod disk;
 pub mod isolation;
 pub mod net;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 
 use crate::client::Client;
+use coverage::Coverage;
 use disk::DiskKind;
 use net::{Net, NetKind};
 use node::{Node, NodeOptions};
@@ -36,6 +38,7 @@ pub struct Environment {
     pub nodes: Vec<Node>,
     pub client: Client,
     endpoints: watch::Sender<Vec<Endpoint>>,
+    pub coverage: Coverage,
 }
 
 /// Where a node's API is.
@@ -49,8 +52,8 @@ impl Environment {
     /// Makes network and disks below `home`; starts nothing.
     pub async fn create(home: &Path, options: EnvironmentOptions, client: Client) -> Result<Self> {
         let net = Net::create(options.net).await.context("the network of the nodes")?;
-        let (home, endpoints) = (home.to_owned(), watch::Sender::default());
-        let mut environment = Self { home, options, net, nodes: Vec::new(), client, endpoints };
+        let (home, endpoints, coverage) = (home.to_owned(), watch::Sender::default(), Coverage::default());
+        let mut environment = Self { home, options, net, nodes: Vec::new(), client, endpoints, coverage };
         let mut addresses = Vec::new();
         for at in 0..environment.options.nodes {
             addresses.push(environment.net.add_node(at).await?);
@@ -109,6 +112,15 @@ impl Environment {
             node.wait_ready(&self.client).await?;
         }
         Ok(())
+    }
+
+    /// Looks at what nodes have done so far; one that does not answer is passed over.
+    pub async fn observe(&mut self) {
+        for node in &self.nodes {
+            if let Some(text) = self.client.metrics(&node.address.api.to_string()).await {
+                self.coverage.observe(&node.name, &text);
+            }
+        }
     }
 
     /// Ends all processes and gives disks back. What the run made beside files goes with its namespaces.

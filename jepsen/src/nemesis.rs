@@ -98,7 +98,7 @@ impl Fault {
             Self::DiskFull => "one node's disk has no room left",
             Self::SlowDisk => "one node's disk takes 256 KB to 1 MB a second",
             Self::HungDisk => "one node's disk takes nothing at all",
-            Self::Clock => "one node's wall clock jumps by up to 100 days",
+            Self::Clock => "one node's wall clock jumps, back by up to 100 days",
             Self::Replace => "one node is gone for ever, an empty one comes in its place",
             Self::Grow => "a new node joins",
         }

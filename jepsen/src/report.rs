@@ -50,6 +50,8 @@ impl Report {
         let mut text = String::new();
         let faults: Vec<String> = self.facts.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(text, "faults: {}", faults.join(", ")).expect("a string takes everything");
+        let done: Vec<String> = self.facts.coverage.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        writeln!(text, "nodes: {}", done.join(", ")).expect("a string takes everything");
         for (fault, why) in &self.facts.skipped {
             writeln!(text, "skipped: {fault}: {why}").expect("a string takes everything");
         }

@@ -51,6 +51,8 @@ pub struct Facts {
     pub nodes: usize,
     pub scrape_interval_seconds: u64,
     pub faults: BTreeMap<String, u64>,
+    /// What nodes did, by their own metrics.
+    pub coverage: BTreeMap<String, f64>,
     /// Faults that this machine or setting cannot have.
     pub skipped: BTreeMap<String, String>,
     pub crashes: Vec<String>,
@@ -152,12 +154,17 @@ async fn drive(options: &RunOptions, seed: u64, recorder: &Recorder) -> Result<F
         command: std::env::args().collect::<Vec<_>>().join(" "),
         nodes: options.nodes,
         scrape_interval_seconds: options.scrape_interval,
-        faults: outcome.steps.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+        faults: named(&outcome.steps),
+        coverage: named(environment.coverage.totals()),
         skipped,
         crashes: outcome.crashes,
         alarms: alarms(&environment)?,
         broken: result.err().map(|error| format!("{error:#}")),
     })
+}
+
+fn named<T: Copy>(values: &BTreeMap<&str, T>) -> BTreeMap<String, T> {
+    values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
 }
 
 /// Waits until somebody wants the run to end.
@@ -237,6 +244,7 @@ impl Run<'_> {
         *outcome = nemesis.outcome;
         finale?;
         served?;
+        environment.observe().await;
         let complete = workload::read_everything(&writers, &shared).await;
         if complete { Ok(()) } else { bail!("not everything could be read back") }
     }

@@ -101,8 +101,10 @@ impl Disk {
         Ok(())
     }
 
+    /// Gives the room back, for good: the filler must not come back when the power goes.
     pub fn free(&self) -> Result<()> {
-        Ok(fs::remove_file(self.path.join(FILLER))?)
+        fs::remove_file(self.path.join(FILLER))?;
+        Ok(File::open(&self.path)?.sync_all()?)
     }
 
     /// Every write waits from now on.

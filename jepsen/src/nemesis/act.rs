@@ -59,6 +59,7 @@ impl Nemesis {
             nodes: step.victims.iter().map(|&at| environment.nodes[at].name.clone()).collect(),
             whole: step.fault.reach() != Reach::Links && 2 * step.victims.len() >= environment.nodes.len(),
         };
+        environment.observe().await;
         println!("{:7.1} s  {} {}", self.recorder.elapsed_ns() as f64 / 1e9, trouble.fault, trouble.nodes.join(" "));
         self.recorder.record(self.process, Kind::Info, Action::Fault(trouble.clone()), About::default());
         inject(environment, step).await?;

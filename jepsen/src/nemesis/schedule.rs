@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::partition::{Grudges, Shape, grudges};
 use super::{Fault, Reach};
 
-/// Clocks jump by one of these.
-const CLOCK_JUMPS_S: [i64; 6] = [3600, -3600, -100 * 86_400, 86_400, 30, -30];
+/// Clocks jump by one of these. None farther ahead: a head that has scraped tomorrow takes nothing of today, as Prometheus' does, and
+/// the rest of the run would be refused.
+const CLOCK_JUMPS_S: [i64; 5] = [1800, -3600, -100 * 86_400, 30, -30];
 const SLOW_BYTES_PER_SECOND: std::ops::Range<u64> = 256 << 10..1 << 20;
 const LOSS_PERCENT: std::ops::Range<u8> = 5..40;
 

@@ -39,6 +39,10 @@ pub(super) fn page(report: &Report, timeline: &Timeline) -> String {
     for (name, Ends { ok, fail, info }) in &report.operations {
         push(&mut page, format_args!("<tr><td>{name}<td>{ok}<td>{fail}<td>{info}</tr>"));
     }
+    page += "</table><h2>What nodes did</h2><table>";
+    for (name, count) in &facts.coverage {
+        push(&mut page, format_args!("<tr><td>{name}<td>{count}</tr>"));
+    }
     page += "</table><h2>Faults</h2><table><tr><th>fault<th>times</tr>";
     for (name, count) in &facts.faults {
         push(&mut page, format_args!("<tr><td>{name}<td>{count}</tr>"));

@@ -9,6 +9,7 @@ fn facts() -> Facts {
         nodes: 1,
         scrape_interval_seconds: 2,
         faults: BTreeMap::from([("kill".into(), 1)]),
+        coverage: BTreeMap::from([("checkpoints".into(), 12.0)]),
         skipped: BTreeMap::from([("loss".into(), "needs 2 nodes".into())]),
         crashes: Vec::new(),
         alarms: Vec::new(),
@@ -56,7 +57,15 @@ fn ends_are_counted_for_each_kind_of_operation() {
 fn the_page_says_all_and_is_well_escaped() {
     let events = events();
     let page = page::page(&Report::new(facts(), &events, judge), &Timeline::new(&events));
-    for part in ["<code>7</code>", "--flag='&lt;x&gt;'", "W-set", "skipped: needs 2 nodes", "<svg", "kill n1"] {
+    for part in [
+        "<code>7</code>",
+        "--flag='&lt;x&gt;'",
+        "W-set",
+        "skipped: needs 2 nodes",
+        "<svg",
+        "kill n1",
+        "checkpoints<td>12",
+    ] {
         assert!(page.contains(part), "{part} in {page}");
     }
 }

@@ -64,8 +64,9 @@ pub async fn hunt(bugs: &[Bug], tree: &Path, work: &Path) -> Result<()> {
         git(&copy, &["apply", text(&fs::canonicalize(&bug.patch)?)?]).await?;
         let caught = hunt_one(bug, &copy, work).await;
         git(&copy, &["apply", "--reverse", text(&fs::canonicalize(&bug.patch)?)?]).await?;
-        let caught = caught?;
-        println!("== {}: {}", bug.name, if caught { "caught" } else { "MISSED" });
+        let found_by = caught?;
+        let caught = found_by.iter().any(|checker| bug.caught_by.contains(checker));
+        println!("== {}: {} ({})", bug.name, if caught { "caught" } else { "MISSED" }, found_by.join(", "));
         if !caught {
             missed.push(bug.name.as_str());
         }
@@ -89,7 +90,8 @@ async fn copy_tree(tree: &Path, copy: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn hunt_one(bug: &Bug, copy: &Path, work: &Path) -> Result<bool> {
+/// The checkers that found something.
+async fn hunt_one(bug: &Bug, copy: &Path, work: &Path) -> Result<Vec<String>> {
     let target = work.join("target");
     // The whole workspace and a small test: so dependencies have the features that `make test` built them with, and its target
     // folder may be copied here.
@@ -112,19 +114,18 @@ async fn hunt_one(bug: &Bug, copy: &Path, work: &Path) -> Result<bool> {
             .await?;
         match status.code() {
             Some(0) => {}
-            Some(crate::VIOLATED) => return caught(bug, &out),
+            Some(crate::VIOLATED) => return found_by(&out),
             _ => bail!("the run of {} failed: {status}", bug.name),
         }
     }
-    Ok(false)
+    Ok(Vec::new())
 }
 
-/// Whether the checker that should have found it did.
-fn caught(bug: &Bug, out: &Path) -> Result<bool> {
+fn found_by(out: &Path) -> Result<Vec<String>> {
     let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json"))?)?;
     let verdicts = summary["verdicts"].as_array().context("a summary has verdicts")?;
-    let by = |verdict: &Value| bug.caught_by.iter().any(|checker| verdict["checker"] == checker.as_str());
-    Ok(verdicts.iter().any(|verdict| by(verdict) && verdict["outcome"] == "violated"))
+    let violated = verdicts.iter().filter(|verdict| verdict["outcome"] == "violated");
+    Ok(violated.filter_map(|verdict| verdict["checker"].as_str()).map(str::to_owned).collect())
 }
 
 async fn git(tree: &Path, args: &[&str]) -> Result<()> {

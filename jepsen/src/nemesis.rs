@@ -23,6 +23,7 @@ pub enum Fault {
     Partition,
     Loss,
     DiskFull,
+    FullRestart,
     SlowDisk,
     HungDisk,
     Clock,
@@ -41,7 +42,7 @@ pub enum Reach {
 }
 
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Kill,
         Self::KillAll,
         Self::Terminate,
@@ -52,6 +53,7 @@ impl Fault {
         Self::Partition,
         Self::Loss,
         Self::DiskFull,
+        Self::FullRestart,
         Self::SlowDisk,
         Self::HungDisk,
         Self::Clock,
@@ -71,6 +73,7 @@ impl Fault {
             Self::Partition => "partition",
             Self::Loss => "loss",
             Self::DiskFull => "disk-full",
+            Self::FullRestart => "full-restart",
             Self::SlowDisk => "slow-disk",
             Self::HungDisk => "hung-disk",
             Self::Clock => "clock",
@@ -96,6 +99,7 @@ impl Fault {
             Self::Partition => "nodes do not hear others: halves, one way, ring, one alone, flapping",
             Self::Loss => "a part of all packets between nodes is dropped",
             Self::DiskFull => "one node's disk has no room left",
+            Self::FullRestart => "SIGKILL to a node whose disk has no room left, and it has to start all the same",
             Self::SlowDisk => "one node's disk takes 256 KB to 1 MB a second",
             Self::HungDisk => "one node's disk takes nothing at all",
             Self::Clock => "one node's wall clock jumps, back by up to 100 days",
@@ -113,7 +117,7 @@ impl Fault {
             Self::PowerLossAndPause => &[Need::Image, Need::PowerCut, Need::ThreeNodes],
             Self::Partition => &[Need::Firewall, Need::ThreeNodes],
             Self::Loss => &[Need::Firewall, Need::TwoNodes],
-            Self::DiskFull => &[Need::Image],
+            Self::DiskFull | Self::FullRestart => &[Need::Image],
             Self::SlowDisk => &[Need::Image, Need::Throttle],
             Self::HungDisk => &[Need::Image, Need::Freeze],
             Self::Clock => &[Need::ShiftClock],
@@ -144,7 +148,7 @@ impl Fault {
             Self::Pause | Self::HungDisk => 2_000..12_000,
             // Before the one comes back, and again before the other does.
             Self::PowerLossAndPause => 1_000..5_000,
-            Self::DiskFull => 3_000..8_000,
+            Self::DiskFull | Self::FullRestart => 3_000..8_000,
             Self::Partition | Self::Loss | Self::SlowDisk | Self::Clock => 5_000..15_000,
         }
     }

@@ -106,7 +106,15 @@ async fn inject(environment: &mut Environment, step: &Step) -> Result<()> {
                 filter_node(environment, at, &filter).await?;
             }
         }
-        (Fault::Grow, _) => drop(environment.grow().await?),
+        (Fault::FullRestart, _) => {
+            for &at in &step.victims {
+                environment.nodes[at].disk.fill()?;
+                environment.nodes[at].kill().await;
+                environment.start(at).await?;
+            }
+            environment.wait_ready().await?;
+        }
+        (Fault::Grow, _) => environment.grow().await?,
         (fault, detail) => {
             for &at in &step.victims {
                 inject_one(environment, at, fault, detail).await?;
@@ -169,7 +177,7 @@ async fn heal(environment: &mut Environment, step: &Step) -> Result<()> {
             Fault::PowerLoss | Fault::PowerLossAll => node.disk.restore_power().await?,
             Fault::Replace => node.disk.replace().await?,
             Fault::Pause => node.resume()?,
-            Fault::DiskFull => node.disk.free()?,
+            Fault::DiskFull | Fault::FullRestart => node.disk.free()?,
             Fault::HungDisk => node.disk.thaw().await,
             Fault::SlowDisk => node.throttle(None)?,
             Fault::Clock => node.shift_clock(0)?,

@@ -5,6 +5,8 @@
 # make fix     formats and applies what the linter can mend
 # make fuzz    every fuzz target for a minute
 # make differential   random PromQL against a plain evaluator and Prometheus, for a minute
+# make jepsen-short   faults on real nodes and a judgement of what clients saw, some minutes;  make jepsen   about an hour
+# make jepsen-bugs    plants known bugs in a copy of the tree and sees that they are caught, hours
 # make bench   micro-benchmarks;  make versus  side by side with installed peers
 
 CARGO ?= cargo
@@ -19,7 +21,7 @@ export PYTHON
 export PATH := $(PATH):$(dir $(PYTHON))
 # `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
-.PHONY: run test verify t fix peers bench versus fuzz differential
+.PHONY: run test verify t fix peers bench versus fuzz differential jepsen jepsen-short jepsen-bugs
 
 run:
 	$(CARGO) build --release --workspace --bin pharos
@@ -56,3 +58,10 @@ fuzz:
 
 differential:
 	PHAROS_DIFFERENTIAL_SECS=$(DIFFERENTIAL_SECONDS) $(CARGO) test --workspace --test differential
+
+jepsen jepsen-short:
+	$(CARGO) build --release --workspace --bin pharos --bin jepsen
+	PHAROS=$(TARGET)/release/pharos JEPSEN=$(TARGET)/release/jepsen OUT=$(TARGET)/jepsen jepsen/run.sh $(if $(findstring short,$@),short,long)
+
+jepsen-bugs:
+	$(CARGO) run --release --workspace --bin jepsen -- bugs --work=$(TARGET)/jepsen-bugs

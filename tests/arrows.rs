@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cluster", &["model"]),
     ("ingest", &["model"]),
     ("query", &["model", "promql", "storage"]),
+    ("jepsen", &[]),
 ];
 
 /// The part of a manifest between `[dependencies]` and the next section: what the crate uses outside its tests.

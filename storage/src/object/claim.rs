@@ -36,10 +36,18 @@ impl Bucket {
     pub async fn claim(&self, cluster: &str) -> Result<(), ClaimError> {
         let claim = Claim { format: FORMAT, cluster: cluster.to_owned() };
         let bytes = Bytes::from(serde_json::to_vec(&claim).expect("a claim is plain data"));
-        if self.create(CLAIM_KEY, bytes.clone()).await? == Created::New {
-            return Ok(());
-        }
-        match serde_json::from_slice::<Claim>(&self.get(CLAIM_KEY).await?) {
+        // Read first: a node whose disk is full has to come up all the same, and an attempt to create needs room.
+        let found = match self.get(CLAIM_KEY).await {
+            Err(ObjectError::NotFound { .. }) => {
+                if self.create(CLAIM_KEY, bytes.clone()).await? == Created::New {
+                    return Ok(());
+                }
+                // Somebody else came first, just now.
+                self.get(CLAIM_KEY).await?
+            }
+            found => found?,
+        };
+        match serde_json::from_slice::<Claim>(&found) {
             Ok(Claim { format, .. }) if format != FORMAT => Err(ClaimError::Format { format }),
             Ok(Claim { cluster: found, .. }) if found != cluster => {
                 Err(ClaimError::OtherCluster { found, ours: cluster.to_owned() })
@@ -58,6 +66,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::*;
+    use crate::object::faults::{Faults, FaultyStore};
     use crate::test_node::memory_bucket;
 
     #[tokio::test]
@@ -72,6 +81,17 @@ mod tests {
             "{refused}"
         );
         bucket.claim("aa").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_store_that_takes_no_writes_is_still_known() {
+        let faults = Faults::default();
+        let store = FaultyStore { inner: Arc::new(InMemory::new()), faults: faults.clone() };
+        let bucket = memory_bucket(Arc::new(store));
+        bucket.claim("aa").await.unwrap();
+        faults.refuse_writes();
+        bucket.claim("aa").await.unwrap();
+        assert!(bucket.claim("bb").await.is_err());
     }
 
     #[tokio::test]

@@ -103,13 +103,32 @@ pub(super) fn open(dir: &Path, files: Arc<dyn FileSystem>, options: PartitionOpt
         }
     }
     store.generation = newest_generation + 1;
-    let chunks = chunks_dir(dir, store.generation);
-    store.files.create_dir_all(&chunks).and_then(|()| store.files.sync_dir(dir)).map_err(failed)?;
+    // A damaged checkpoint's folder stays as it is, for whoever looks into it.
+    let left = (newest_generation > 0 && quarantined.is_empty()).then_some(newest_generation);
+    let chunks = store.begin_chunks(left).map_err(failed)?;
     let state = State::new(ChunkFiles::new(chunks, store.options.segment_bytes_max), store.options.head());
     Ok(Opened { store, state, raft_state: None, quarantined })
 }
 
 impl Store {
+    /// An empty folder for chunk files. Without a checkpoint nothing counts that an earlier start `left`: its folder is emptied and
+    /// renamed, because a full disk, on which a node has to start too, has no room for another.
+    fn begin_chunks(&self, left: Option<u32>) -> io::Result<PathBuf> {
+        let chunks = chunks_dir(&self.dir, self.generation);
+        match left.map(|generation| chunks_dir(&self.dir, generation)) {
+            Some(left) => {
+                for name in self.files.list(&left)? {
+                    self.files.remove_file(&left.join(name))?;
+                }
+                self.files.sync_dir(&left)?;
+                self.files.rename(&left, &chunks)?;
+            }
+            None => self.files.create_dir_all(&chunks)?,
+        }
+        self.files.sync_dir(&self.dir)?;
+        Ok(chunks)
+    }
+
     /// The name of a checkpoint that is captured now.
     pub(super) fn next_name(&mut self) -> CheckpointName {
         let name = CheckpointName { sequence: self.next_sequence, generation: self.generation };

@@ -49,6 +49,26 @@ fn a_full_disk_loses_nothing_and_heals() {
 }
 
 #[test]
+fn a_full_disk_has_room_for_a_start_without_a_checkpoint() {
+    let dir = TempDir::new().unwrap();
+    let files = FaultyFileSystem::default();
+    let partition = open_with(dir.path(), Arc::new(files.clone())).partition;
+    append_run(&partition, 0, 0, 500);
+    partition.flush().unwrap();
+    assert!(!chunk_files(dir.path()).is_empty());
+    drop(partition);
+    files.set_room(0);
+    let partition = open_with(dir.path(), Arc::new(files.clone())).partition;
+    assert_eq!((dump(&partition), chunk_files(dir.path())), (vec![], vec![]), "the log brings everything again");
+    files.set_room(i64::MAX);
+    append_run(&partition, 0, 0, 500);
+    partition.checkpoint(b"whole").unwrap();
+    let full = dump(&partition);
+    drop(partition);
+    assert_eq!(dump(&open(dir.path()).partition), full);
+}
+
+#[test]
 fn a_checkpoint_that_fails_leaves_the_one_before() {
     let dir = TempDir::new().unwrap();
     let files = FaultyFileSystem::default();

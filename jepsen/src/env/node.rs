@@ -1,0 +1,179 @@
+//! One node: its process, disk and address. Started and ended here; when is decided by the nemesis.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use super::disk::{Disk, DiskKind};
+use super::net::NodeAddress;
+use super::throttle;
+use crate::client::Client;
+
+/// Longest wait for a node to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
+const READY_POLL: Duration = Duration::from_millis(20);
+/// Longest wait for a node that was asked to end.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Shifts the clock of a process that is started with it.
+pub(super) const CLOCK_LIBRARIES: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
+
+/// How every node is run.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    pub program: PathBuf,
+    /// `prometheus.yml`; `NODE` stands for the node's name.
+    pub config: String,
+    /// Flags beside those that say where the node is.
+    pub flags: Vec<String>,
+    /// Whether clocks can be shifted.
+    pub shift_clocks: bool,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub name: String,
+    at: usize,
+    home: PathBuf,
+    pub address: NodeAddress,
+    pub disk: Disk,
+    /// How it finds the others.
+    join: Option<String>,
+    child: Option<Child>,
+}
+
+impl Node {
+    pub fn name_of(at: usize) -> String {
+        format!("n{}", at + 1)
+    }
+
+    pub(super) async fn create(
+        at: usize,
+        home: &Path,
+        address: NodeAddress,
+        disk: DiskKind,
+        join: Option<String>,
+    ) -> Result<Self> {
+        fs::create_dir_all(home)?;
+        let disk = Disk::create(home, disk).await.with_context(|| format!("the disk of {}", Self::name_of(at)))?;
+        Ok(Self { name: Self::name_of(at), at, home: home.to_owned(), address, disk, join, child: None })
+    }
+
+    pub(super) async fn start(&mut self, options: &NodeOptions) -> Result<()> {
+        let config = self.home.join("prometheus.yml");
+        fs::write(&config, options.config.replace("NODE", &self.name))?;
+        let mut command = match &self.address.namespace {
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(&options.program);
+                command
+            }
+            None => Command::new(&options.program),
+        };
+        command.arg("server").arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.path={}", self.disk.path.join("data").display()));
+        command.arg(format!("--web.listen-address={}", self.address.api)).args(&options.flags);
+        if let Some(join) = &self.join {
+            command.arg("--cluster.name=jepsen").arg(format!("--cluster.listen-address={}", self.address.peer));
+            command.arg(format!("--cluster.zone=zone-{}", self.at % 3)).arg(join);
+        }
+        if options.shift_clocks {
+            self.shift_clock(0)?;
+            let library = CLOCK_LIBRARIES.iter().find(|path| Path::new(path).exists()).context("no libfaketime")?;
+            command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
+            command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let log = File::options().create(true).append(true).open(self.log())?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        self.child = Some(command.spawn().with_context(|| format!("start {}", self.name))?);
+        Ok(())
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.home.join("log")
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.home.join("clock")
+    }
+
+    /// Sets the wall clock of the node so far off the machine's. It is read again within a second.
+    pub fn shift_clock(&self, seconds: i64) -> Result<()> {
+        let draft = self.home.join("clock.tmp");
+        fs::write(&draft, format!("{seconds:+}\n"))?;
+        Ok(fs::rename(draft, self.clock_file())?)
+    }
+
+    pub(super) async fn wait_ready(&mut self, client: &Client) -> Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let api: SocketAddr = self.address.api;
+        while Instant::now() < deadline {
+            if client.ready(&api.to_string()).await {
+                return Ok(());
+            }
+            if let Some(status) = self.ended()? {
+                bail!("{} ended before it was ready: {status}; see {}", self.name, self.log().display());
+            }
+            sleep(READY_POLL).await;
+        }
+        bail!("{} was not ready within {READY_TIMEOUT:?}; see {}", self.name, self.log().display())
+    }
+
+    /// Whether a process that was started, and not ended by us, has ended.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let status = child.try_wait()?;
+        if status.is_some() {
+            self.child = None;
+        }
+        Ok(status)
+    }
+
+    /// At once, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            drop(child.kill().await);
+            throttle::remove(&self.name);
+        }
+    }
+
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// Asks it to end, and waits until it did.
+    pub async fn terminate(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let ended = timeout(TERMINATE_TIMEOUT, child.wait()).await;
+        let status = ended.with_context(|| format!("{} does not end when asked to", self.name))??;
+        if !status.success() {
+            bail!("{} was asked to end and ended with {status}", self.name);
+        }
+        Ok(())
+    }
+
+    /// Slows its writes to so many bytes a second; `None` lifts it.
+    pub fn throttle(&self, bytes_per_second: Option<u64>) -> Result<()> {
+        let process = self.child.as_ref().and_then(Child::id).context("no process")?;
+        throttle::set(&self.name, process, &self.disk.device()?, bytes_per_second)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.child.as_ref().and_then(Child::id).context("no process")?;
+        let process = Pid::from_raw(i32::try_from(process)?).context("process 0")?;
+        Ok(kill_process(process, signal)?)
+    }
+}

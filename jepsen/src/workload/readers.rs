@@ -1,0 +1,107 @@
+//! Reads while the run goes on, and the reading of everything at its end.
+
+use std::time::Duration;
+
+use super::pace::Pace;
+use super::{Family, Shared, count_query, read_query};
+use crate::client::Reading;
+use crate::env::Endpoint;
+use crate::history::{About, Action, Count, Kind, Read};
+
+/// How far back a read goes while the run goes on.
+const RECENT: Duration = Duration::from_secs(20);
+/// How much one of the last reads takes at once.
+const SLICE: Duration = Duration::from_secs(60);
+/// Samples that come close together are ahead of the clock, by less than this.
+const AHEAD_MS: i64 = 5_000;
+/// The last reads are tried so often.
+const LAST_ATTEMPTS_MAX: usize = 20;
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Reads the newest samples of one writer after the other through any node.
+pub async fn read_until_stopped(writers: Vec<(Family, u32)>, rate: f64, mut rng: fastrand::Rng, shared: Shared) {
+    let mut pace = Pace::new(rate, shared.stop.clone());
+    let mut process = shared.processes.next();
+    while !writers.is_empty() && pace.turn().await {
+        let (family, writer) = writers[rng.usize(..writers.len())];
+        let endpoint = shared.endpoint(&mut rng);
+        let now_ms = shared.clock.now_ms();
+        let (from_ms, to_ms) = (now_ms - shared.clock.of(RECENT), now_ms + AHEAD_MS);
+        let wanted = Read { writer, from_ms, to_ms, ..Read::default() };
+        if !read(process, family, wanted, &endpoint, &shared).await {
+            process = shared.processes.next();
+        }
+    }
+}
+
+/// Reads all that was ever written from every node; false when a read never had an answer.
+pub async fn read_everything(writers: &[(Family, u32)], shared: &Shared) -> bool {
+    let end_ms = shared.clock.now_ms() + AHEAD_MS;
+    let endpoints = shared.endpoints.borrow().clone();
+    let mut complete = true;
+    for endpoint in &endpoints {
+        for &(family, writer) in writers {
+            let mut from_ms = shared.clock.since_ms() - 1;
+            while from_ms < end_ms {
+                let to_ms = end_ms.min(from_ms + shared.clock.of(SLICE));
+                let wanted = Read { writer, from_ms, to_ms, ..Read::default() };
+                complete &= read_patiently(family, &wanted, endpoint, shared).await;
+                from_ms = to_ms;
+            }
+        }
+    }
+    complete
+}
+
+async fn read_patiently(family: Family, wanted: &Read, endpoint: &Endpoint, shared: &Shared) -> bool {
+    for _ in 0..LAST_ATTEMPTS_MAX {
+        if read(shared.processes.next(), family, wanted.clone(), endpoint, shared).await {
+            return true;
+        }
+        tokio::time::sleep(LAST_PAUSE).await;
+    }
+    false
+}
+
+/// One read; false when it has no answer.
+async fn read(process: u32, family: Family, wanted: Read, endpoint: &Endpoint, shared: &Shared) -> bool {
+    let action = |read: Read| match family {
+        Family::Set => Action::ReadSet(read),
+        Family::Append => Action::ReadList(read),
+    };
+    shared.recorder.record(process, Kind::Invoke, action(wanted.clone()), About::node(&endpoint.node));
+    let query = read_query(family, wanted.writer, wanted.to_ms - wanted.from_ms);
+    let answer = shared.client.query(&endpoint.api, &query, wanted.to_ms).await.and_then(Reading::into_samples);
+    let done = answer.is_ok();
+    let (kind, read, error) = match answer {
+        Ok((samples, flagged)) => (Kind::Ok, Read { samples, flagged, ..wanted }, None),
+        Err(error) => (Kind::Info, wanted, Some(error)),
+    };
+    shared.recorder.record(process, kind, action(read), About { node: Some(&endpoint.node), error });
+    done
+}
+
+/// Counts all samples of the set through any node.
+pub async fn count_until_stopped(rate: f64, mut rng: fastrand::Rng, shared: Shared) {
+    let mut pace = Pace::new(rate, shared.stop.clone());
+    let mut process = shared.processes.next();
+    while pace.turn().await {
+        let endpoint = shared.endpoint(&mut rng);
+        let invoked = Action::Count(Count::default());
+        shared.recorder.record(process, Kind::Invoke, invoked.clone(), About::node(&endpoint.node));
+        let to_ms = shared.clock.now_ms() + AHEAD_MS;
+        let query = count_query(to_ms - shared.clock.since_ms() + 1);
+        let answer = shared.client.query(&endpoint.api, &query, to_ms).await.and_then(Reading::into_count);
+        match answer {
+            Ok((count, flagged)) => {
+                let action = Action::Count(Count { count: Some(count), flagged });
+                shared.recorder.record(process, Kind::Ok, action, About::node(&endpoint.node));
+            }
+            Err(error) => {
+                let about = About { node: Some(&endpoint.node), error: Some(error) };
+                shared.recorder.record(process, Kind::Info, invoked, about);
+                process = shared.processes.next();
+            }
+        }
+    }
+}

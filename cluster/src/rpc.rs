@@ -6,8 +6,8 @@
 //!
 //! Bytes, time and randomness come from outside: [`transport::Transport`], a clock, a seed. Waiting is tokio's.
 
-pub mod founding;
 pub mod identity;
+pub mod introduction;
 pub mod metrics;
 pub mod options;
 pub mod tls;
@@ -43,8 +43,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::peers::{CallError, Method, NodeId, Peers, Pieces, Service};
 use bucket::Bucket;
-use founding::Door;
 use identity::{Identity, Members, Standing};
+use introduction::Door;
 use link::Link;
 use metrics::RpcMetrics;
 use options::RpcOptions;

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::Network;
 use super::connect::{Channel, open};
-use super::founding::Introduction;
+use super::introduction::Introduction;
 use super::status::words;
 use super::wire::door_client::DoorClient;
 use super::wire::{Application, PROTOCOL, PROTOCOL_OLDEST};

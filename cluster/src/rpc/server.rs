@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::Shared;
-use super::founding::Door;
+use super::introduction::Door;
 use super::transport::{Io, Listener};
 use crate::peers::Service;
 use strangers::Strangers;

@@ -17,7 +17,7 @@ use pharos_model::clock::SystemClock;
 use prometheus::Registry;
 use tokio::sync::{Notify, Semaphore};
 
-use super::founding::Introduction;
+use super::introduction::Introduction;
 use super::transport::Tcp;
 use super::*;
 

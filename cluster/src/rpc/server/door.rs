@@ -1,4 +1,4 @@
-//! The [`Door`](crate::rpc::founding::Door) on the wire.
+//! The [`Door`](crate::rpc::introduction::Door) on the wire.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tonic::{Request, Response, Status};
 use super::Hall;
 use super::visit::Visitor;
 use crate::peers::NodeId;
-use crate::rpc::founding::Introduction;
 use crate::rpc::identity::{Refusal, Standing, named_by};
+use crate::rpc::introduction::Introduction;
 use crate::rpc::status::{malformed, not_let_in, refused};
 use crate::rpc::wire;
 use crate::rpc::wire::door_server::Door;

@@ -50,7 +50,7 @@ pub trait SeriesSource: fmt::Debug + Send + Sync {
     fn partitions(&self) -> usize;
     /// The only partition that can have what is asked for; `None` when any can.
     fn partition_of(&self, request: &SelectRequest) -> Option<usize>;
-    /// One selection for each of the partitions, in their order.
+    /// One selection for each of the first partitions, in their order: at least one, and no more than should be held at a time.
     async fn select(&self, partitions: &[usize], request: &SelectRequest)
     -> Result<Vec<Box<dyn Selection>>, ReadError>;
     /// Has changes to samples that are relied on noted from now on. What is selected after this has all changes that are not noted.
@@ -107,13 +107,17 @@ pub async fn estimate(
     partitions: &[usize],
     request: &SelectRequest,
 ) -> Result<Estimate, ReadError> {
-    let selections = source.select(partitions, request).await?;
-    let estimates = selections.iter().map(|selection| selection.estimate());
-    Ok(estimates.fold(Estimate::default(), |sum, more| Estimate {
-        series: sum.series.saturating_add(more.series),
-        samples: sum.samples.saturating_add(more.samples),
-        bytes: sum.bytes.saturating_add(more.bytes),
-    }))
+    let (mut sum, mut left) = (Estimate::default(), partitions);
+    while !left.is_empty() {
+        let selections = source.select(left, request).await?;
+        for more in selections.iter().map(|selection| selection.estimate()) {
+            sum.series = sum.series.saturating_add(more.series);
+            sum.samples = sum.samples.saturating_add(more.samples);
+            sum.bytes = sum.bytes.saturating_add(more.bytes);
+        }
+        left = &left[selections.len()..];
+    }
+    Ok(sum)
 }
 
 impl<'a> From<&'a SampleColumns> for SeriesSamples<'a> {

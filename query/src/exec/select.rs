@@ -15,7 +15,7 @@ use super::node::Call;
 use crate::error::QueryError;
 use crate::source::{Estimate, SelectRequest, Selection, SeriesBatch, partitions_of};
 
-/// Partitions that are selected from together, before the first of them is read: so many selections are held.
+/// Most partitions that are selected from together, before the first of them is read: so many selections are held.
 const PARTITIONS_AT_ONCE: usize = 8;
 
 /// A selection, and the memory that it and the batch read from it last are paid from.
@@ -27,19 +27,23 @@ pub(super) struct Selected {
 
 /// Selects from the partitions that are this leaf's to read, in this partition of the plan.
 pub(super) fn selections(call: &Call, request: SelectRequest) -> Result<BoxStream<'static, Result<Selected>>> {
-    let groups: Vec<Vec<usize>> =
-        own_partitions(call, &request)?.chunks(PARTITIONS_AT_ONCE).map(<[_]>::to_vec).collect();
+    let own = own_partitions(call, &request)?;
     let (source, task) = (Arc::clone(&call.query.source), Arc::clone(&call.task));
     let (counters, clock) = (call.read.clone(), Arc::clone(call.query.clock()));
     let counters = counters.expect("a leaf counts what it reads");
-    let selects = futures::stream::iter(groups).then(move |partitions| {
+    let selects = futures::stream::try_unfold(own, move |mut left| {
         let (source, request, task) = (Arc::clone(&source), request.clone(), Arc::clone(&task));
         let (read, clock) = (counters.clone(), Arc::clone(&clock));
         async move {
-            let selections = read.waiting(&*clock, source.select(&partitions, &request)).await.map_err(fail)?;
+            if left.is_empty() {
+                return Ok(None);
+            }
+            let partitions = &left[..left.len().min(PARTITIONS_AT_ONCE)];
+            let selections = read.waiting(&*clock, source.select(partitions, &request)).await.map_err(fail)?;
+            left.drain(..selections.len());
             let selected = |selection| Selected::new(selection, &task, read.clone());
             let selected: Vec<_> = selections.into_iter().map(selected).collect();
-            Ok::<_, DataFusionError>(futures::stream::iter(selected))
+            Ok::<_, DataFusionError>(Some((futures::stream::iter(selected), left)))
         }
     });
     Ok(selects.try_flatten().boxed())

@@ -42,7 +42,7 @@ impl SeriesSource for Local {
         request: &SelectRequest,
     ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
         let readers = partitions.iter().map(|partition| PartitionReader::clone(&self.readers[*partition])).collect();
-        let selections = PartitionReader::select_many(readers, request).await?;
+        let selections = PartitionReader::select_some(readers, request).await?;
         Ok(selections.into_iter().map(|selection| Box::new(LocalSelection(selection)) as Box<dyn Selection>).collect())
     }
 

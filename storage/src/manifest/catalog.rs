@@ -96,6 +96,11 @@ impl Catalog {
         self.pointers.tenants(self.partition).await
     }
 
+    /// The newest manifest that was read here, without asking whether there is a newer one.
+    pub(crate) fn known(&self, tenant: &TenantId) -> Option<Arc<Manifest>> {
+        self.cached.lock().get(tenant).cloned()
+    }
+
     /// The current manifest. Asks for the pointer, and reads an object only when that has moved.
     pub async fn current(&self, tenant: &TenantId) -> Result<Arc<Manifest>, CommitError> {
         self.current_with_pointer(tenant).await.map(|(manifest, _)| manifest)

@@ -19,6 +19,10 @@ use crate::partition::Partition;
 /// Files whose indexes are opened at one time.
 const OPENS_AT_ONCE: usize = 16;
 
+/// Bytes of indexes that selections which are made together need. They are held until the last of them is read, and take about as
+/// much memory as they are long.
+const INDEX_BYTES_TOGETHER_MAX: u64 = 64 << 20;
+
 /// Reads one partition's head and data files as one. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PartitionReader {
@@ -76,13 +80,14 @@ impl PartitionReader {
 
     /// The matching series that may have samples in the range. Reads indexes, no samples.
     pub async fn select(&self, request: &SelectRequest) -> Result<Selection, ReadError> {
-        let mut selections = Self::select_many(vec![self.clone()], request).await?;
+        let mut selections = Self::select_some(vec![self.clone()], request).await?;
         Ok(selections.pop().expect("there is a selection for each reader"))
     }
 
-    /// [`Self::select`] of several partitions, in their order. Goes to a blocking thread once for all heads that may have
+    /// [`Self::select`] of several partitions, in their order: of the first ones, as many as may be held together. Goes to a blocking thread once for all heads that may have
     /// something and once for all files, not once for each partition.
-    pub async fn select_many(readers: Vec<Self>, request: &SelectRequest) -> Result<Vec<Selection>, ReadError> {
+    pub async fn select_some(mut readers: Vec<Self>, request: &SelectRequest) -> Result<Vec<Selection>, ReadError> {
+        readers.truncate(count_within(readers.iter().map(|reader| reader.known_index_bytes(request))));
         // Before the manifests: see the module.
         let heads = Self::select_heads(&readers, request).await?;
         let files = Self::open_many(&readers, &request.tenant, request.range).await?;
@@ -94,6 +99,12 @@ impl PartitionReader {
             parts.map(|((bucket, head), files)| Selection::new(bucket, Some(head), files, &request, caller)).collect()
         };
         if are_heads_alone { join(&Caller::default()) } else { off_thread_for(join).await }
+    }
+
+    /// Bytes of the indexes that a selection needs, as far as this node knows the files by now.
+    fn known_index_bytes(&self, request: &SelectRequest) -> u64 {
+        let manifest = self.catalog.known(&request.tenant);
+        manifest.map_or(0, |manifest| manifest.files_in(request.range).map(|file| file.index_bytes).sum())
     }
 
     async fn select_heads(readers: &[Self], request: &SelectRequest) -> Result<Vec<HeadSelection>, ReadError> {
@@ -245,6 +256,16 @@ impl PartitionReader {
         });
         stream::iter(opens).buffered(OPENS_AT_ONCE).try_collect().await
     }
+}
+
+/// How many of the first needs fit together, at least one.
+pub(super) fn count_within(needs: impl Iterator<Item = u64>) -> usize {
+    let mut sum = 0u64;
+    let fit = needs.take_while(|bytes| {
+        sum = sum.saturating_add(*bytes);
+        sum <= INDEX_BYTES_TOGETHER_MAX
+    });
+    fit.count().max(1)
 }
 
 /// What heads and files answered.

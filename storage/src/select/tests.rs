@@ -339,3 +339,12 @@ async fn the_newest_sample_is_read_alone_unless_it_is_too_new() {
     assert_eq!(read(SLICE_MS).await, [SLICE_MS - 10_000]);
     assert_eq!(read(50_000).await, [30_000, 40_000, 50_000]);
 }
+
+#[test]
+fn selections_are_made_together_as_long_as_their_indexes_fit() {
+    let mib = 1 << 20;
+    assert_eq!(super::reader::count_within([0; 24].into_iter()), 24);
+    assert_eq!(super::reader::count_within([30 * mib, 30 * mib, 30 * mib].into_iter()), 2);
+    assert_eq!(super::reader::count_within([90 * mib, mib].into_iter()), 1);
+    assert_eq!(super::reader::count_within([64 * mib, 1].into_iter()), 1);
+}

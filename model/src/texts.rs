@@ -63,11 +63,6 @@ impl Texts {
 
     /// The first `limit` strings of sorted lists, each once, in order.
     pub fn merge(lists: &[Self], limit: usize) -> Self {
-        if let [only] = lists {
-            let mut only = only.clone();
-            only.truncate(limit);
-            return only;
-        }
         let shared = shared_prefix(lists);
         let mut places: Vec<Place> = Vec::with_capacity(lists.iter().map(Self::len).sum());
         for (list, texts) in lists.iter().enumerate() {

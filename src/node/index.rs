@@ -58,7 +58,8 @@ impl Node {
     pub async fn label_names(&self, asked: &IndexRequest) -> Result<Texts, ReadError> {
         let read =
             |readers, request: SelectRequest| async move { PartitionReader::label_names(readers, &request).await };
-        Ok(Texts::merge(&self.of_groups(asked, read).await?.concat(), asked.limit))
+        let lists: Vec<Texts> = self.of_groups(asked, read).await?.into_iter().flatten().collect();
+        Ok(Texts::merge(&lists, asked.limit))
     }
 
     /// Sorted values that a label has among the series.
@@ -66,7 +67,8 @@ impl Node {
         let read = |readers, request: SelectRequest| async move {
             PartitionReader::label_values(readers, name, &request).await
         };
-        Ok(Texts::merge(&self.of_groups(asked, read).await?.concat(), asked.limit))
+        let lists: Vec<Texts> = self.of_groups(asked, read).await?.into_iter().flatten().collect();
+        Ok(Texts::merge(&lists, asked.limit))
     }
 
     /// Sorted label sets of the series.

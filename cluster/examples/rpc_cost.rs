@@ -106,7 +106,7 @@ fn network(node: NodeId, members: Members, registry: &Registry) -> Result<Networ
         options: RpcOptions::default(),
         metrics: RpcMetrics::register(registry)?,
     })?;
-    network.enter(1);
+    network.enter("1");
     Ok(network)
 }
 

@@ -32,7 +32,7 @@ use crate::proposer::{ProposeError, Proposer, ProposerOptions};
 use crate::raft::{Machine, RaftTimes, TypeConfig};
 use crate::state_machine::{CheckpointError, StateMachine};
 
-pub use members::{Leaving, MemberError};
+pub use members::{At, Leaving, MemberError, MemberStep};
 pub(crate) use standing::Changes;
 pub use standing::Standing;
 pub use transfer::TransferError;
@@ -136,6 +136,9 @@ pub struct Group {
     changing: tokio::sync::Mutex<()>,
     /// Snapshots being taken in.
     installing: AtomicUsize,
+    clock: Arc<dyn Clock>,
+    /// When a leader was last heard, by the monotonic clock.
+    led_at: Mutex<Option<Duration>>,
     metrics: RaftMetrics,
 }
 
@@ -181,7 +184,31 @@ impl Group {
 
     /// Lets the core stand for election by itself, or not.
     pub(crate) fn set_elects(&self, elects: bool) {
-        self.raft.runtime_config().elect(elects);
+        self.raft.runtime_config().elect(elects && !self.is_barred());
+    }
+
+    /// Whether this replica was dropped before and made anew, and has not come further than to configurations from before that. It
+    /// may have had a vote by them, and has forgotten which entries it agreed to: it neither votes nor elects.
+    pub(crate) fn is_barred(&self) -> bool {
+        self.log.hard_state().dropped.is_some_and(|dropped| self.config() <= dropped)
+    }
+
+    /// Log index of the configuration that is in force: of the newest in the log, committed or not.
+    pub(crate) fn config(&self) -> u64 {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.log_id().map_or(0, |id| id.index)
+    }
+
+    /// A leader of the group was heard.
+    pub(crate) fn note_leader(&self) {
+        *self.led_at.lock() = Some(self.clock.monotonic());
+    }
+
+    /// How long ago a leader of the group was heard; `None` when none was since it was opened.
+    pub(crate) fn leader_silence(&self) -> Option<Duration> {
+        let led_at = (*self.led_at.lock())?;
+        Some(self.clock.monotonic().saturating_sub(led_at))
     }
 
     /// Proposes a command if this node leads; a command that could only be refused does not wait for company first.
@@ -288,10 +315,10 @@ impl Drop for Installing<'_> {
     }
 }
 
-/// Drops the log of a group that is closed; only the vote stays.
-pub(crate) async fn drop_log(log: &GroupHandle) -> Result<(), GroupError> {
+/// Drops the log of a group that is closed, at a configuration; only the vote and that stay.
+pub(crate) async fn drop_log(log: &GroupHandle, config: u64) -> Result<(), GroupError> {
     let (done, dropped) = oneshot::channel();
-    log.drop_group(Box::new(|outcome| drop(done.send(outcome))));
+    log.drop_group(config, Box::new(|outcome| drop(done.send(outcome))));
     let dropped = dropped.await.unwrap_or(Err(LogError::Stopped));
     dropped.map_err(|source| GroupError::Drop { group: log.id(), source })
 }

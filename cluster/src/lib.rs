@@ -23,6 +23,7 @@ mod warden;
 
 pub mod controller;
 pub mod founding;
+pub mod member;
 pub mod placement;
 pub mod status;
 

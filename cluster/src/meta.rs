@@ -33,4 +33,4 @@ pub use member::{
     ADDRESS_BYTES_MAX, CLUSTER_NAME_BYTES_MAX, MEMBERS_MAX, Member, MemberState, NodeSpec, TOMBSTONES_MAX,
     ZONE_BYTES_MAX,
 };
-pub use topology::{Move, PartitionPlacement, Topology};
+pub use topology::{Move, PartitionPlacement, Topology, TopologyView};

@@ -1,6 +1,8 @@
 //! What the crate counts. Names that Prometheus uses for its write-ahead log are kept where the meaning is the same.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::controller::Step;
 
 /// All metrics of a node's groups and log. Clones share the same counters.
 #[derive(Clone, Debug)]
@@ -247,6 +249,42 @@ impl MetaMetrics {
                 "Commands that changed nothing: not allowed, over a limit, or at another version.",
             )?,
         })
+    }
+}
+
+/// The controller's part, on whichever node it runs.
+#[derive(Clone, Debug)]
+pub struct ControllerMetrics {
+    pub rounds: IntCounter,
+    pub steps_put_off: IntCounter,
+    steps: IntCounterVec,
+}
+
+impl ControllerMetrics {
+    /// Fails when `registry` has metrics of these names already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let steps = Opts::new("pharos_controller_steps_total", "Steps of the controller, by kind and outcome.");
+        let steps = IntCounterVec::new(steps, &["kind", "outcome"])?;
+        registry.register(Box::new(steps.clone()))?;
+        Ok(Self {
+            rounds: counter(
+                registry,
+                "pharos_controller_rounds_total",
+                "Rounds in which this node was the controller.",
+            )?,
+            steps_put_off: counter(
+                registry,
+                "pharos_controller_steps_put_off_total",
+                "Steps left to later rounds, because there were too many.",
+            )?,
+            steps,
+        })
+    }
+
+    /// One step, done or not.
+    pub fn count(&self, step: &Step, done: bool) {
+        let outcome = if done { "done" } else { "not_done" };
+        self.steps.with_label_values(&[step.kind(), outcome]).inc();
     }
 }
 

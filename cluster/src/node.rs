@@ -13,7 +13,7 @@ mod dir;
 mod opening;
 mod replicas;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::group::{Group, GroupContext, GroupError, ReadError, Restored, Start, 
 use crate::groups::Groups;
 use crate::log::entry::GroupId;
 use crate::log::{LogOptions, OpenError, RecoveryReport};
-use crate::meta::{Cluster, MetaClient, MetaError};
+use crate::meta::{Cluster, MetaClient, MetaError, NodeSpec, TopologyView};
 use crate::metrics::Metrics;
 use crate::peers::{Nobody, Peers};
 use crate::proposer::{ProposeError, Proposer, ProposerOptions};
@@ -43,7 +43,7 @@ use crate::service::GroupService;
 use crate::state_machine::CheckpointError;
 use crate::warden::Standings;
 
-pub use dir::{DirError, NodeDir};
+pub use dir::{DirError, InCluster, NodeDir};
 
 /// The metadata group; partitions follow it.
 pub const META_GROUP: GroupId = GroupId(0);
@@ -60,7 +60,7 @@ pub fn partition_of(group: GroupId) -> Option<PartitionId> {
 }
 
 /// How a node is opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NodeOptions {
     /// Partitions of the cluster, fixed when it is first started.
     pub partitions: u16,
@@ -79,6 +79,7 @@ pub struct NodeOptions {
 }
 
 /// How a node lives with others.
+#[derive(Clone)]
 pub struct ClusterOptions {
     pub peers: Arc<dyn Peers>,
     /// What others ask of this node goes there. Has to be reachable before the node is opened.
@@ -90,6 +91,27 @@ pub struct ClusterOptions {
     /// Removes the store of a partition whose replica goes.
     pub remove: RemovePartition,
     pub times: RaftTimes,
+    /// What a founded cluster is called, or one without a name from now on; may be empty.
+    pub name: String,
+    /// Where this node is, for the cluster that it founds.
+    pub place: NodePlace,
+    /// Where the metadata can be seen before the node is open.
+    pub topology: TopologyView,
+}
+
+/// What a node says of itself beside its id; all may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePlace {
+    pub peer: String,
+    pub http: String,
+    pub zone: String,
+}
+
+impl NodePlace {
+    pub fn spec(&self, id: u64) -> NodeSpec {
+        let Self { peer, http, zone } = self.clone();
+        NodeSpec { id, peer, http, zone }
+    }
 }
 
 impl ClusterOptions {
@@ -102,6 +124,9 @@ impl ClusterOptions {
             replicas: Arc::new(|_| Vec::new()),
             remove: Arc::new(|_| Ok(())),
             times: RaftTimes::default(),
+            name: String::new(),
+            place: NodePlace::default(),
+            topology: TopologyView::default(),
         }
     }
 }
@@ -257,6 +282,17 @@ impl Node {
     /// Who leads which of the groups that this node has a replica of, in which term, and every change of it.
     pub fn standings(&self) -> watch::Receiver<Standings> {
         self.standings.clone()
+    }
+
+    /// Partitions of which this node has anything on disk, open or not.
+    pub fn replicas(&self) -> BTreeSet<PartitionId> {
+        let open = self.groups.all().into_iter().map(|group| group.id());
+        open.chain(self.context.log.groups()).filter_map(partition_of).collect()
+    }
+
+    /// The groups that are open, the metadata's among them.
+    pub(crate) fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.all()
     }
 
     /// Bytes of all log segments in use.

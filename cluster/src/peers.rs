@@ -43,6 +43,10 @@ pub(crate) mod method {
     pub(crate) const PROPOSE: Method = Method(6);
     /// To stand for election now, for the leader that asks wants to go.
     pub(crate) const ELECT: Method = Method(7);
+    /// What the node and the groups that it leads report; see [`crate::member`].
+    pub(crate) const REPORT: Method = Method(8);
+    /// A step of the controller for a group that the node leads, or for a replica of it.
+    pub(crate) const STEP: Method = Method(9);
 }
 
 /// Bytes in pieces, or the reason why no more come. Ends early when it is dropped.

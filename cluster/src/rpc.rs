@@ -26,7 +26,7 @@ mod transfer;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -159,12 +159,12 @@ impl Network {
         Ok(bound)
     }
 
-    /// This node is in the cluster of this id from now on.
+    /// This node is in the cluster of this id, 32 hexadecimal digits, from now on.
     ///
     /// # Panics
     /// If it is in another one.
-    pub fn enter(&self, cluster_id: u64) {
-        let entered = *self.shared.identity.cluster_id.get_or_init(|| cluster_id);
+    pub fn enter(&self, cluster_id: &str) {
+        let entered = self.shared.identity.cluster_id.get_or_init(|| cluster_id.to_owned());
         assert_eq!(entered, cluster_id, "a node stays in the cluster that it entered");
         for link in self.shared.links.lock().values() {
             link.hint();

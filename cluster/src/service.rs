@@ -99,14 +99,20 @@ impl Serving {
     async fn append(&self, from: NodeId, body: &Bytes) -> Result<Bytes, CallError> {
         let (group, request) = readable(decode_append(body))?;
         check_sender(from, request.vote.leader_id.node_id)?;
-        let answer = self.group(group)?.raft().append_entries(request).await;
+        let group = self.group(group)?;
+        group.note_leader();
+        let answer = group.raft().append_entries(request).await;
         answer.map(|answer| encode_append_answer(&answer)).map_err(|error| refused(error.to_string()))
     }
 
     async fn vote(&self, from: NodeId, body: &Bytes) -> Result<Bytes, CallError> {
         let (group, request) = readable(decode_vote(body))?;
         check_sender(from, request.vote.leader_id.node_id)?;
-        let answer = self.group(group)?.raft().vote(request).await;
+        let group = self.group(group)?;
+        if group.is_barred() {
+            return Err(refused("this replica was made anew and has not caught up: it has no vote yet"));
+        }
+        let answer = group.raft().vote(request).await;
         answer.map(|answer| encode_vote_answer(&answer)).map_err(|error| refused(error.to_string()))
     }
 

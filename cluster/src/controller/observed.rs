@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pharos_model::PartitionId;
+use serde::{Deserialize, Serialize};
 
 use super::limits::Limits;
 use crate::peers::NodeId;
@@ -19,7 +20,7 @@ pub struct Observed {
 }
 
 /// What the leader of a group says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupReport {
     pub leader: NodeId,
     pub term: u64,

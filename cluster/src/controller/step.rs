@@ -80,6 +80,21 @@ pub enum Step {
 }
 
 impl Step {
+    /// The label of its metric.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::BeginMove { .. } => "begin_move",
+            Self::FinishMove { .. } => "finish_move",
+            Self::CancelMove { .. } => "cancel_move",
+            Self::PreferLeader { .. } => "prefer_leader",
+            Self::AddLearner { .. } => "add_learner",
+            Self::RemoveLearner { .. } => "remove_learner",
+            Self::ChangeVoters { .. } => "change_voters",
+            Self::TransferLeader { .. } => "transfer_leader",
+            Self::DropReplica { .. } => "drop_replica",
+        }
+    }
+
     /// The group that it is about.
     pub fn group(&self) -> GroupRef {
         match self {

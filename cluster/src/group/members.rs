@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers};
+use serde::{Deserialize, Serialize};
 
 use super::{Group, Standing};
 use crate::peers::NodeId;
@@ -28,6 +29,8 @@ pub enum MemberError {
     InProgress,
     #[error("node {node:016x} is no member of the group, it has to be a learner first")]
     NotMember { node: NodeId },
+    #[error("the group is in term {term} with the configuration of entry {config} by now")]
+    Changed { term: u64, config: u64 },
     #[error("a group without voters could do nothing")]
     NoVoters,
     /// Perhaps done, perhaps later: to be repeated.
@@ -37,7 +40,46 @@ pub enum MemberError {
     Stopped { reason: String },
 }
 
+/// The state of a group that a change was decided for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    pub term: u64,
+    /// Log index of the configuration.
+    pub config: u64,
+}
+
+/// A change of a group's members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberStep {
+    AddLearner(NodeId),
+    RemoveLearner(NodeId),
+    /// Who was a voter and is not among these leaves the group.
+    ChangeVoters(BTreeSet<NodeId>),
+}
+
 impl Group {
+    /// Carries a change out if the group still is in the state that it was decided for. Bounded.
+    pub async fn step(&self, at: At, step: MemberStep) -> Result<(), MemberError> {
+        let (change, leaving) = match step {
+            MemberStep::AddLearner(node) => {
+                (ChangeMembers::AddNodes([(node, BasicNode::default())].into()), Leaving::AsLearner)
+            }
+            MemberStep::RemoveLearner(node) => (ChangeMembers::RemoveNodes([node].into()), Leaving::Entirely),
+            MemberStep::ChangeVoters(voters) if voters.is_empty() => return Err(MemberError::NoVoters),
+            MemberStep::ChangeVoters(voters) => (ChangeMembers::ReplaceAllVoters(voters), Leaving::Entirely),
+        };
+        let Ok(_turn) = self.changing.try_lock() else { return Err(MemberError::InProgress) };
+        self.check(at)?;
+        self.carry_out(change, leaving).await
+    }
+
+    /// Fails unless this node leads the group in that term and with that configuration.
+    pub fn check(&self, at: At) -> Result<(), MemberError> {
+        let now = At { term: self.led()?.term, config: self.config() };
+        if now == at { Ok(()) } else { Err(MemberError::Changed { term: now.term, config: now.config }) }
+    }
+
     /// Takes a node in that gets everything and has no vote. Returns when a majority knows; it catches up from then on.
     pub async fn add_learner(&self, node: NodeId) -> Result<(), MemberError> {
         let change = || ChangeMembers::AddNodes([(node, BasicNode::default())].into());
@@ -91,7 +133,11 @@ impl Group {
         if done(&self.led()?) && self.members_committed() {
             return Ok(());
         }
-        let changed = self.raft.change_membership(change(), leaving == Leaving::AsLearner);
+        self.carry_out(change(), leaving).await
+    }
+
+    async fn carry_out(&self, change: ChangeMembers<NodeId, BasicNode>, leaving: Leaving) -> Result<(), MemberError> {
+        let changed = self.raft.change_membership(change, leaving == Leaving::AsLearner);
         match tokio::time::timeout(CHANGE_MAX, changed).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(why(error)),
@@ -100,7 +146,7 @@ impl Group {
     }
 
     /// Whether the members that the group goes by are committed.
-    fn members_committed(&self) -> bool {
+    pub(super) fn members_committed(&self) -> bool {
         let metrics = self.raft.server_metrics();
         let since = *metrics.borrow().membership_config.log_id();
         since <= self.machine.applied()

@@ -71,6 +71,8 @@ impl Group {
             resumed,
             changing: tokio::sync::Mutex::new(()),
             installing: AtomicUsize::new(0),
+            clock: Arc::clone(&context.clock),
+            led_at: Mutex::new(None),
             metrics: context.metrics.clone(),
         })
     }

@@ -8,6 +8,7 @@ use openraft::{BasicNode, Raft};
 use tokio::sync::watch;
 
 use super::{Group, ReadError, has_own};
+use crate::controller::GroupReport;
 use crate::log::entry::LogId;
 use crate::peers::NodeId;
 use crate::raft::{TypeConfig, to_log_id};
@@ -109,6 +110,27 @@ impl Group {
     /// Whether the vote of this node is `leader`'s in `term`: then no later leader was elected with it.
     pub(crate) fn votes_for(&self, leader: NodeId, term: u64) -> bool {
         self.log.hard_state().vote.is_some_and(|vote| (vote.node, vote.term) == (leader, term))
+    }
+
+    /// What the leader says of its group; none when this node does not lead it.
+    pub fn report(&self) -> Option<GroupReport> {
+        let standing = self.standing();
+        if !standing.leads || self.is_ended() {
+            return None;
+        }
+        let settled = standing.voters.len() == 1 && self.members_committed();
+        let members = standing.all_voters().into_iter().chain(standing.learners.iter().copied());
+        let matched = members.filter_map(|node| Some((node, self.matched(node)?.index))).collect();
+        Some(GroupReport {
+            leader: self.node_id,
+            term: standing.term,
+            config: self.config(),
+            voters: standing.all_voters(),
+            learners: standing.learners,
+            settled,
+            last: self.last().map_or(0, |last| last.index),
+            matched,
+        })
     }
 
     /// The newest entry of the log.

@@ -105,6 +105,9 @@ impl Group {
         if standing.leads && after(&standing) {
             return true;
         }
+        if self.is_barred() {
+            return false;
+        }
         // The leader that asks, or the election that it asked for before.
         if !(self.votes_for(leader, term) || self.votes_for(self.node_id, standing.term) && after(&standing)) {
             return false;

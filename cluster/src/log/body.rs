@@ -117,6 +117,7 @@ pub(super) fn put_hard_state(out: &mut Vec<u8>, state: &HardState) {
     put_option(out, state.vote, put_vote);
     put_option(out, state.committed, put_log_id);
     put_option(out, state.purged, put_log_id);
+    put_option(out, state.dropped, put_index);
 }
 
 pub(super) fn hard_state(bytes: &[u8]) -> Option<HardState> {
@@ -125,6 +126,7 @@ pub(super) fn hard_state(bytes: &[u8]) -> Option<HardState> {
         vote: reader.option(Reader::vote)?,
         committed: reader.option(Reader::log_id)?,
         purged: reader.option(Reader::log_id)?,
+        dropped: reader.option(Reader::u64)?,
     })
 }
 

@@ -67,4 +67,15 @@ pub struct HardState {
     pub committed: Option<LogId>,
     /// Newest entry that a checkpoint covers and the log no longer has.
     pub purged: Option<LogId>,
+    /// Log index of the configuration at which the group was last dropped from this node. Until there is a newer one, older ones
+    /// may name this node, which does not know any more what it did by them.
+    pub dropped: Option<u64>,
+}
+
+impl HardState {
+    /// What is left of it when the group is dropped at a configuration.
+    #[must_use]
+    pub fn dropped_at(self, config: u64) -> Self {
+        Self { vote: self.vote, dropped: self.dropped.max(Some(config)), ..Self::default() }
+    }
 }

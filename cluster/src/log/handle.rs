@@ -59,10 +59,11 @@ impl GroupHandle {
         self.submit(Work::Purge(upto), Some(done));
     }
 
-    /// Drops the group: its entries go, at the next start it is not there. Only its vote stays.
-    pub fn drop_group(&self, done: Done) {
-        self.group.clear();
-        self.submit(Work::Drop, Some(done));
+    /// Drops the group at a configuration, by its log index: its entries go, at the next start it is not there. Only its vote and
+    /// that index stay.
+    pub fn drop_group(&self, config: u64, done: Done) {
+        self.group.clear(config);
+        self.submit(Work::Drop(config), Some(done));
     }
 
     /// Notes what is committed; written with the next append.

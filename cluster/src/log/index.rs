@@ -187,13 +187,14 @@ impl GroupLog {
         self.forget(state, &dropped);
     }
 
-    /// Drops everything but the vote: a group that is made anew here must not vote twice in a term.
-    pub(super) fn clear(&self) {
+    /// Drops everything but the vote and the configuration at which that is done: a group that is made anew here must not vote twice
+    /// in a term, nor by a configuration that is old.
+    pub(super) fn clear(&self, config: u64) {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.pin();
         state.epoch += 1;
-        state.hard = HardState { vote: state.hard.vote, ..HardState::default() };
+        state.hard = state.hard.dropped_at(config);
         state.committed_written = None;
         state.leaders.clear();
         let dropped: Vec<Slot> = state.slots.drain(..).collect();

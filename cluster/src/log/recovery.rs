@@ -259,9 +259,7 @@ impl Replay {
                     self.purge(purged);
                 }
             }
-            Kind::Drop => {
-                *self = Self { hard: HardState { vote: self.hard.vote, ..HardState::default() }, ..Self::default() }
-            }
+            Kind::Drop => *self = Self { hard: self.hard.dropped_at(body::index(record.payload)?), ..Self::default() },
             Kind::Seal => {}
         }
         Some(())

@@ -45,14 +45,14 @@ pub(super) enum Work {
     Vote(Vote),
     Truncate(u64),
     Purge(LogId),
-    Drop,
+    Drop(u64),
 }
 
 impl Work {
     fn bytes(&self) -> usize {
         match self {
             Self::Append { entries, .. } => entries.iter().map(|entry| body::entry_len(&entry.payload)).sum(),
-            Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) | Self::Drop => 0,
+            Self::Vote(_) | Self::Truncate(_) | Self::Purge(_) | Self::Drop(_) => 0,
         }
     }
 }
@@ -196,7 +196,7 @@ impl Writer {
             self.put_request(request)?;
         }
         self.flush()?;
-        let pinned = |work: &Work| matches!(work, Work::Truncate(_) | Work::Purge(_) | Work::Drop);
+        let pinned = |work: &Work| matches!(work, Work::Truncate(_) | Work::Purge(_) | Work::Drop(_));
         for request in batch.iter().filter(|request| pinned(&request.work)) {
             request.group.unpin();
         }
@@ -233,10 +233,10 @@ impl Writer {
                 hard.purged = hard.purged.max(Some(*upto));
                 self.purged = true;
             }
-            Work::Drop => {
-                self.put(group, Kind::Drop, 0, |_| {})?;
+            Work::Drop(config) => {
+                self.put(group, Kind::Drop, 8, |out| body::put_index(out, *config))?;
                 let hard = self.hard(group);
-                *hard = HardState { vote: hard.vote, ..HardState::default() };
+                *hard = hard.dropped_at(*config);
                 self.purged = true;
             }
         }

@@ -7,8 +7,10 @@
 //! - an epoch never comes again: each change of a partition's placement but the begin of a move raises it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::command::Cluster;
 use super::member::{Member, MemberState};
@@ -49,6 +51,24 @@ pub struct Topology {
     pub members: BTreeMap<NodeId, Member>,
     /// By partition.
     pub placement: Vec<PartitionPlacement>,
+}
+
+/// Where a node's copy of the topology can be seen, from the moment it is read back from disk. That is before the node is open, for to open
+/// it may need others, whose addresses are there. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct TopologyView(Arc<OnceLock<watch::Receiver<Arc<Topology>>>>);
+
+impl TopologyView {
+    /// # Panics
+    /// When it shows another node's already.
+    pub(crate) fn show(&self, topology: watch::Receiver<Arc<Topology>>) {
+        assert!(self.0.set(topology).is_ok(), "a view is of one node");
+    }
+
+    /// None before the node has read it.
+    pub fn now(&self) -> Option<Arc<Topology>> {
+        self.0.get().map(|topology| Arc::clone(&topology.borrow()))
+    }
 }
 
 impl PartitionPlacement {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{Fs, LockGuard, read_all, replace};
+use crate::meta::Cluster;
 
 /// Why a node's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +31,24 @@ const NAME_FILE: &str = "node.json";
 const VERSION: u32 = 1;
 
 /// Who this node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     version: u32,
     node_id: u64,
     /// All groups have existed; the log can no longer be empty.
     initialized: bool,
+    /// The cluster it is in, as it was when the node was last opened. Missing where it was opened by a program that knew no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<InCluster>,
+}
+
+/// A node's cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InCluster {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// Empty until it has one.
+    pub name: String,
 }
 
 /// A locked directory. Dropping it unlocks it.
@@ -88,22 +101,31 @@ impl NodeDir {
 
     /// The node's id: `fresh` from now on if it has none.
     pub(crate) fn node_id(&mut self, fresh: u64) -> Result<u64, DirError> {
-        match self.identity {
+        match &self.identity {
             Some(identity) => Ok(identity.node_id),
             None => {
-                self.write(Identity { version: VERSION, node_id: fresh, initialized: false })?;
+                self.write(Identity { version: VERSION, node_id: fresh, initialized: false, cluster: None })?;
                 Ok(fresh)
             }
         }
     }
 
     pub(crate) fn is_initialized(&self) -> bool {
-        self.identity.is_some_and(|identity| identity.initialized)
+        self.identity.as_ref().is_some_and(|identity| identity.initialized)
     }
 
-    pub(crate) fn set_initialized(&mut self) -> Result<(), DirError> {
-        match self.identity {
-            Some(identity) if !identity.initialized => self.write(Identity { initialized: true, ..identity }),
+    /// The cluster that the node was in when it was last open.
+    pub fn cluster(&self) -> Option<&InCluster> {
+        self.identity.as_ref().filter(|identity| identity.initialized)?.cluster.as_ref()
+    }
+
+    /// All groups have existed, in this cluster.
+    pub(crate) fn record(&mut self, cluster: &Cluster) -> Result<(), DirError> {
+        let cluster = Some(InCluster { id: cluster.id.clone(), name: cluster.name.clone() });
+        match &self.identity {
+            Some(identity) if !identity.initialized || identity.cluster != cluster => {
+                self.write(Identity { initialized: true, cluster, ..identity.clone() })
+            }
             _ => Ok(()),
         }
     }

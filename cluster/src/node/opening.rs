@@ -16,7 +16,7 @@ use crate::group::{Group, GroupContext, GroupError, Restored, Start, stop};
 use crate::groups::Groups;
 use crate::log::body::commands_record_len;
 use crate::log::{Log, RecoveryReport};
-use crate::meta::{Cluster, Founder, MetaClient, MetaMachine, NodeSpec};
+use crate::meta::{Cluster, Founder, MetaClient, MetaMachine};
 use crate::reads::Reads;
 use crate::router::{Router, Ways};
 use crate::warden::{Standings, Warden};
@@ -58,7 +58,7 @@ impl Node {
                 return Err(error);
             }
         };
-        dir.set_initialized()?;
+        dir.record(&cluster)?;
 
         let (lost, store_lost) = watch::channel(None);
         let checkpointer = Checkpointer {
@@ -164,6 +164,7 @@ impl Opening<'_> {
         let opened = blocking(move || MetaMachine::open(fs, &path, metrics)).await?;
         let (machine, raft_state) = opened.map_err(NodeError::Metadata)?;
         let machine = Arc::new(machine);
+        self.options.cluster.topology.show(machine.topology());
         let restored = Restored { machine: Arc::clone(&machine) as _, raft_state };
         let group = Arc::new(Group::open(self.context, META_GROUP, self.options.cluster.start, restored).await?);
         self.groups.insert(Arc::clone(&group));
@@ -189,8 +190,8 @@ impl Opening<'_> {
     async fn agree(&self, meta: &MetaClient) -> Result<Cluster, NodeError> {
         let asked = self.options.partitions;
         let id = format!("{:032x}", self.options.fresh.cluster);
-        let fresh = Cluster { id, name: String::new(), partitions: asked };
-        let node = NodeSpec { id: self.context.node_id, peer: String::new(), http: String::new(), zone: String::new() };
+        let fresh = Cluster { id, name: self.options.cluster.name.clone(), partitions: asked };
+        let node = self.options.cluster.place.spec(self.context.node_id);
         let founder = Founder { node, at_ms: self.options.clock.now_ms() };
         let cluster = meta.found(fresh, founder).await?;
         if cluster.partitions != asked {

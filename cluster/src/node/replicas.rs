@@ -28,8 +28,9 @@ impl Node {
     }
 
     /// Closes the replica of a partition and removes its log and its store. Only right when the group's members do not name this node
-    /// any more, or never will hear of it.
-    pub async fn drop_replica(&self, partition: PartitionId) -> Result<(), NodeError> {
+    /// any more, or never will hear of it; `config` is the log index of the configuration by which that is so. Should the replica come
+    /// back, it neither votes nor elects before it has a newer one.
+    pub async fn drop_replica(&self, partition: PartitionId, config: u64) -> Result<(), NodeError> {
         let _turn = self.moving.lock().await;
         let id = group_of(partition);
         if let Some(group) = self.groups.remove(id) {
@@ -37,7 +38,7 @@ impl Node {
         }
         // The log first: a log without its store could not be opened again.
         if self.context.log.groups().contains(&id) {
-            drop_log(&self.context.log.group(id)).await?;
+            drop_log(&self.context.log.group(id), config).await?;
         }
         self.remove_store(partition).await?;
         self.context.lossy.lock().remove(&id);

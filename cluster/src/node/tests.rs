@@ -1,6 +1,6 @@
 //! Whole nodes on a simulated disk: restarts, kills, power loss, full disks, checkpoints.
 
-mod journal;
+pub(crate) mod journal;
 mod lingering;
 mod many;
 
@@ -46,7 +46,7 @@ async fn stop(running: Running) {
     running.node.shutdown().await;
 }
 
-fn options(partitions: u16) -> NodeOptions {
+pub(crate) fn options(partitions: u16) -> NodeOptions {
     NodeOptions {
         partitions,
         fresh: FreshIds { node: 42, cluster: 7 },

@@ -28,7 +28,7 @@ pub(super) struct Identity {
     pub(super) node: NodeId,
     pub(super) address: String,
     /// Empty until the node has founded or joined a cluster.
-    pub(super) cluster_id: OnceLock<u64>,
+    pub(super) cluster_id: OnceLock<String>,
 }
 
 impl Identity {
@@ -38,7 +38,7 @@ impl Identity {
             protocol_min: PROTOCOL_OLDEST,
             protocol_max: PROTOCOL,
             cluster: self.cluster.clone(),
-            cluster_id: *self.cluster_id.get()?,
+            cluster_id: self.cluster_id.get()?.clone(),
             node: self.node,
             to,
             address: self.address.clone(),
@@ -65,10 +65,10 @@ pub(super) enum Refusal {
     #[error("node {here:016x} is in no cluster yet: try again when it has joined")]
     NotInCluster { here: NodeId },
     #[error(
-        "cluster `{cluster}` has the id {ours:016x} here and {theirs:016x} at the caller: these are two clusters of one \
+        "cluster `{cluster}` has the id {ours} here and {theirs} at the caller: these are two clusters of one \
          name, and a node cannot go from one to the other with its directory; start it with an empty one to join"
     )]
-    ClusterId { cluster: String, ours: u64, theirs: u64 },
+    ClusterId { cluster: String, ours: String, theirs: String },
     #[error("node {caller:016x} was removed from the cluster: start it with an empty directory to join as a new node")]
     Removed { caller: NodeId },
     #[error(
@@ -124,9 +124,9 @@ pub(super) fn check(
     if caller.cluster != here.cluster {
         return Err(Refusal::Cluster { ours: here.cluster.clone(), theirs: caller.cluster, here: here.node });
     }
-    let ours = *here.cluster_id.get().ok_or(Refusal::NotInCluster { here: here.node })?;
-    if caller.cluster_id != ours {
-        return Err(Refusal::ClusterId { cluster: caller.cluster, ours, theirs: caller.cluster_id });
+    let ours = here.cluster_id.get().ok_or(Refusal::NotInCluster { here: here.node })?;
+    if caller.cluster_id != *ours {
+        return Err(Refusal::ClusterId { cluster: caller.cluster, ours: ours.clone(), theirs: caller.cluster_id });
     }
     if caller.to != here.node {
         return Err(Refusal::OtherNode { meant: caller.to, here: here.node });
@@ -156,7 +156,7 @@ mod tests {
 
     fn here() -> Identity {
         let cluster_id = OnceLock::new();
-        cluster_id.set(77).expect("empty");
+        cluster_id.set("77".to_owned()).expect("empty");
         Identity { cluster: "main".to_owned(), node: 1, address: "one:9097".to_owned(), cluster_id }
     }
 
@@ -186,7 +186,7 @@ mod tests {
     fn each_wrong_thing_is_refused_for_what_it_is() {
         assert_eq!(refused(None), "no_caller");
         assert_eq!(refused(Some(Caller { cluster: "other".to_owned(), ..caller() })), "cluster_name");
-        assert_eq!(refused(Some(Caller { cluster_id: 78, ..caller() })), "cluster_id");
+        assert_eq!(refused(Some(Caller { cluster_id: "78".to_owned(), ..caller() })), "cluster_id");
         assert_eq!(refused(Some(Caller { to: 9, ..caller() })), "other_node");
         assert_eq!(refused(Some(Caller { node: 3, ..caller() })), "removed");
         let newer = Caller { protocol_min: PROTOCOL + 1, protocol_max: PROTOCOL + 2, ..caller() };

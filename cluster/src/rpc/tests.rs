@@ -4,7 +4,7 @@ mod calls;
 mod door;
 mod faults;
 mod link;
-mod memory;
+pub(crate) mod memory;
 mod strangers;
 mod tls;
 mod transfers;
@@ -21,7 +21,7 @@ use super::introduction::Introduction;
 use super::transport::Tcp;
 use super::*;
 
-const CLUSTER_ID: u64 = 0xc1;
+const CLUSTER_ID: &str = "000000000000000000000000000000c1";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const ECHO: Method = Method(1);
@@ -152,19 +152,22 @@ impl Service for Script {
 impl Door for Script {
     fn introduction(&self) -> Introduction {
         Introduction {
-            cluster: "main".to_owned(),
+            process: 20,
+            name: "main".to_owned(),
             node: 2,
             address: "127.0.0.1:2".to_owned(),
             initial_nodes: vec!["127.0.0.1:1".to_owned()],
-            cluster_id: Some(CLUSTER_ID),
+            cluster: Some(CLUSTER_ID.to_owned()),
             members: vec![(2, "127.0.0.1:2".to_owned())],
+            removed: vec![3],
+            revision: 9,
         }
     }
 
     async fn admit(&self, applicant: Introduction, details: Bytes) -> Result<Bytes, CallError> {
         match &details[..] {
             b"no" => Err(CallError::Refused { reason: "no room".to_owned() }),
-            _ => Ok(format!("{} of {}", applicant.node, applicant.cluster).into()),
+            _ => Ok(format!("{} of {}", applicant.node, applicant.name).into()),
         }
     }
 }

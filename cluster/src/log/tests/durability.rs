@@ -239,7 +239,7 @@ fn a_dropped_group_gives_its_segments_back_and_does_not_come_back_itself() {
     let vote = Vote { term: 3, node: 9, committed: true };
     Pending::of(|done| dropped.save_vote(vote, done)).wait().unwrap();
     assert!(log.live_bytes() > 4 * (64 << 10));
-    Pending::of(|done| dropped.drop_group(done)).wait().unwrap();
+    Pending::of(|done| dropped.drop_group(30, done)).wait().unwrap();
     append_commands(&stays, 1..2, 10);
     assert_eq!(log.live_bytes(), 64 << 10);
     assert_eq!((log.groups(), dropped.live_bytes(), indexes(&dropped)), (vec![GroupId(2)], 0, vec![]));
@@ -249,7 +249,7 @@ fn a_dropped_group_gives_its_segments_back_and_does_not_come_back_itself() {
     let (log, report) = open(&rebooted);
     assert_eq!((log.groups(), report.losses), (vec![GroupId(2)], vec![]));
     let again = group(&log, 1);
-    assert_eq!(again.hard_state(), HardState { vote: Some(vote), ..HardState::default() });
+    assert_eq!(again.hard_state(), HardState { vote: Some(vote), dropped: Some(30), ..HardState::default() });
     append_commands(&again, 0..2, 10);
     drop(log);
     let (log, _) = open(&rebooted.reboot(1));

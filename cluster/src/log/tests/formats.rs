@@ -43,8 +43,9 @@ proptest! {
         vote in prop::option::of(any_vote()),
         committed in prop::option::of(any_log_id()),
         purged in prop::option::of(any_log_id()),
+        dropped in prop::option::of(any::<u64>()),
     ) {
-        let state = HardState { vote, committed, purged };
+        let state = HardState { vote, committed, purged, dropped };
         let mut bytes = Vec::new();
         body::put_hard_state(&mut bytes, &state);
         prop_assert_eq!(body::hard_state(&bytes), Some(state));

@@ -129,7 +129,7 @@ fn ask(log: &Log, model: &mut Model, work: &Work, serial: u64) -> Option<Pending
         }
         Work::Drop { .. } => {
             *model = Model { vote: model.vote, ..Model::default() };
-            Some(Pending::of(|done| handle.drop_group(done)))
+            Some(Pending::of(|done| handle.drop_group(1, done)))
         }
     }
 }

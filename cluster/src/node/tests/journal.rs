@@ -8,7 +8,7 @@ use crate::fs::{Fs, read_all, replace};
 use crate::state_machine::{FinishCheckpoint, StateMachine};
 
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     sim: Sim,
     path: PathBuf,
     commands: Mutex<Vec<Bytes>>,
@@ -19,7 +19,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn open(sim: &Sim, partition: PartitionId) -> (Arc<Self>, Option<Bytes>) {
+    pub(crate) fn open(sim: &Sim, partition: PartitionId) -> (Arc<Self>, Option<Bytes>) {
         let path = Self::path(partition);
         let mut fields = match sim.open(&path) {
             Ok(file) => split(Bytes::from(read_all(&*file).unwrap())),
@@ -37,15 +37,15 @@ impl Journal {
         (Arc::new(journal), raft_state)
     }
 
-    pub(super) fn path(partition: PartitionId) -> PathBuf {
+    pub(crate) fn path(partition: PartitionId) -> PathBuf {
         Path::new("/stores").join(partition.to_string())
     }
 
-    pub(super) fn commands(&self) -> Vec<Bytes> {
+    pub(crate) fn commands(&self) -> Vec<Bytes> {
         self.commands.lock().clone()
     }
 
-    pub(super) fn most_at_once(&self) -> usize {
+    pub(crate) fn most_at_once(&self) -> usize {
         *self.most_at_once.lock()
     }
 }

@@ -170,6 +170,7 @@ async fn start_in(web: &Web, sim: &Sim, id: NodeId, start: Start, partitions: u1
             Ok(())
         }),
         times: TIMES,
+        ..ClusterOptions::alone()
     };
     Ok(House { running: try_start(sim, options).await?, _service: reachable })
 }

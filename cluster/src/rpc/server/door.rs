@@ -53,10 +53,10 @@ impl Door for DoorHandler {
         let applicant = applicant.ok_or_else(|| malformed("an application without an introduction"))?;
         let applicant = self.meet(applicant).map_err(|refusal| self.refused(&refusal))?;
         let identity = &self.hall.shared.identity;
-        if applicant.cluster != identity.cluster {
+        if applicant.name != identity.cluster {
             return Err(self.refused(&Refusal::Cluster {
                 ours: identity.cluster.clone(),
-                theirs: applicant.cluster,
+                theirs: applicant.name,
                 here: identity.node,
             }));
         }

@@ -8,12 +8,15 @@ use super::*;
 
 fn fresh(node: NodeId) -> Introduction {
     Introduction {
-        cluster: "main".to_owned(),
+        process: 10,
+        name: "main".to_owned(),
         node,
         address: format!("127.0.0.1:{node}"),
         initial_nodes: vec!["127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()],
-        cluster_id: None,
+        cluster: None,
         members: Vec::new(),
+        removed: Vec::new(),
+        revision: 0,
     }
 }
 
@@ -42,8 +45,8 @@ async fn a_fresh_node_learns_who_is_there_and_is_taken_in() {
 async fn who_does_not_belong_is_probed_but_not_taken_in() {
     let book = Book::default();
     let (outsider, two) = outsider(&book).await;
-    let other = Introduction { cluster: "test".to_owned(), ..fresh(1) };
-    assert_eq!(outsider.probe(&two.address, &other).await.expect("it says who it is").cluster, "main");
+    let other = Introduction { name: "test".to_owned(), ..fresh(1) };
+    assert_eq!(outsider.probe(&two.address, &other).await.expect("it says who it is").name, "main");
     let refused = outsider.apply(&two.address, &other, Bytes::new(), PATIENCE).await.expect_err("refused");
     assert!(refused.to_string().contains("in cluster `main`, the caller in cluster `test`"), "{refused}");
     book.put(1, Standing::Removed);

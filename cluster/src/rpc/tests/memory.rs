@@ -14,7 +14,7 @@ use super::super::transport::{Io, Listener};
 use super::*;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory(Arc<Mutex<Wires>>);
+pub(crate) struct Memory(Arc<Mutex<Wires>>);
 
 #[derive(Debug, Default)]
 struct Wires {

@@ -10,7 +10,7 @@ use super::super::wire::{Caller, DownloadQuestion, put_caller};
 use super::*;
 
 /// What a node hears that calls node 2 as `change` makes it.
-async fn refusal(change: impl FnOnce(&mut Setup), cluster_id: u64) -> String {
+async fn refusal(change: impl FnOnce(&mut Setup), cluster_id: &str) -> String {
     let book = Book::default();
     let two = TestNode::start(2, &book).await;
     let mut setup = setup(1, &book, &Registry::new());
@@ -31,7 +31,7 @@ async fn a_node_of_another_cluster_is_told_so() {
         refused.contains("in cluster `main`, the caller in cluster `test`: check their cluster names"),
         "{refused}"
     );
-    let refused = refusal(|_| (), 0xbad).await;
+    let refused = refusal(|_| (), "bad").await;
     assert!(refused.contains("two clusters of one name"), "{refused}");
 }
 

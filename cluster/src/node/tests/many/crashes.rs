@@ -135,7 +135,7 @@ async fn a_replica_that_lost_entries_others_count_on_does_not_take_part() {
 
     // Out of the group, made anew, in again.
     town.group(town.leader(0).await, 0).remove(3).await.unwrap();
-    town.node(3).drop_replica(PartitionId(0)).await.unwrap();
+    town.node(3).drop_replica(PartitionId(0), 0).await.unwrap();
     assert!(lossy(&town).is_empty());
     town.take_in(3, 0).await;
     let mut expected = numbered(3);

@@ -37,8 +37,8 @@ async fn a_node_becomes_a_learner_then_a_voter_then_nothing() {
     }
     assert!(!leader.standing().is_member(2));
     eventually(async || !town.group(3, 0).standing().is_member(2)).await;
-    town.node(2).drop_replica(PartitionId(0)).await.unwrap();
-    town.node(2).drop_replica(PartitionId(0)).await.unwrap();
+    town.node(2).drop_replica(PartitionId(0), 0).await.unwrap();
+    town.node(2).drop_replica(PartitionId(0), 0).await.unwrap();
     assert!(town.sims[&2].content(&Journal::path(PartitionId(0))).is_none());
     town.propose(2, 0, "through one without a replica").await.unwrap();
 
@@ -62,7 +62,7 @@ async fn a_leader_may_remove_itself() {
     let next = town.leader_among(&[2, 3], 0).await;
     town.propose(1, 0, "y").await.unwrap();
     assert!(!town.group(next, 0).standing().is_member(1));
-    town.node(1).drop_replica(PartitionId(0)).await.unwrap();
+    town.node(1).drop_replica(PartitionId(0), 0).await.unwrap();
     town.propose(1, 0, "z").await.unwrap();
     town.stop().await;
 }
@@ -102,7 +102,7 @@ async fn a_dropped_replica_gives_its_log_back() {
     let before = node.log_bytes();
     assert!(before > 256 << 10);
     town.group(1, 1).remove(2).await.unwrap();
-    node.drop_replica(PartitionId(1)).await.unwrap();
+    node.drop_replica(PartitionId(1), 0).await.unwrap();
     for group in [node.meta_group(), town.group(2, 0)] {
         group.checkpoint().await.unwrap();
     }

@@ -1,0 +1,82 @@
+//! Founding, joining, coming back.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_fresh_nodes_with_the_same_list_become_one_cluster() {
+    let village = Village::of(&[1, 2, 3]).await;
+    let clusters: BTreeSet<String> =
+        village.members.values().map(|member| member.node().cluster().id.clone()).collect();
+    assert_eq!(clusters.len(), 1, "{clusters:?}");
+    let status = village.members[&2].status().await;
+    assert_eq!(status.cluster.map(|cluster| cluster.name), Some("main".to_owned()));
+    assert_eq!(status.nodes.iter().map(|node| node.replicas).collect::<Vec<_>>(), [4, 4, 4]);
+    village.write(3, "x").await;
+    village.has(&[1, 2, 3], &["x"]).await;
+    village.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fourth_node_gets_its_share_with_what_was_written_before() {
+    let mut village = Village::of(&[1, 2, 3]).await;
+    village.write(1, "x").await;
+    village.start(vec![coming(4, 2)]).await;
+    village.rests(&[1, 2, 3, 4]).await;
+    let status = village.members[&4].status().await;
+    assert_eq!(status.nodes.iter().map(|node| node.replicas).collect::<Vec<_>>(), [3, 3, 3, 3]);
+    village.write(4, "y").await;
+    village.has(&[1, 2, 3, 4], &["x", "y"]).await;
+    // Who gave a replica away has dropped it.
+    let dropped = async || village.members.values().all(|member| member.node().replicas().len() == 3);
+    eventually("nobody keeps what it does not hold", dropped).await;
+    village.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_and_then_all_of_them_are_started_again() {
+    let ports = [1, 2, 3];
+    let mut village = Village::of(&ports).await;
+    let ids: Vec<NodeId> = ports.iter().map(|port| village.id(*port)).collect();
+    village.write(1, "x").await;
+    village.kill(2).await;
+    village.write(1, "y").await;
+    village.start(vec![listed(2, &ports)]).await;
+    village.has(&ports, &["x", "y"]).await;
+    for port in ports {
+        village.kill(port).await;
+    }
+    village.start(ports.iter().map(|&port| listed(port, &ports)).collect()).await;
+    village.write(3, "z").await;
+    village.has(&ports, &["x", "y", "z"]).await;
+    assert_eq!(ports.iter().map(|port| village.id(*port)).collect::<Vec<_>>(), ids);
+    village.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_one_is_joined_by_others_when_it_listens() {
+    let mut village = Village::default();
+    // As a program without any network opens it.
+    let sim = Sim::new();
+    let dir = crate::node::NodeDir::lock(Arc::new(sim.clone()), Path::new("/node")).unwrap();
+    let opening = sim.clone();
+    let open: OpenPartition = Arc::new(move |partition| {
+        let (machine, raft_state) = Journal::open(&opening, partition);
+        Ok(Restored { machine, raft_state })
+    });
+    let node = Node::open(dir, node_options(PARTITIONS), open).await.unwrap();
+    node.proposer(PartitionId(1)).propose(Bytes::from("alone")).await.unwrap();
+    let cluster = node.cluster().id.clone();
+    node.shutdown().await;
+    drop(node);
+
+    village.sims.insert(1, sim);
+    let listens = Flags { name: "main".to_owned(), address: address(1), ..Flags::default() };
+    village.start(vec![listens]).await;
+    village.start(vec![coming(2, 1), coming(3, 1)]).await;
+    village.rests(&[1, 2, 3]).await;
+    let status = village.members[&3].status().await.cluster.unwrap();
+    assert_eq!((status.id, status.name.as_str()), (cluster, "main"));
+    let has = async || village.stores[&3].lock().get(&PartitionId(1)).is_some_and(|at| at.commands() == ["alone"]);
+    eventually("what was there comes along", has).await;
+    village.stop().await;
+}

@@ -1,0 +1,61 @@
+//! Draining, removing, replacing.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_drained_and_removed() {
+    let mut village = Village::of(&[1, 2, 3]).await;
+    village.start(vec![coming(4, 1)]).await;
+    village.rests(&[1, 2, 3, 4]).await;
+    village.write(2, "x").await;
+    let gone = village.id(1);
+    village.members[&3].change_members(MemberChange::Drain(gone)).await.unwrap();
+    village.rests(&[2, 3, 4]).await;
+    let drained = async || village.members[&2].status().await.drains.iter().all(|drain| drain.done);
+    eventually("nothing is left on the node", drained).await;
+    village.members[&2].change_members(MemberChange::Remove { node: gone, force: false }).await.unwrap();
+    village.kill(1).await;
+    village.write(2, "y").await;
+    village.has(&[2, 3, 4], &["x", "y"]).await;
+    let status = village.members[&2].status().await;
+    assert_eq!((status.nodes.len(), status.nodes_removed), (3, 1));
+    // It does not come back.
+    let refused = village.try_start(vec![listed(1, &[1, 2, 3])]).await.remove(0).unwrap_err().to_string();
+    assert!(refused.contains("was removed from the cluster"), "{refused}");
+    village.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_node_at_the_same_address_takes_the_place_of_the_old_one() {
+    let mut village = Village::of(&[1, 2, 3]).await;
+    village.write(1, "x").await;
+    let old = village.id(3);
+    village.kill(3).await;
+    village.sims.insert(3, Sim::new());
+    village.start(vec![listed(3, &[1, 2, 3])]).await;
+    assert_ne!(village.id(3), old);
+    village.rests(&[1, 2, 3]).await;
+    village.write(3, "y").await;
+    village.has(&[1, 2, 3], &["x", "y"]).await;
+    let topology = Arc::clone(&village.members[&1].node().meta().topology().borrow());
+    assert_eq!(topology.state(old), Some(MemberState::Removed));
+    village.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_hands_its_leads_over() {
+    let mut village = Village::of(&[1, 2, 3]).await;
+    let leads = async || {
+        let status = village.members[&1].status().await;
+        status.nodes.iter().all(|node| node.leaders > 0)
+    };
+    eventually("every node leads something", leads).await;
+    let leaving = village.members.remove(&1).unwrap();
+    leaving.shutdown().await;
+    // No election was waited for: others lead already.
+    let own = leaving.node().node_id();
+    let standings = village.members[&2].node().standings();
+    assert!(standings.borrow().values().all(|standing| standing.leader.is_some_and(|leader| leader != own)));
+    village.write(2, "x").await;
+    village.stop().await;
+}

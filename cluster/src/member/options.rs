@@ -56,7 +56,7 @@ impl MemberOptions {
     }
 }
 
-/// Pauses; each is shortened by up to a half, so that nodes do not act in step.
+/// Pauses. Those before others are asked are shortened by up to a half, so that nodes do not ask in step.
 #[derive(Clone, Copy, Debug)]
 pub struct MemberTimes {
     /// Before a start asks others again. Default 1 s.

@@ -55,6 +55,29 @@ async fn a_node_becomes_a_learner_then_a_voter_then_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_made_anew_has_no_vote_before_it_has_a_newer_configuration() {
+    let mut town = Town::of(&[1, 2, 3], 1).await;
+    let leader = town.group(1, 0);
+    leader.change_voters(set([1, 2]), Leaving::Entirely).await.unwrap();
+    eventually(async || !town.group(3, 0).standing().is_member(3)).await;
+    // As if it had been there for longer than those who take it in now know.
+    town.node(3).drop_replica(PartitionId(0), leader.config() + 50).await.unwrap();
+    town.take_in(3, 0).await;
+    assert!(town.group(3, 0).is_barred());
+    assert!(!town.group(3, 0).stand(1, leader.term()).await);
+    town.kill(3, Some(1)).await;
+    town.start(3, Start::Join).await;
+    assert!(town.group(3, 0).is_barred(), "it forgot");
+    for command in numbered(60) {
+        town.propose(1, 0, command).await.unwrap();
+    }
+    assert!(town.group(3, 0).is_barred(), "entries are no configuration");
+    leader.change_voters(set([1, 2, 3]), Leaving::Entirely).await.unwrap();
+    eventually(async || !town.group(3, 0).is_barred()).await;
+    town.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_may_remove_itself() {
     let town = Town::of(&[1, 2, 3], 1).await;
     town.propose(1, 0, "x").await.unwrap();

@@ -190,14 +190,12 @@ impl Group {
     /// Whether this replica was dropped before and made anew, and has not come further than to configurations from before that. It
     /// may have had a vote by them, and has forgotten which entries it agreed to: it neither votes nor elects.
     pub(crate) fn is_barred(&self) -> bool {
-        self.log.hard_state().dropped.is_some_and(|dropped| self.config() <= dropped)
+        is_barred(&self.log, &self.raft)
     }
 
     /// Log index of the configuration that is in force: of the newest in the log, committed or not.
     pub(crate) fn config(&self) -> u64 {
-        let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow();
-        metrics.membership_config.log_id().map_or(0, |id| id.index)
+        config(&self.raft)
     }
 
     /// A leader of the group was heard.
@@ -344,6 +342,16 @@ async fn stop_core(raft: &Raft<TypeConfig>) {
     if let Err(error) = raft.shutdown().await {
         error!(%error, "the core of a group did not stop cleanly");
     }
+}
+
+/// See [`Group::config`].
+fn config(raft: &Raft<TypeConfig>) -> u64 {
+    raft.server_metrics().borrow().membership_config.log_id().map_or(0, |id| id.index)
+}
+
+/// See [`Group::is_barred`].
+fn is_barred(log: &GroupHandle, raft: &Raft<TypeConfig>) -> bool {
+    log.hard_state().dropped.is_some_and(|dropped| config(raft) <= dropped)
 }
 
 /// Whether a leader of `term` that has applied so much has applied everything that was answered before it led. Its first entry comes

@@ -9,7 +9,9 @@ use openraft::{BasicNode, Raft};
 use parking_lot::Mutex;
 use tracing::error;
 
-use super::{Group, GroupContext, GroupError, Restored, Standing, Start, has_own, replay, stop_core, stop_log};
+use super::{
+    Group, GroupContext, GroupError, Restored, Standing, Start, has_own, is_barred, replay, stop_core, stop_log,
+};
 use crate::log::GroupHandle;
 use crate::log::entry::{GroupId, LogId};
 use crate::peers::NodeId;
@@ -42,7 +44,7 @@ impl Group {
         let raft = raft.map_err(|error| GroupError::Core { group: id, reason: error.to_string() })?;
 
         let waited = context.leader_wait_max;
-        let opened = Opened { node_id: context.node_id, id, start, raft: &raft, machine: &machine, resumed };
+        let opened = Opened { node_id: context.node_id, id, start, raft: &raft, machine: &machine, log: &log, resumed };
         let led = tokio::time::timeout(waited, opened.lead_alone()).await;
         if let Err(error) = led.unwrap_or(Err(GroupError::NoLeader { group: id, waited })) {
             // The core may wait for a log that cannot write; it ends when the log does.
@@ -125,6 +127,7 @@ struct Opened<'a> {
     start: Start,
     raft: &'a Raft<TypeConfig>,
     machine: &'a Machine,
+    log: &'a GroupHandle,
     resumed: Option<LogId>,
 }
 
@@ -132,13 +135,14 @@ impl Opened<'_> {
     /// Where this node is the only voter, makes it the leader: at once if it was, by an election of one voter else. Waits until
     /// everything is applied. A group with other voters, or without any, is left as it is.
     async fn lead_alone(self) -> Result<(), GroupError> {
-        let Self { node_id, id, start, raft, machine, resumed } = self;
+        let Self { node_id, id, start, raft, machine, log, resumed } = self;
         let core_error = |reason: String| GroupError::Core { group: id, reason };
         let initialized = raft.is_initialized().await.map_err(|error| core_error(error.to_string()))?;
         if !initialized && start == Start::Found {
             let members = BTreeMap::from([(node_id, BasicNode::default())]);
             raft.initialize(members).await.map_err(|error| core_error(error.to_string()))?;
-        } else if !Standing::of(&raft.server_metrics().borrow()).is_only_voter(node_id) {
+        } else if !Standing::of(&raft.server_metrics().borrow()).is_only_voter(node_id) || is_barred(log, raft) {
+            // Barred: it was alone once, is made anew, and has not come further than to that in the log of those who lead now.
             return Ok(());
         } else if resumed.is_none() {
             raft.trigger().elect().await.map_err(|error| core_error(error.to_string()))?;

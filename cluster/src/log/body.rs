@@ -126,7 +126,8 @@ pub(super) fn hard_state(bytes: &[u8]) -> Option<HardState> {
         vote: reader.option(Reader::vote)?,
         committed: reader.option(Reader::log_id)?,
         purged: reader.option(Reader::log_id)?,
-        dropped: reader.option(Reader::u64)?,
+        // Not in records of programs that dropped no groups.
+        dropped: if reader.0.is_empty() { None } else { reader.option(Reader::u64)? },
     })
 }
 

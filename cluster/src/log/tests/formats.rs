@@ -49,6 +49,9 @@ proptest! {
         let mut bytes = Vec::new();
         body::put_hard_state(&mut bytes, &state);
         prop_assert_eq!(body::hard_state(&bytes), Some(state));
+        let end = bytes.len() - if dropped.is_some() { 9 } else { 1 };
+        let older = HardState { dropped: None, ..state };
+        prop_assert_eq!(body::hard_state(&bytes[..end]), Some(older), "of a program that dropped no groups");
     }
 
     #[test]

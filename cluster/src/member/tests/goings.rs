@@ -17,8 +17,11 @@ async fn a_node_is_drained_and_removed() {
     village.kill(1).await;
     village.write(2, "y").await;
     village.has(&[2, 3, 4], &["x", "y"]).await;
-    let status = village.members[&2].status().await;
-    assert_eq!((status.nodes.len(), status.nodes_removed), (3, 1));
+    let known = async || {
+        let status = village.members[&2].status().await;
+        (status.nodes.len(), status.nodes_removed) == (3, 1)
+    };
+    eventually("it is known to be removed", known).await;
     // It does not come back.
     let refused = village.try_start(vec![listed(1, &[1, 2, 3])]).await.remove(0).unwrap_err().to_string();
     assert!(refused.contains("was removed from the cluster"), "{refused}");

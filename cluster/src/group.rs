@@ -252,7 +252,7 @@ impl Group {
 
     async fn save_checkpoint(&self) -> Result<Option<RaftLogId>, CheckpointError> {
         let machine = Arc::clone(&self.machine);
-        let done = tokio::task::spawn_blocking(move || machine.checkpoint()).await;
+        let done = crate::blocking::spawn(move || machine.checkpoint()).await;
         done.map_err(|panicked| CheckpointError::Store(panicked.into()))?
     }
 
@@ -333,7 +333,7 @@ pub(crate) async fn stop(groups: &[Arc<Group>], log: &Arc<Log>, drain_max: Durat
 
 async fn stop_log(log: &Arc<Log>) {
     let log = Arc::clone(log);
-    if tokio::task::spawn_blocking(move || log.stop()).await.is_err() {
+    if crate::blocking::spawn(move || log.stop()).await.is_err() {
         error!("closing the log panicked");
     }
 }

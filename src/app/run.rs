@@ -12,6 +12,7 @@ use pharos_model::{Clock, clock::SystemClock};
 use pharos_promql::ParserOptions;
 use pharos_query::{Engine, EngineOptions, QueryError};
 use prometheus::Registry;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -24,7 +25,7 @@ use crate::flags::ServerFlags;
 use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::http::{self, server, startup::Gate};
-use crate::node::{self, Node, Retention};
+use crate::node::{self, Node, Retention, Surroundings};
 
 /// Metrics of which one tenant's senders may leave type and help.
 const METADATA_METRICS_MAX: usize = 20_000;
@@ -48,6 +49,10 @@ pub enum StartError {
     Scrape(String),
     #[error("signals")]
     Signals(#[source] io::Error),
+    #[error(
+        "the cluster has removed this node for ever: to come back, it needs an empty storage path; this one can be deleted"
+    )]
+    Removed,
     #[error("the log can no longer be written; the node ends rather than promise what it cannot keep: {0}")]
     Log(String),
 }
@@ -100,11 +105,17 @@ async fn open(
     let http_metrics = HttpMetrics::register(&registry)?;
     let bodies = BodyReader::new(flags.web_read_timeout, &registry)?;
     let retention = Retention::new(&flags, &loaded.config);
-    let node = Node::open(&flags, retention, clock.clone(), &registry).await?;
+    let query_threads = QueryThreads::start().map_err(StartError::Threads)?;
+    let surroundings = Surroundings {
+        clock: clock.clone(),
+        registry: registry.clone(),
+        query_threads: query_threads.runtime().clone(),
+        phase: watch::Sender::default(),
+    };
+    let node = Node::open(&flags, retention, surroundings).await?;
     node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
 
     let parser_options = parser_options(&flags);
-    let query_threads = QueryThreads::start().map_err(StartError::Threads)?;
     let engine = engine(&flags, &loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
     registry.register(Box::new(engine.metrics().clone()))?;
     let metadata_labels = flags.feature("type-and-unit-labels");
@@ -116,7 +127,7 @@ async fn open(
         remote_write::Metrics::register(&registry)?,
     );
     let conditions = Conditions {
-        seed: node.id(),
+        seed: node.cluster_seed(),
         secret: u128::from_le_bytes(node::random()?),
         features: ScrapeFeatures { start_timestamps: flags.reads_starts(), type_and_unit_labels: metadata_labels },
     };
@@ -176,7 +187,11 @@ fn engine(
         subquery_step: loaded.config.global.evaluation_interval.as_std(),
         ..EngineOptions::default()
     };
-    Engine::new(node.source().clone(), options, clock.clone()).map_err(StartError::Engine)
+    let engine = Engine::new(node.source().clone(), options, clock.clone()).map_err(StartError::Engine)?;
+    match node.workers() {
+        Some((placement, channels)) => engine.over_workers(placement, channels).map_err(StartError::Engine),
+        None => Ok(engine),
+    }
 }
 
 /// Serves signals until one of them, a request or a broken log ends the node.
@@ -190,6 +205,7 @@ async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartErro
             },
             () = app.stop.cancelled() => { warn!("Received termination request via web service, exiting gracefully..."); return Ok(()); }
             reason = app.node.log_failed() => return Err(StartError::Log(reason)),
+            () = app.node.removed() => return Err(StartError::Removed),
         }
     }
 }

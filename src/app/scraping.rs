@@ -42,7 +42,7 @@ pub fn surroundings(clock: Arc<dyn Clock>) -> Surroundings {
 /// What scraping is started under.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
-    /// The node's own, so that its targets keep their phase over restarts.
+    /// Shared by all nodes of the cluster, so that a target keeps its phase whoever scrapes it.
     pub seed: u64,
     /// Random.
     pub secret: u128,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use pharos_cluster::member::Phase;
 use pharos_ingest::config::{ConfigError, Loaded};
 use pharos_ingest::remote_write::{self, MetadataStore, Receiver, ReceiverConfig};
 use pharos_ingest::scrape::ScrapeFeatures;
@@ -66,14 +67,15 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
         config::read(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
     let mut signals = Signals::install().map_err(StartError::Signals)?;
     let stop = CancellationToken::new();
-    let gate = Gate::default();
+    let phase = watch::Sender::default();
+    let gate = Gate::new(phase.subscribe());
     let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
     let limits = server::Limits { connections_max: flags.web_connections_max, read_timeout: flags.web_read_timeout };
     let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop.clone()));
 
     let outcome = async {
         let app = tokio::select! {
-            opened = open(flags, clock, started_ms, loaded, stop.clone()) => opened?,
+            opened = open(flags, clock, started_ms, loaded, phase, stop.clone()) => opened?,
             // What was half open is left as a crash leaves it: the next start goes on from there.
             () = signals.end() => return Ok(()),
         };
@@ -97,6 +99,7 @@ async fn open(
     clock: Arc<dyn Clock>,
     started_ms: i64,
     loaded: Loaded,
+    phase: watch::Sender<Phase>,
     stop: CancellationToken,
 ) -> Result<Arc<App>, StartError> {
     let registry = Registry::new();
@@ -110,7 +113,7 @@ async fn open(
         clock: clock.clone(),
         registry: registry.clone(),
         query_threads: query_threads.runtime().clone(),
-        phase: watch::Sender::default(),
+        phase,
     };
     let node = Node::open(&flags, retention, surroundings).await?;
     node.router().set_out_of_order_window(config::out_of_order_window(&loaded));

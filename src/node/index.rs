@@ -11,8 +11,8 @@ use pharos_storage::index::stats::{IndexStats, NamedCount};
 use tracing::warn;
 
 use super::Node;
-pub use super::find::IndexRequest;
 use super::find::{FindAnswer, FindQuestion, Found, What, find};
+pub use super::find::{IndexRequest, Newest, NewestValue};
 use super::others::{self, method};
 use super::workers::worker_of;
 
@@ -89,6 +89,18 @@ impl Node {
         }
         merged.truncate(asked.limit);
         Ok(merged)
+    }
+
+    /// The newest sample of each series that has not ended.
+    pub async fn newest(&self, asked: &IndexRequest) -> Result<BTreeMap<LabelSet, Newest>, QueryError> {
+        let mut all = BTreeMap::new();
+        for found in self.find(&What::Newest, asked).await? {
+            match found {
+                Found::Newest(newest) => all.extend(newest),
+                other => return Err(astray(&other)),
+            }
+        }
+        Ok(all)
     }
 
     /// Asks a node that has them for each partition, and others for those of a node that is lost.

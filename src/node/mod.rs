@@ -38,7 +38,7 @@ use tokio::sync::watch;
 
 use crate::flags::ServerFlags;
 use held::Held;
-pub use index::IndexRequest;
+pub use index::{IndexRequest, Newest, NewestValue};
 use maintenance::{Maintenance, Tasks};
 use membership::{Joined, Joining};
 use others::{Office, Serving};

@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod crash;
 mod features;

@@ -30,7 +30,8 @@ impl Topology {
             return NodeId::from_str_radix(name, 16).map_err(|_| FindError::Unknown { name: name.to_owned() });
         }
         let lower = name.to_ascii_lowercase();
-        let addresses = |member: &Member| [&member.spec.peer, &member.spec.http].map(|address| address.to_ascii_lowercase());
+        let addresses =
+            |member: &Member| [&member.spec.peer, &member.spec.http].map(|address| address.to_ascii_lowercase());
         let has_address = |member: &Member| !name.is_empty() && addresses(member).contains(&lower);
         let begins = |member: &Member| {
             is_id && name.len() >= PREFIX_DIGITS_MIN && format!("{:016x}", member.spec.id).starts_with(&lower)

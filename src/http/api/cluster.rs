@@ -43,13 +43,17 @@ pub async fn remove(State(app): State<Arc<App>>, params: Params) -> Result<Respo
 /// The node that a request is about, once it is clear that the request may be made.
 async fn named_node(app: &App, params: &Params) -> Result<NodeId, ApiError> {
     enabled(app)?;
-    let name = params.get("node").ok_or_else(|| ApiError::bad_data("no node parameter provided: which node is meant?"))?;
+    let name =
+        params.get("node").ok_or_else(|| ApiError::bad_data("no node parameter provided: which node is meant?"))?;
     Ok(app.node.meta().read_topology().await?.find(name)?)
 }
 
 async fn change(app: &App, node: NodeId, change: MemberChange) -> Result<Response, ApiError> {
-    app.node.meta().change_members(change, app.clock.now_ms()).await?;
-    Ok(success(&json!({"node": NodeName::from(node)})))
+    let meta = app.node.meta();
+    meta.change_members(change, app.clock.now_ms()).await?;
+    // What this node's own copy says is new enough then. It may not get there in time, which undoes nothing.
+    let topology = meta.read_topology().await.unwrap_or_else(|_| meta.topology().borrow().clone());
+    Ok(success(&json!({"node": NodeName::from(node), "revision": topology.revision})))
 }
 
 /// The reason not to remove a node that works: what it holds would have a copy less for as long as copying takes. A dead one has none to
@@ -93,7 +97,10 @@ mod tests {
     #[test]
     fn a_node_that_works_is_drained_before_it_is_removed() {
         let reason = in_use(&status(3, true), 2).unwrap();
-        assert!(reason.contains("3 partitions") && reason.contains("pharos cluster drain 0000000000000002"), "{reason}");
+        assert!(
+            reason.contains("3 partitions") && reason.contains("pharos cluster drain 0000000000000002"),
+            "{reason}"
+        );
         assert_eq!(in_use(&status(0, true), 2), None);
         assert_eq!(in_use(&status(3, false), 2), None, "a dead node has nothing to give");
         assert!(in_use(&status(0, true), 1).unwrap().contains("votes"));

@@ -22,7 +22,7 @@ export function clusterPage(page) {
       const status = (await api("status/cluster")).data;
       const short = shortNames(status);
       summary.replaceChildren(...headline(status, short));
-      wrong.replaceChildren(...amiss(status));
+      wrong.replaceChildren(...amiss(status, short));
       nodes.replaceChildren(el("h2", {}, "Nodes"), nodeTable(status, short));
       under_way.replaceChildren(el("h2", {}, "Under way"), ...underWay(status, short));
       partitions.replaceChildren(el("h2", {}, "Partitions"), legend(), grid(status, short));
@@ -57,7 +57,7 @@ function headline(status, short) {
   ];
 }
 
-function amiss(status) {
+function amiss(status, short) {
   const partitions = (state) => status.partitions.filter((partition) => partition.state === state).length;
   const silent = status.nodes.filter((node) => !node.alive).length;
   const bad = [
@@ -69,9 +69,23 @@ function amiss(status) {
   return [
     bad.length ? note("error", bad.join(", ")) : null,
     poor.length ? note("warning", poor.join(", ")) : null,
+    ...differences(status, short),
     !status.metadata.leader ? note("error", "The metadata group has no leader: members and configuration cannot be changed.") : null,
     !bad.length && !poor.length && status.metadata.leader ? note("info", "All partitions are led and whole.") : null,
   ].filter(Boolean);
+}
+
+// Nodes that go by another configuration than most, or could not take the newest.
+function differences(status, short) {
+  const groups = status.config_differences ?? [];
+  if (!groups.length) return [];
+  const lines = groups.map((group) => `${configText(group)} ${group.hash.slice(0, 8)}${group.applied ? "" : ", could not take a newer one"}: ${group.nodes.map(short).join(" ")}`);
+  return [note("warning", ["Configuration differs between nodes:", ...lines].join("\n"))];
+}
+
+function configText(config) {
+  if (!config) return "–";
+  return config.source === "document" ? `document v${config.version}` : "own file";
 }
 
 function heard(ms) {
@@ -82,17 +96,21 @@ function heard(ms) {
 }
 
 function nodeTable(status, short) {
-  const heads = ["Node", "State", "Zone", "HTTP", "Peers", "Heard", "Leads", "Holds", "Coming"];
+  const heads = [
+    ...["Node", "State", "Zone", "HTTP", "Peers", "Configuration", "Heard"].map((head) => el("th", {}, head)),
+    ...["Leads", "Holds", "Coming"].map((head) => el("th", { class: "value" }, head)),
+  ];
   const row = (node) => el("tr", {},
     el("td", { class: "mono", title: node.id }, short(node.id)),
     el("td", {}, el("span", { class: `pill ${!node.alive ? "down" : node.state === "active" ? "up" : "unknown"}` }, node.alive ? node.state : "silent")),
     el("td", {}, node.zone || "–"),
     el("td", {}, node.http || "–"),
     el("td", {}, node.peer || "–"),
+    el("td", {}, configText(node.config)),
     el("td", {}, heard(node.silence_ms)),
     ...[node.leaders, node.replicas, node.coming].map((count) => el("td", { class: "value" }, String(count))));
   const removed = status.nodes_removed ? el("p", { class: "soft" }, `${many(status.nodes_removed, "node")} removed.`) : null;
-  return el("div", {}, el("table", {}, el("tr", {}, heads.map((head) => el("th", {}, head))), status.nodes.map(row)), removed);
+  return el("div", {}, el("table", {}, el("tr", {}, heads), status.nodes.map(row)), removed);
 }
 
 // Drains with how far they are, and replicas on their way.

@@ -3,6 +3,7 @@
 //! Every change is the cluster's own to carry out; a command asks for it and then looks on until it is done. So it may be interrupted at any
 //! time, and asked for again.
 
+mod config;
 mod outlook;
 mod progress;
 mod table;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::say;
+use crate::app::config::Difference;
 use progress::Wait;
 
 /// Longest wait for one answer: longer than the metadata group takes to give up.
@@ -34,7 +36,7 @@ pub fn command() -> Command {
             )
         };
     Command::new("cluster")
-        .about("Look at a cluster, and take nodes out of it")
+        .about("Look at a cluster, take nodes out of it, and configure all of its nodes")
         .subcommand_required(true)
         .arg(
             Arg::new("url")
@@ -93,12 +95,14 @@ pub fn command() -> Command {
                      left and ends when nothing is.",
                 ),
         )
+        .subcommand(config::command())
         .after_help(
             "Exit codes: 0 done, 1 refused, failed or not waited for to the end, 2 wrong use.\n\n\
              Examples:\n  \
              pharos cluster status --url http://node-1:9090\n  \
              pharos cluster drain 4f2a\n  \
-             pharos cluster remove node-3:9090",
+             pharos cluster remove node-3:9090\n  \
+             pharos cluster config push prometheus.yml ./prometheus.yml",
         )
 }
 
@@ -120,6 +124,7 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             "drain" => drain(&client, matches).await,
             "undrain" => undrain(&client, matches).await,
             "remove" => remove(&client, matches).await,
+            "config" => config::run(&client, matches).await,
             _ => rebalance(&client, matches).await,
         }
     })
@@ -131,7 +136,10 @@ async fn status(client: &Client, matches: &ArgMatches) -> anyhow::Result<ExitCod
         say(serde_json::to_string_pretty(&data)?)?;
     } else {
         let all = matches.get_flag("partitions");
-        say(table::show(&read(data)?, all))?;
+        // Servers from before nodes told it say nothing of it.
+        let differences: Vec<Difference> =
+            serde_json::from_value(data["config_differences"].clone()).unwrap_or_default();
+        say(table::show(&read(data)?, &differences, all))?;
     }
     Ok(ExitCode::SUCCESS)
 }

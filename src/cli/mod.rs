@@ -56,7 +56,12 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 /// Writes a line to standard output. That nobody reads on, as behind `| head`, is no failure.
 fn say(line: impl Display) -> io::Result<()> {
-    match writeln!(io::stdout().lock(), "{line}") {
+    put(format_args!("{line}\n"))
+}
+
+/// The same without a line's end.
+fn put(text: impl Display) -> io::Result<()> {
+    match write!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

@@ -18,6 +18,9 @@ impl Node {
 
     /// The cluster as it is now, a node alone as one that leads everything.
     pub async fn cluster_status(&self) -> ClusterStatus {
+        if let Some(member) = &self.member {
+            return member.status().await;
+        }
         let topology = self.meta().topology().borrow().clone();
         let replicas = self.cluster.replicas();
         let led = |partition: &PartitionId| Some((*partition, self.cluster.replica(*partition)?.report()?));

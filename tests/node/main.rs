@@ -7,6 +7,7 @@ mod bad_input;
 mod cluster;
 mod command_line;
 mod crash;
+mod documents;
 mod features;
 mod full_disk;
 mod grafana;

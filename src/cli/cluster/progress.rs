@@ -15,7 +15,7 @@ use pharos_cluster::status::ClusterStatus;
 
 /// Pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// Columns of a terminal that does not say how many it has.
+/// Columns of a terminal that does not say how many it has, or says none.
 const WIDTH_DEFAULT: usize = 80;
 
 /// How something is waited for.
@@ -118,7 +118,7 @@ impl Line {
 }
 
 fn terminal_width() -> usize {
-    Table::new().width().map_or(WIDTH_DEFAULT, usize::from)
+    Table::new().width().map(usize::from).filter(|width| *width > 0).unwrap_or(WIDTH_DEFAULT)
 }
 
 /// As much as a line of a terminal has room for: one that is broken cannot be rewritten.

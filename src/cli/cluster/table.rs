@@ -7,21 +7,43 @@ use pharos_cluster::status::{
 };
 
 use super::outlook::count;
+use crate::app::config::{Difference, Origin};
 
 const NODE_COLUMNS: [&str; 9] = ["node", "state", "zone", "address", "heard", "leads", "holds", "coming", "alive"];
 const PARTITION_COLUMNS: [&str; 4] = ["part", "state", "leader", "replicas (entries they lack)"];
 
+/// Partitions that are shown because something is amiss; more would hide the rest.
+const REMARKABLE_MAX: usize = 10;
+
 /// All of it; with a line for each partition, or only for those that are not as they should be.
-pub fn show(status: &ClusterStatus, all_partitions: bool) -> String {
+pub fn show(status: &ClusterStatus, differences: &[Difference], all_partitions: bool) -> String {
     let mut parts = vec![headline(status), summary(status), nodes(status)];
-    let shown: Vec<&PartitionStatus> =
+    let differences: Vec<String> = differences.iter().map(|one| difference_line(status, one)).collect();
+    parts.extend((!differences.is_empty()).then(|| format!("configuration differs:\n{}", differences.join("\n"))));
+    let mut shown: Vec<&PartitionStatus> =
         status.partitions.iter().filter(|partition| all_partitions || is_remarkable(partition)).collect();
+    let mut more = String::new();
+    if !all_partitions && shown.len() > REMARKABLE_MAX {
+        shown.sort_by_key(|partition| (urgency(partition.state), partition.partition));
+        more = format!("\n(and {} more: --partitions shows all)", shown.len() - REMARKABLE_MAX);
+        shown.truncate(REMARKABLE_MAX);
+    }
     if !shown.is_empty() {
-        parts.push(partitions(status, &shown));
+        parts.push(format!("{}{more}", partitions(status, &shown)));
     }
     let drains: Vec<String> = status.drains.iter().map(|drain| drain_line(status, drain)).collect();
     parts.extend((!drains.is_empty()).then(|| drains.join("\n")));
     parts.join("\n\n")
+}
+
+/// The worst first.
+fn urgency(state: PartitionState) -> u8 {
+    match state {
+        PartitionState::Lost => 0,
+        PartitionState::NoLeader => 1,
+        PartitionState::Degraded => 2,
+        PartitionState::Ok => 3,
+    }
 }
 
 fn is_remarkable(partition: &PartitionStatus) -> bool {
@@ -43,27 +65,36 @@ fn headline(status: &ClusterStatus) -> String {
     format!("{name} {}, revision {}\n{metadata}", cluster.id, status.revision)
 }
 
-/// One line that says whether all is well.
+/// Whether all is well, or what is not.
 fn summary(status: &ClusterStatus) -> String {
     let in_state = |state| status.partitions.iter().filter(|partition| partition.state == state).count();
-    let mut said = Vec::new();
-    for (state, word) in [
-        (PartitionState::Lost, "lost"),
-        (PartitionState::NoLeader, "without a leader"),
-        (PartitionState::Degraded, "degraded"),
-    ] {
-        let many = in_state(state);
-        said.extend((many > 0).then(|| format!("{} {word}", count(many, "partition"))));
-    }
     let silent = status.nodes.iter().filter(|node| !node.alive).count();
-    said.extend((silent > 0).then(|| format!("{} silent", count(silent, "node"))));
     let moving = status.partitions.iter().filter(|partition| partition.moving.is_some()).count();
-    let left = status.left;
-    said.extend((moving > 0).then(|| format!("{moving} moving")));
-    said.extend((left.replicas > 0).then(|| format!("{} to move", count(left.replicas, "replica"))));
-    said.extend((left.leaders > 0).then(|| format!("{} to change", count(left.leaders, "leader"))));
-    let all = format!("{} on {}", count(status.partitions.len(), "partition"), count(status.nodes.len(), "node"));
-    if said.is_empty() { format!("all well: {all}, at rest") } else { format!("{}; of {all}", said.join(", ")) }
+    let (partitions, nodes, left) = (status.partitions.len(), status.nodes.len(), status.left);
+    let is_well = in_state(PartitionState::Ok) == partitions && silent == 0;
+    if is_well && moving + left.replicas + left.leaders == 0 {
+        return format!("all well: {} on {}, at rest", count(partitions, "partition"), count(nodes, "node"));
+    }
+    let states: Vec<String> = [
+        (PartitionState::Ok, "ok"),
+        (PartitionState::Degraded, "degraded"),
+        (PartitionState::NoLeader, "without a leader"),
+        (PartitionState::Lost, "lost"),
+    ]
+    .into_iter()
+    .map(|(state, word)| (in_state(state), word))
+    .filter(|(many, _)| *many > 0)
+    .map(|(many, word)| format!("{many} {word}"))
+    .collect();
+    let silent = if silent == 0 { String::new() } else { format!(", {silent} silent") };
+    format!(
+        "{}: {}\n{}{silent}\n{moving} moving; {} and {} not yet where they should be",
+        count(partitions, "partition"),
+        states.join(", "),
+        count(nodes, "node"),
+        count(left.replicas, "replica"),
+        count(left.leaders, "leader"),
+    )
 }
 
 fn nodes(status: &ClusterStatus) -> String {
@@ -152,6 +183,16 @@ fn drain_line(status: &ClusterStatus, drain: &DrainStatus) -> String {
     )
 }
 
+fn difference_line(status: &ClusterStatus, Difference { config, nodes }: &Difference) -> String {
+    let from = match config.origin {
+        Origin::File => "own file".to_owned(),
+        Origin::Document { version } => format!("document version {version}"),
+    };
+    let failed = if config.applied { "" } else { ", COULD NOT TAKE A NEWER ONE (see its log)" };
+    let nodes: Vec<&str> = nodes.iter().map(|node| short(status, node)).collect();
+    format!("  {from} {}{failed}: {}", config.hash, nodes.join(" "))
+}
+
 fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
@@ -182,13 +223,14 @@ mod tests {
 
     use super::super::outlook::tests::status;
     use super::*;
+    use crate::app::config::ConfigReport;
 
     #[test]
     fn a_cluster_that_is_well_is_said_to_be() {
-        let text = show(&status(), false);
+        let text = show(&status(), &[], false);
         assert!(text.contains("all well: 2 partitions on 3 nodes, at rest"), "{text}");
         assert!(!text.contains("part "), "no partition is remarkable: {text}");
-        assert!(show(&status(), true).lines().any(|line| line.trim_start().starts_with("1 ok")), "{text}");
+        assert!(show(&status(), &[], true).lines().any(|line| line.trim_start().starts_with("1 ok")), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
@@ -203,13 +245,14 @@ mod tests {
         status.partitions[1].replicas[2].lag = None;
         let add = ReplicaStatus { node: NodeName::from(0xff << 56), lag: Some(1200) };
         status.partitions[1].moving = Some(MoveStatus { add: Some(add), remove: Some(status.nodes[1].id.clone()) });
-        let text = show(&status, false);
-        assert!(
-            text.contains(
-                "1 partition degraded, 1 node silent, 1 moving, 2 replicas to move; of 2 partitions on 3 nodes"
-            ),
-            "{text}"
-        );
+        let differs = Difference {
+            config: ConfigReport { origin: Origin::File, hash: "00ff".to_owned(), applied: false },
+            nodes: vec![status.nodes[0].id.clone()],
+        };
+        let text = show(&status, &[differs], false);
+        assert!(text.contains("own file 00ff, COULD NOT TAKE A NEWER ONE (see its log): 0000000000000001"), "{text}");
+        let said = "2 partitions: 1 ok, 1 degraded\n3 nodes, 1 silent\n1 moving; 2 replicas and 0 leaders not yet";
+        assert!(text.contains(said), "{text}");
         assert!(text.contains("65s ago") && text.contains("NO"), "{text}");
         let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some("degraded")).unwrap();
         assert!(

@@ -9,16 +9,30 @@ use axum::response::Response;
 use pharos_cluster::meta::MemberChange;
 use pharos_cluster::peers::NodeId;
 use pharos_cluster::status::{ClusterStatus, NodeName};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::error::{ApiError, Kind};
 use super::super::params::Params;
 use super::admin::enabled;
 use super::success;
 use crate::app::App;
+use crate::app::config::{ConfigReport, differences};
 
 pub async fn status(State(app): State<Arc<App>>) -> Response {
-    success(&app.node.cluster_status().await)
+    let (status, configs) = tokio::join!(app.node.cluster_status(), app.config_reports());
+    success(&with_configs(&status, &configs))
+}
+
+/// The status, with what each node goes by, and `config_differences` where they differ in that.
+fn with_configs(status: &ClusterStatus, configs: &[(NodeName, ConfigReport)]) -> Value {
+    let mut answer = json!(status);
+    for (at, node) in status.nodes.iter().enumerate() {
+        if let Some((_, config)) = configs.iter().find(|(name, _)| *name == node.id) {
+            answer["nodes"][at]["config"] = json!(config);
+        }
+    }
+    answer["config_differences"] = json!(differences(configs));
+    answer
 }
 
 pub async fn drain(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {

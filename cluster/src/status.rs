@@ -9,9 +9,12 @@ use std::collections::BTreeSet;
 use pharos_model::PartitionId;
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{GroupReport, Limits, Observed};
+use crate::controller::{GroupReport, Left, Limits, Observed, left};
 use crate::meta::{Cluster, Member, MemberState, PartitionPlacement, Topology};
 use crate::peers::NodeId;
+
+/// Digits of an id where it is said in short, if they tell it from the others.
+const SHORT_DIGITS: usize = 8;
 
 /// A node's id as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub struct ClusterStatus {
     pub nodes_removed: usize,
     pub partitions: Vec<PartitionStatus>,
     pub drains: Vec<DrainStatus>,
+    /// Until replicas and leaders are where they should be.
+    pub left: Left,
 }
 
 /// The metadata group.
@@ -127,6 +132,16 @@ impl NodeName {
         &self.0
     }
 
+    /// So much of it that no other of these names begins like it, and at least eight digits.
+    pub fn short<'a>(&self, all: impl Iterator<Item = &'a Self> + Clone) -> &str {
+        let is_unique = |digits: &usize| {
+            let begin = &self.0[..*digits];
+            all.clone().all(|other| other == self || !other.0.starts_with(begin))
+        };
+        let digits = (SHORT_DIGITS.min(self.0.len())..self.0.len()).find(is_unique).unwrap_or(self.0.len());
+        &self.0[..digits]
+    }
+
     /// The id, if it is one.
     pub fn id(&self) -> Option<NodeId> {
         NodeId::from_str_radix(&self.0, 16).ok()
@@ -150,6 +165,7 @@ impl ClusterStatus {
             nodes_removed: topology.members.len() - present.len(),
             partitions: view.partitions(),
             drains: draining.map(|member| view.drain(member)).collect(),
+            left: left(topology, observed, limits),
         }
     }
 }

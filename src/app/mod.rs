@@ -1,6 +1,6 @@
 //! The server: what its parts share, and its life from flags to the last answer.
 
-mod config;
+pub mod config;
 mod metrics;
 mod query_threads;
 mod run;

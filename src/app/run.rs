@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::config::{self, Config};
+use super::config;
 use super::query_threads::QueryThreads;
 use super::scraping::{Conditions, Scraping};
 use super::signals::{Request, Signals};
@@ -64,7 +64,7 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let started_ms = clock.now_ms();
     info!(version = crate::build_info::VERSION, revision = crate::build_info::REVISION, "Starting Pharos Server");
     let loaded =
-        config::read(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
+        config::read_file(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
     let mut signals = Signals::install().map_err(StartError::Signals)?;
     let stop = CancellationToken::new();
     let phase = watch::Sender::default();
@@ -116,10 +116,12 @@ async fn open(
         phase,
     };
     let node = Node::open(&flags, retention, surroundings).await?;
-    node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
+    let config = config::first(&flags, loaded, &node, &clock);
+    let loaded = &config.loaded;
+    node.router().set_out_of_order_window(config::out_of_order_window(loaded));
 
     let parser_options = parser_options(&flags);
-    let engine = engine(&flags, &loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
+    let engine = engine(&flags, loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
     registry.register(Box::new(engine.metrics().clone()))?;
     let metadata_labels = flags.feature("type-and-unit-labels");
     let receiver = Receiver::new(
@@ -135,10 +137,8 @@ async fn open(
         features: ScrapeFeatures { start_timestamps: flags.reads_starts(), type_and_unit_labels: metadata_labels },
     };
     let scraping = Scraping::start(node.router().clone(), clock.clone(), conditions, &registry)?;
-    scraping.apply(&loaded).await.map_err(StartError::Scrape)?;
-    let now_ms = clock.now_ms();
-    config_metrics.succeeded(now_ms);
-    let config = Arc::new(Config { loaded, loaded_ms: now_ms, last_reload_successful: true });
+    scraping.apply(loaded).await.map_err(StartError::Scrape)?;
+    config_metrics.show(&config);
     Ok(Arc::new(App {
         flags,
         clock,
@@ -154,7 +154,7 @@ async fn open(
         scraping: tokio::sync::Mutex::new(Some(scraping)),
         started_ms,
         stop,
-        config: RwLock::new(config),
+        config: RwLock::new(Arc::new(config)),
         config_metrics,
     }))
 }
@@ -199,8 +199,11 @@ fn engine(
 
 /// Serves signals until one of them, a request or a broken log ends the node.
 async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartError> {
+    let mut documents = app.node.meta().documents();
     loop {
+        app.follow_documents().await;
         tokio::select! {
+            Ok(()) = documents.changed() => {}
             request = signals.next() => match request {
                 Request::End => return Ok(()),
                 // A failed reload has been logged; the old configuration stays.

@@ -6,6 +6,7 @@ mod held;
 mod index;
 mod machine;
 mod maintenance;
+mod members;
 mod membership;
 mod others;
 mod pointers;

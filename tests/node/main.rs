@@ -4,8 +4,10 @@
 
 mod api;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod crash;
+mod documents;
 mod features;
 mod full_disk;
 mod grafana;

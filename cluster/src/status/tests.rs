@@ -122,3 +122,10 @@ fn it_is_json_that_reads_back() {
     let nobody = ClusterStatus::of(&Topology::default(), &Observed::default(), &Limits::default());
     assert_eq!(serde_json::to_value(&nobody).unwrap()["cluster"], serde_json::Value::Null);
 }
+
+#[test]
+fn short_names_are_told_apart() {
+    let names = [0x1234_5678_0000_0001, 0x1234_5678_0a00_0002, 3].map(NodeName::from);
+    let short: Vec<&str> = names.iter().map(|name| name.short(names.iter())).collect();
+    assert_eq!(short, ["1234567800", "123456780a", "00000000"]);
+}

@@ -1,4 +1,4 @@
-//! `admin/tsdb/*`: deleting series and taking snapshots, behind `--web.enable-admin-api`.
+//! `admin/tsdb/*`: deleting series and taking snapshots. What is below `admin` needs `--web.enable-admin-api`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use super::super::params::Params;
 use super::{success, tenant_of};
 use crate::app::App;
 
-fn enabled(app: &App) -> Result<(), ApiError> {
+/// Whether the node takes orders.
+pub(super) fn enabled(app: &App) -> Result<(), ApiError> {
     if app.flags.web_admin_api { Ok(()) } else { Err(ApiError::new(Kind::Unavailable, "admin APIs disabled")) }
 }
 

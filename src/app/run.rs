@@ -1,6 +1,7 @@
 //! From flags to a serving node, and to its end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,12 +71,13 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let phase = watch::Sender::default();
     let gate = Gate::new(phase.subscribe());
     let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
+    let web = listeners[0].local_addr().map_err(StartError::Listen)?;
     let limits = server::Limits { connections_max: flags.web_connections_max, read_timeout: flags.web_read_timeout };
     let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop.clone()));
 
     let outcome = async {
         let app = tokio::select! {
-            opened = open(flags, clock, started_ms, loaded, phase, stop.clone()) => opened?,
+            opened = open(flags, clock, loaded, Begun { started_ms, web, phase, stop: stop.clone() }) => opened?,
             // What was half open is left as a crash leaves it: the next start goes on from there.
             () = signals.end() => return Ok(()),
         };
@@ -94,14 +96,15 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     outcome
 }
 
-async fn open(
-    flags: ServerFlags,
-    clock: Arc<dyn Clock>,
+/// What there is of a process before its node is open.
+struct Begun {
     started_ms: i64,
-    loaded: Loaded,
+    web: SocketAddr,
     phase: watch::Sender<Phase>,
     stop: CancellationToken,
-) -> Result<Arc<App>, StartError> {
+}
+
+async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: Begun) -> Result<Arc<App>, StartError> {
     let registry = Registry::new();
     metrics::register(&registry)?;
     let config_metrics = config::Metrics::register(&registry)?;
@@ -113,7 +116,8 @@ async fn open(
         clock: clock.clone(),
         registry: registry.clone(),
         query_threads: query_threads.runtime().clone(),
-        phase,
+        phase: begun.phase,
+        web: begun.web,
     };
     let node = Node::open(&flags, retention, surroundings).await?;
     let config = config::first(&flags, loaded, &node, &clock);
@@ -152,8 +156,8 @@ async fn open(
         receiver,
         scrape_status: scraping.status(),
         scraping: tokio::sync::Mutex::new(Some(scraping)),
-        started_ms,
-        stop,
+        started_ms: begun.started_ms,
+        stop: begun.stop,
         config: RwLock::new(Arc::new(config)),
         config_metrics,
     }))

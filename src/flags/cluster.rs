@@ -1,6 +1,7 @@
 //! The flags of a node among others.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::FlagError;
@@ -13,8 +14,6 @@ pub struct ClusterFlags {
     pub listen: String,
     /// Where they reach it, `host:port`.
     pub advertise: String,
-    /// Where its HTTP interface is reached, `host:port`.
-    pub http: String,
     pub initial_nodes: Vec<String>,
     pub join: Vec<String>,
     pub zone: String,
@@ -81,7 +80,6 @@ impl ClusterFlags {
         }
         Ok(Some(Self {
             name: name.to_owned(),
-            http: flags.http(&advertise),
             listen,
             advertise,
             initial_nodes: flags.list("cluster.initial-nodes"),
@@ -90,6 +88,17 @@ impl ClusterFlags {
             allow_plaintext: flags.text("cluster.allow-plaintext") == "true",
             tls: flags.tls()?,
         }))
+    }
+}
+
+impl ClusterFlags {
+    /// Where the web interface is reached that listens at `web`: with the host that others know where it listens on all of this machine's.
+    pub fn http(&self, web: SocketAddr) -> String {
+        if !web.ip().is_unspecified() {
+            return web.to_string();
+        }
+        let host = self.advertise.rsplit_once(':').map_or(self.advertise.as_str(), |(host, _)| host);
+        format!("{host}:{}", web.port())
     }
 }
 
@@ -115,17 +124,6 @@ impl<'a> Texts<'a> {
         entries.map(str::to_owned).collect()
     }
 
-    /// The first address of the web interface, with the host that others know if it has none.
-    fn http(&self, advertise: &str) -> String {
-        let first = self.text("web.listen-address").split(',').next().unwrap_or_default();
-        if names_a_host(first) {
-            return first.to_owned();
-        }
-        let host = advertise.rsplit_once(':').map_or(advertise, |(host, _)| host);
-        let port = first.rsplit_once(':').map_or("", |(_, port)| port);
-        format!("{host}:{port}")
-    }
-
     fn tls(&self) -> Result<Option<TlsFiles>, FlagError> {
         match TLS.map(|flag| self.text(flag)) {
             ["", "", ""] => Ok(None),
@@ -149,7 +147,6 @@ mod tests {
         let mut texts: BTreeMap<String, String> =
             OF_MEMBERS.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
         texts.extend([LISTEN, "object-store"].map(|flag| (flag.to_owned(), String::new())));
-        texts.insert("web.listen-address".into(), "0.0.0.0:9090".into());
         texts.extend(given.iter().map(|(flag, value)| ((*flag).to_owned(), (*value).to_owned())));
         ClusterFlags::read(&texts).map_err(|error| error.to_string())
     }
@@ -166,10 +163,12 @@ mod tests {
             store,
         ]);
         let member = member.unwrap().unwrap();
-        assert_eq!((member.listen.as_str(), member.http.as_str()), ("0.0.0.0:9095", "node-1:9090"));
+        let http = |web: &str| member.http(web.parse().unwrap());
+        assert_eq!((member.listen.as_str(), http("0.0.0.0:9090")), ("0.0.0.0:9095", "node-1:9090".into()));
+        assert_eq!((http("10.0.0.1:80"), http("[::]:80")), ("10.0.0.1:80".into(), "node-1:80".into()));
         assert_eq!(member.initial_nodes, ["node-1:9095", "node-2:9095"]);
         let near = read(&[(LISTEN, "127.0.0.1:9095"), ("cluster.name", "a"), store]).unwrap().unwrap();
-        assert_eq!((near.advertise.as_str(), near.http.as_str()), ("127.0.0.1:9095", "127.0.0.1:9090"));
+        assert_eq!(near.advertise, "127.0.0.1:9095");
     }
 
     #[test]

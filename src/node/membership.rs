@@ -1,5 +1,6 @@
 //! How this node takes part: alone, or as a member of a cluster by the flags.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub struct Joining<'a> {
     /// Answers the methods of this package.
     pub application: Arc<dyn Service>,
     pub phase: watch::Sender<Phase>,
+    pub web: SocketAddr,
     pub clock: Arc<dyn Clock>,
     pub registry: &'a Registry,
 }
@@ -87,7 +89,7 @@ impl Joining<'_> {
                 process: random::<8>().map(u64::from_le_bytes)?,
             },
             listen: of_cluster.listen.clone(),
-            http: of_cluster.http.clone(),
+            http: of_cluster.http(self.web),
             zone: of_cluster.zone.clone(),
             node: self.node_options()?,
             limits: Limits::default(),

@@ -16,6 +16,7 @@ mod snapshot;
 mod stores;
 mod workers;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub struct Surroundings {
     pub query_threads: Handle,
     /// Told how far a start among others is.
     pub phase: watch::Sender<Phase>,
+    /// Where the web interface listens.
+    pub web: SocketAddr,
 }
 
 /// A running node.
@@ -120,7 +123,7 @@ impl Node {
         retention: Retention,
         surroundings: Surroundings,
     ) -> Result<Arc<Self>, OpenError> {
-        let Surroundings { clock, registry, query_threads, phase } = surroundings;
+        let Surroundings { clock, registry, query_threads, phase, web } = surroundings;
         let stores = Arc::new(Stores::new(StoreOptions {
             root: flags.storage_path.join(HEAD_DIR),
             metrics: partition::Metrics::register(&registry)?,
@@ -133,6 +136,7 @@ impl Node {
             stores: &stores,
             application: office.clone(),
             phase,
+            web,
             clock: clock.clone(),
             registry: &registry,
         };

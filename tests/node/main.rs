@@ -14,5 +14,6 @@ mod grafana;
 mod harness;
 mod histograms;
 mod limits;
+mod members;
 mod pages;
 mod peers;

@@ -1,7 +1,7 @@
 //! Scraping: one task for each target reads it at its interval and hands what it exposes to the [`Sink`].
 //!
 //! [`ScrapeManager`] turns discovered groups into targets ([`target`]), keeps one loop for each ([`target_loop`]) and
-//! tells what became of them ([`status`]). In a cluster it scrapes what it owns ([`ownership`]).
+//! tells what became of them ([`status`], and [`snapshot`] for other nodes). In a cluster it scrapes what it owns ([`ownership`]).
 //! A loop fetches ([`fetch`]), reads the body against the series it knows
 //! ([`reading`]) and appends ([`append`]) together with the target's own series ([`report`]).
 //!
@@ -13,6 +13,7 @@ pub mod manager;
 pub mod metadata;
 pub mod metrics;
 pub mod ownership;
+pub mod snapshot;
 pub mod status;
 pub mod target;
 

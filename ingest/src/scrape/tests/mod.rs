@@ -7,6 +7,7 @@ mod lifecycle;
 mod log;
 mod ownership;
 mod samples;
+mod snapshots;
 mod targets;
 mod virtual_time;
 
@@ -21,7 +22,7 @@ use parking_lot::Mutex;
 use pharos_model::clock::SystemClock;
 use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::sample::is_stale;
-use pharos_model::{Clock, LabelSet, Sample, TenantId, TimestampMs};
+use pharos_model::{Clock, LabelSet, Metadata, Sample, TenantId, TimestampMs};
 use prometheus::Registry;
 use tokio::sync::watch;
 

@@ -8,7 +8,7 @@ use pharos_ingest::discovery::{Discovery, DiscoveryMetrics, DiscoveryOptions, sy
 use pharos_ingest::fs::Disk;
 use pharos_ingest::http_client::{EnvironmentProxies, Surroundings, check_clients};
 use pharos_ingest::scrape::{
-    SYNC_PAUSE_DEFAULT, ScrapeFeatures, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus,
+    OwnsAll, SYNC_PAUSE_DEFAULT, ScrapeFeatures, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus,
 };
 use pharos_ingest::series_hash::SeriesHasher;
 use pharos_ingest::sink::Sink;
@@ -68,6 +68,7 @@ impl Scraping {
             surroundings: surroundings.clone(),
             sink,
             tenant: TenantId::anonymous(),
+            ownership: Arc::new(OwnsAll),
             offset_seed: seed,
             hasher: SeriesHasher::new(secret),
             metrics: ScrapeMetrics::new(registry)?,

@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::checkpoint::CheckpointPolicy;
+use crate::gate::{GateTimes, is_majority};
 use crate::group::{Group, GroupContext, GroupError, ReadError, Restored, Start, stop};
 use crate::groups::Groups;
 use crate::log::entry::GroupId;
@@ -282,6 +283,20 @@ impl Node {
     /// Who leads which of the groups that this node has a replica of, in which term, and every change of it.
     pub fn standings(&self) -> watch::Receiver<Standings> {
         self.standings.clone()
+    }
+
+    /// Partitions that this node leads while it hears a majority of their voters. Who is cut off goes on in its term for as long as it hears of
+    /// no other, when others may lead already.
+    pub fn leading(&self) -> BTreeSet<PartitionId> {
+        let silence_max = GateTimes::of(self.context.times).silence_max;
+        let is_heard = |voter: u64| {
+            voter == self.node_id || self.context.peers.silence(voter).is_some_and(|silence| silence <= silence_max)
+        };
+        let leads = |group: &Arc<Group>| {
+            let standing = group.standing();
+            standing.leads && is_majority(&standing.voters, is_heard)
+        };
+        self.groups.all().into_iter().filter(leads).filter_map(|group| partition_of(group.id())).collect()
     }
 
     /// Partitions of which this node has anything on disk, open or not.

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use pharos_ingest::remote_write::Receiver;
-use pharos_ingest::scrape::ScrapeStatus;
 use pharos_model::{Clock, LabelSet, TimestampMs};
 use pharos_promql::ParserOptions;
 use pharos_query::Engine;
@@ -43,7 +42,6 @@ pub struct App {
     pub engine: Arc<Engine>,
     _query_threads: QueryThreads,
     pub receiver: Arc<Receiver>,
-    pub scrape_status: ScrapeStatus,
     pub started_ms: TimestampMs,
     /// Cancelled when the node is to end.
     pub stop: CancellationToken,

@@ -10,7 +10,7 @@ use pharos_cluster::member::Phase;
 use pharos_ingest::config::{ConfigError, Loaded};
 use pharos_ingest::remote_write::{self, MetadataStore, Receiver, ReceiverConfig};
 use pharos_ingest::scrape::ScrapeFeatures;
-use pharos_model::{Clock, clock::SystemClock};
+use pharos_model::{Clock, TenantId, clock::SystemClock};
 use pharos_promql::ParserOptions;
 use pharos_query::{Engine, EngineOptions, QueryError};
 use prometheus::Registry;
@@ -24,10 +24,11 @@ use super::scraping::{Conditions, Scraping};
 use super::signals::{Request, Signals};
 use super::{App, metrics};
 use crate::flags::ServerFlags;
+use crate::http::api::targets::external_address;
 use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::http::{self, server, startup::Gate};
-use crate::node::{self, Node, Retention, Surroundings};
+use crate::node::{self, Node, Retention, Scrapes, Surroundings};
 
 /// Metrics of which one tenant's senders may leave type and help.
 const METADATA_METRICS_MAX: usize = 20_000;
@@ -136,12 +137,18 @@ async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: 
         remote_write::Metrics::register(&registry)?,
     );
     let conditions = Conditions {
+        ownership: node.ownership(TenantId::anonymous()),
         seed: node.cluster_seed(),
         secret: u128::from_le_bytes(node::random()?),
         features: ScrapeFeatures { start_timestamps: flags.reads_starts(), type_and_unit_labels: metadata_labels },
     };
     let scraping = Scraping::start(node.router().clone(), clock.clone(), conditions, &registry)?;
     scraping.apply(loaded).await.map_err(StartError::Scrape)?;
+    node.tell_of(Scrapes {
+        status: scraping.status(),
+        external: external_address(&flags),
+        metadata: receiver.metadata().clone(),
+    });
     config_metrics.show(&config);
     Ok(Arc::new(App {
         flags,
@@ -154,7 +161,6 @@ async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: 
         engine: Arc::new(engine),
         _query_threads: query_threads,
         receiver,
-        scrape_status: scraping.status(),
         scraping: tokio::sync::Mutex::new(Some(scraping)),
         started_ms: begun.started_ms,
         stop: begun.stop,

@@ -9,11 +9,13 @@ mod maintenance;
 mod members;
 mod membership;
 mod others;
+mod ownership;
 mod pointers;
 mod retention;
 mod router;
 mod snapshot;
 mod stores;
+mod targets;
 mod workers;
 
 use std::net::SocketAddr;
@@ -25,7 +27,8 @@ use pharos_cluster::controller::Limits;
 use pharos_cluster::member::{Member, MemberError, Phase};
 use pharos_cluster::node::{self as cluster, DirError, NodeError};
 use pharos_cluster::peers::{Nobody, Peers};
-use pharos_model::{Clock, PartitionId};
+use pharos_ingest::scrape::{Ownership, OwnsAll};
+use pharos_model::{Clock, PartitionId, TenantId};
 use pharos_query::distributed::{Channels, Placement, Worker};
 use pharos_query::source::{Local, SeriesSource};
 use pharos_storage::datafile::{FILE_CACHE_BYTES_MAX, FileCache};
@@ -44,11 +47,13 @@ pub use index::{IndexRequest, Newest, NewestValue};
 use maintenance::{Maintenance, Tasks};
 use membership::{Joined, Joining};
 use others::{Office, Serving};
+use ownership::LedTargets;
 use pointers::MetaPointers;
 pub use retention::Retention;
 use router::Intake;
 pub use router::Router;
 use stores::{StoreOptions, Stores};
+pub use targets::Scrapes;
 use workers::Whereabouts;
 
 /// Folders below the storage path.
@@ -104,6 +109,7 @@ pub struct Node {
     /// Missing on a node that is alone.
     member: Option<Member>,
     held: Arc<Held>,
+    office: Arc<Office>,
     router: Arc<Router>,
     source: Arc<dyn SeriesSource>,
     worker: Worker,
@@ -189,6 +195,7 @@ impl Node {
             cluster,
             member,
             held,
+            office,
             router,
             source,
             worker,
@@ -228,6 +235,14 @@ impl Node {
         self.member.as_ref()?;
         let channels = workers::channels(self.id(), self.worker.clone(), self.whereabouts.peers.clone());
         Some((Arc::new(self.whereabouts.clone()), channels))
+    }
+
+    /// Which targets of a tenant this node scrapes.
+    pub fn ownership(&self, tenant: TenantId) -> Arc<dyn Ownership> {
+        match &self.member {
+            Some(_) => Arc::new(LedTargets::watch(&self.cluster, tenant)),
+            None => Arc::new(OwnsAll),
+        }
     }
 
     /// A number that all nodes of the cluster share, and keep.

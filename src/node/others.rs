@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::deletion::{self, DeleteQuestion};
 use super::find::{self, FindQuestion};
 use super::held::Held;
+use super::targets::{Scrapes, TargetAnswer, TargetQuestion};
 
 /// Methods of this package.
 pub mod method {
@@ -30,6 +31,8 @@ pub mod method {
     pub const QUERY_PART: Method = Method(0x101);
     /// A download: what indexes and heads know of some partitions.
     pub const FIND: Method = Method(0x102);
+    /// A download: what the node knows of the targets that it scrapes.
+    pub const TARGETS: Method = Method(0x104);
     /// A call: to delete series of a partition that the node leads.
     pub const DELETE: Method = Method(0x103);
 }
@@ -46,6 +49,7 @@ const FOUND_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug, Default)]
 pub struct Office {
     open: OnceLock<Serving>,
+    scrapes: OnceLock<Scrapes>,
 }
 
 /// What answers are made of.
@@ -62,6 +66,20 @@ impl Office {
     /// When it is open.
     pub fn open(&self, serving: Serving) {
         assert!(self.open.set(serving).is_ok(), "an office is of one node");
+    }
+
+    /// # Panics
+    /// When it tells already.
+    pub fn tell_of(&self, scrapes: Scrapes) {
+        assert!(self.scrapes.set(scrapes).is_ok(), "an office is of one node");
+    }
+
+    /// What this node knows of the targets that it scrapes.
+    pub fn targets(&self, question: TargetQuestion) -> TargetAnswer {
+        match self.scrapes.get() {
+            Some(scrapes) => scrapes.answer(question),
+            None => TargetAnswer::Failed("it does not scrape yet".to_owned()),
+        }
     }
 
     fn serving(&self) -> Result<&Serving, CallError> {
@@ -101,6 +119,7 @@ impl Service for Office {
                 let answer = find::answer(&serving.held, question).await;
                 Ok(in_pieces(encode(&answer)))
             }
+            method::TARGETS => Ok(in_pieces(encode(&self.targets(decode(&header)?)))),
             _ => Err(unknown(method)),
         }
     }

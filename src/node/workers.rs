@@ -38,9 +38,12 @@ impl Whereabouts {
     /// By node, the partitions that it is to be asked for. This node is before all others, then the preferred leader.
     pub fn shares(&self, lost: &[NodeId]) -> Result<Vec<(NodeId, Vec<PartitionId>)>, Unplaced> {
         let topology = Arc::clone(&self.topology.borrow());
-        shares(&topology, self.own, lost, |node| {
-            self.peers.silence(node).is_some_and(|silence| silence <= self.alive_silence_max)
-        })
+        shares(&topology, self.own, lost, |node| self.is_alive(node))
+    }
+
+    /// Whether another node was heard lately.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.peers.silence(node).is_some_and(|silence| silence <= self.alive_silence_max)
     }
 }
 

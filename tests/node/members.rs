@@ -1,5 +1,8 @@
 //! Several nodes as one: any takes writes and queries for all data, and one of three may be lost.
 
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::Value;
@@ -33,20 +36,28 @@ fn list(ports: &[u16]) -> String {
 }
 
 fn launch(own: &Path, folder: &str, flags: &[String]) -> Node {
+    launch_with(own, folder, NO_SCRAPES, flags)
+}
+
+fn launch_with(own: &Path, folder: &str, config: &str, flags: &[String]) -> Node {
     let folder = own.join(folder);
     std::fs::create_dir_all(&folder).unwrap();
-    Node::launch_in(&folder, NO_SCRAPES, &flags.iter().map(String::as_str).collect::<Vec<_>>())
+    Node::launch_in(&folder, config, &flags.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 impl Cluster {
     /// Founded by all of them together.
     fn of(count: usize) -> Self {
+        Self::scraping(count, NO_SCRAPES)
+    }
+
+    fn scraping(count: usize, config: &str) -> Self {
         let own = tempfile::tempdir().unwrap();
         let peers: Vec<u16> = (0..count).map(|_| free_port()).collect();
         let start = |(at, port): (usize, &u16)| {
             let mut flags = flags(own.path(), *port, "test");
             flags.push(format!("--cluster.initial-nodes={}", list(&peers)));
-            launch(own.path(), &at.to_string(), &flags)
+            launch_with(own.path(), &at.to_string(), config, &flags)
         };
         let nodes: Vec<Node> = peers.iter().enumerate().map(start).collect();
         let cluster = Self { own, peers, nodes };
@@ -153,11 +164,13 @@ fn nodes_that_have_not_all_ask_each_other() {
     write(&cluster.nodes[0], "early", now_ms());
     cluster.join();
     cluster.join();
+    eventually("nobody has all partitions any more", || {
+        let status = cluster.nodes[3].data("/api/v1/status/cluster");
+        let nodes = status["nodes"].as_array().unwrap();
+        nodes.len() == 5
+            && nodes.iter().all(|node| (1..PARTITIONS as u64).contains(&node["replicas"].as_u64().unwrap()))
+    });
     cluster.wait_at_rest(&cluster.nodes[4], 3);
-    let held = |node: &Node| node.data("/api/v1/status/cluster")["nodes"].clone();
-    let replicas = |node: &Value| node["replicas"].as_u64().unwrap() as usize;
-    let nodes = held(&cluster.nodes[3]);
-    assert!(nodes.as_array().unwrap().iter().all(|node| replicas(node) < PARTITIONS), "{nodes}");
     write(&cluster.nodes[4], "late", now_ms());
     for node in &cluster.nodes {
         assert_eq!((sum(node, "early"), sum(node, "late")), (ALL, ALL));
@@ -219,4 +232,57 @@ fn nodes_that_do_not_belong_together_are_told_so() {
     assert!(log.contains("test") && log.contains("other"), "{log}");
     let log = other("unasked", &|_| {});
     assert!(log.contains("the object store has the data of cluster"), "{log}");
+}
+
+/// Answers every scrape, on a thread that ends with the test's process.
+fn exporter() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nx 1\n");
+        }
+    });
+    address
+}
+
+#[test]
+fn a_target_is_scraped_by_one_node_and_by_another_when_that_dies() {
+    const TARGETS: usize = 12;
+    let address = exporter();
+    let groups: String = (0..TARGETS).fold(String::new(), |mut groups, i| {
+        let _ = writeln!(groups, "      - {{targets: ['{address}'], labels: {{instance: 'i{i}'}}}}");
+        groups
+    });
+    let config = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: j\n    static_configs:\n{groups}"
+    );
+    let mut cluster = Cluster::scraping(3, &config);
+    let up = |node: &Node| {
+        let targets = node.data("/api/v1/targets");
+        let active = targets["activeTargets"].as_array().unwrap();
+        active.iter().filter(|target| target["health"] == "up").count()
+    };
+    eventually("all targets are up, each once", || cluster.nodes.iter().all(|node| up(node) == TARGETS));
+    let own = |node: &Node| {
+        let (_, text) = node.get("/metrics");
+        let line =
+            text.lines().find(|line| line.starts_with("prometheus_target_scrape_pool_targets{")).unwrap().to_owned();
+        line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()
+    };
+    eventually("the nodes share them", || cluster.nodes.iter().map(own).sum::<usize>() == TARGETS);
+    eventually("none has all of them", || cluster.nodes.iter().all(|node| own(node) < TARGETS));
+    cluster.nodes[0].kill();
+    let died = now_ms() as f64 / 1000.0;
+    let left = &cluster.nodes[1..];
+    eventually("the others have all of them", || {
+        left.iter().map(own).sum::<usize>() == TARGETS && up(&left[0]) == TARGETS
+    });
+    eventually("all are scraped again", || {
+        left[1].number(&format!("count(timestamp(x) > {})", died + 1.0), None) == Some(TARGETS as f64)
+    });
+    let (status, body) = left[0].get("/api/v1/targets");
+    assert!(status == 200 && body.contains("did not tell of its targets"), "{body}");
 }

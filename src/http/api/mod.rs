@@ -68,6 +68,11 @@ pub fn success(data: &impl serde::Serialize) -> Response {
     json_response(json::data_body(data, &[], &[]))
 }
 
+/// [`success`] with something that its user should know.
+pub fn warned(data: &impl serde::Serialize, warnings: &[String]) -> Response {
+    json_response(json::data_body(data, warnings, &[]))
+}
+
 pub fn json_response(body: impl Into<Body>) -> Response {
     let mut response = body.into().into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,17 +7,17 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat};
 use http::HeaderMap;
-use pharos_ingest::scrape::snapshot::{self, Choice, Family, PoolSnapshots, TargetMetadata, TargetSnapshot};
+use pharos_ingest::scrape::snapshot::{Choice, Family, PoolSnapshots, TargetMetadata, TargetSnapshot};
 use pharos_ingest::scrape::target::ExternalAddress;
-use pharos_model::matcher::all_match;
-use pharos_model::{LabelSet, Metadata, duration};
+use pharos_model::{Metadata, duration};
 use serde_json::{Map, Value, json};
 
 use super::super::error::ApiError;
 use super::super::params::Params;
 use super::query::label_map;
-use super::{success, tenant_of};
+use super::{success, tenant_of, warned};
 use crate::app::App;
+use crate::flags::ServerFlags;
 
 /// How Go prints the time of something that has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -31,8 +31,8 @@ pub async fn targets(State(app): State<Arc<App>>, params: Params) -> Result<Resp
         _ => (false, false),
     };
     let choice = Choice { pool: params.get("scrapePool").map(str::to_owned), active, dropped };
-    let pools = snapshot::of_pools(&app.scrape_status.pools(), &choice, &external_address(&app));
-    Ok(success(&targets_data(&pools, &choice)))
+    let told = app.node.targets(&choice).await;
+    Ok(warned(&targets_data(&told.of_all, &choice), &told.warnings))
 }
 
 /// The data of `targets`, from what was chosen of the pools.
@@ -72,10 +72,10 @@ fn shown(pool: &str, target: &TargetSnapshot) -> Value {
 }
 
 /// Where users reach this node: the external URL, else its name and first port.
-fn external_address(app: &App) -> ExternalAddress {
-    let first = app.flags.listen_addresses.first().map_or("", String::as_str);
+pub fn external_address(flags: &ServerFlags) -> ExternalAddress {
+    let first = flags.listen_addresses.first().map_or("", String::as_str);
     let listen_port = first.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
-    match app.flags.web_external_url.split_once("://") {
+    match flags.web_external_url.split_once("://") {
         Some((scheme, rest)) => ExternalAddress {
             scheme: scheme.to_owned(),
             host: rest.split('/').next().unwrap_or_default().to_owned(),
@@ -89,8 +89,9 @@ fn external_address(app: &App) -> ExternalAddress {
 }
 
 pub async fn scrape_pools(State(app): State<Arc<App>>) -> Response {
-    let pools = app.scrape_status.pools();
-    success(&json!({"scrapePools": pools.keys().map(|name| &**name).collect::<Vec<_>>()}))
+    let config = app.config();
+    let names: BTreeSet<&str> = config.loaded.scrape_configs.iter().map(|job| job.job_name.as_str()).collect();
+    success(&json!({"scrapePools": names}))
 }
 
 pub async fn target_metadata(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
@@ -101,9 +102,8 @@ pub async fn target_metadata(State(app): State<Arc<App>>, params: Params) -> Res
         None => Vec::new(),
     };
     let metric = params.get("metric");
-    let is_asked = |labels: &LabelSet| all_match(&matchers, labels);
-    let told = snapshot::metadata_of(&app.scrape_status.pools(), is_asked, metric, limit);
-    Ok(success(&target_metadata_data(&told, metric.is_none())))
+    let told = app.node.target_metadata(&matchers, metric, limit).await;
+    Ok(warned(&target_metadata_data(&told.of_all, metric.is_none()), &told.warnings))
 }
 
 /// The data of `targets/metadata`; a question about one metric is not answered with its name.
@@ -125,13 +125,9 @@ pub async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap, params: P
     let per_metric = params.count("limit_per_metric")?.filter(|limit| *limit > 0);
     let metric = params.get("metric");
     let mut families: BTreeMap<String, BTreeSet<Metadata>> = BTreeMap::new();
-    for Family { name, metadata } in snapshot::families(&app.scrape_status.pools(), metric) {
+    let told = app.node.families(&tenant_of(&headers)?, metric).await;
+    for Family { name, metadata } in told.of_all {
         families.entry(name).or_default().insert(metadata);
-    }
-    for (family, metadata) in app.receiver.metadata().list(&tenant_of(&headers)?) {
-        if metric.is_none_or(|metric| metric == &*family) {
-            families.entry(family.to_string()).or_default().insert(Metadata::clone(&metadata));
-        }
     }
     let data: Map<String, Value> = families
         .into_iter()
@@ -145,7 +141,7 @@ pub async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap, params: P
             (family, entries.collect())
         })
         .collect();
-    Ok(success(&data))
+    Ok(warned(&data, &told.warnings))
 }
 
 fn fill(entry: &mut Value, metadata: &Metadata) {
@@ -161,7 +157,7 @@ mod tests {
     use pharos_ingest::scrape::Health;
     use pharos_ingest::scrape::snapshot::{DroppedSnapshot, PoolSnapshot};
     use pharos_ingest::scrape::status::LastScrape;
-    use pharos_model::MetricType;
+    use pharos_model::{LabelSet, MetricType};
 
     use super::*;
 

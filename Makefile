@@ -1,4 +1,5 @@
 # make run     one node that scrapes itself, http://localhost:9090
+# make demo    three nodes on this machine that scrape each other
 # make test    every check and test
 # make verify  checks only: format, lints, arrows between crates
 # make t CRATE=storage   one crate's tests
@@ -21,11 +22,15 @@ export PYTHON
 export PATH := $(PATH):$(dir $(PYTHON))
 # `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
-.PHONY: run test verify t fix peers bench versus fuzz differential jepsen jepsen-short jepsen-bugs
+.PHONY: run demo test verify t fix peers bench versus fuzz differential jepsen jepsen-short jepsen-bugs
 
 run:
 	$(CARGO) build --release --workspace --bin pharos
 	$(TARGET)/release/pharos server --config.file=deploy/prometheus.yml --storage.path=./data --web.listen-address=$(LISTEN)
+
+demo:
+	$(CARGO) build --release --workspace --bin pharos
+	PHAROS=$(abspath $(TARGET))/release/pharos deploy/demo.sh
 
 test: verify peers
 	$(CARGO) test --workspace

@@ -17,6 +17,7 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -207,6 +208,7 @@ pub struct Node {
     standings: watch::Receiver<Standings>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stopping: watch::Sender<bool>,
+    leaving: AtomicBool,
     /// Why a store cannot be trusted any more.
     store_lost: watch::Receiver<Option<String>>,
     drain_max: Duration,
@@ -303,6 +305,15 @@ impl Node {
     pub fn replicas(&self) -> BTreeSet<PartitionId> {
         let open = self.groups.all().into_iter().map(|group| group.id());
         open.chain(self.context.log.groups()).filter_map(partition_of).collect()
+    }
+
+    /// From now on this node reports that it is about to stop, so that nobody makes it a leader.
+    pub fn set_leaving(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// The groups that are open, the metadata's among them.

@@ -43,7 +43,7 @@ pub struct App {
     _query_threads: QueryThreads,
     pub receiver: Arc<Receiver>,
     pub started_ms: TimestampMs,
-    /// Cancelled when the node is to end.
+    /// Cancelled when the node is to end. It answers a while longer.
     pub stop: CancellationToken,
     /// `None` once the node ends.
     scraping: tokio::sync::Mutex<Option<Scraping>>,

@@ -68,14 +68,15 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let loaded =
         config::read_file(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
     let mut signals = Signals::install().map_err(StartError::Signals)?;
-    let stop = CancellationToken::new();
+    let (stop, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let phase = watch::Sender::default();
     let gate = Gate::new(phase.subscribe());
     let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
     let web = listeners[0].local_addr().map_err(StartError::Listen)?;
     let limits = server::Limits { connections_max: flags.web_connections_max, read_timeout: flags.web_read_timeout };
-    let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop.clone()));
+    let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop_serving.clone()));
 
+    let mut node = None;
     let outcome = async {
         let app = tokio::select! {
             opened = open(flags, clock, loaded, Begun { started_ms, web, phase, stop: stop.clone() }) => opened?,
@@ -84,14 +85,19 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
         };
         gate.open(http::router(app.clone()));
         info!("Server is ready to receive web requests.");
+        node = Some(app.node.clone());
         let ended = until_stopped(&app, &mut signals).await;
-        close(&app).await;
+        leave(&app).await;
         ended
     }
     .await;
-    stop.cancel();
+    // What is under way is answered before the node closes.
+    stop_serving.cancel();
     if let Err(error) = serving.await {
         warn!(%error, "the HTTP server ended with");
+    }
+    if let Some(node) = node {
+        node.close().await;
     }
     info!("See you next time!");
     outcome
@@ -226,10 +232,10 @@ async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartErro
     }
 }
 
-/// Stops what brings samples before what keeps them.
-async fn close(app: &App) {
+/// Stops scraping and hands over what this node leads; it is not ready any more, and still answers.
+async fn leave(app: &App) {
+    app.stop.cancel();
     info!("Stopping scrape manager...");
     drop(app.scraping.lock().await.take());
-    app.stop.cancel();
-    app.node.close().await;
+    app.node.leave().await;
 }

@@ -267,6 +267,13 @@ impl Node {
         self.cluster.failed().await
     }
 
+    /// Hands over what this node leads, while it still answers.
+    pub async fn leave(&self) {
+        if let Some(member) = &self.member {
+            member.leave().await;
+        }
+    }
+
     /// Finishes what was accepted and closes the log.
     pub async fn close(&self) {
         self.tasks.stop().await;

@@ -42,7 +42,7 @@ impl Scene {
             let held = |(at, replicas): (u16, &Replicas)| replicas.contains(&node).then_some(PartitionId(at));
             let replicas = (0..).zip(placement).filter_map(held).collect();
             let silence = Duration::ZERO;
-            scene.observed.nodes.insert(node, NodeReport { silence, revision: u64::MAX, replicas });
+            scene.observed.nodes.insert(node, NodeReport { silence, revision: u64::MAX, replicas, leaving: false });
         }
         for report in scene.observed.partitions.values_mut().chain(&mut scene.observed.meta) {
             report.matched = (1..=nodes).map(|node| (node, report.last)).collect();

@@ -39,7 +39,12 @@ fn report(leader: NodeId) -> GroupReport {
 }
 
 fn observed() -> Observed {
-    let node = |silence| NodeReport { silence: Duration::from_millis(silence), revision: 9, replicas: BTreeSet::new() };
+    let node = |silence| NodeReport {
+        silence: Duration::from_millis(silence),
+        revision: 9,
+        replicas: BTreeSet::new(),
+        leaving: false,
+    };
     Observed {
         meta: Some(report(1)),
         partitions: BTreeMap::from([(PartitionId(0), report(1)), (PartitionId(1), report(1))]),

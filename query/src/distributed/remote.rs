@@ -34,6 +34,8 @@ use self::message::{PlanRequest, Request, TaskRequest};
 use super::channel::{Channels, WorkerChannel};
 use super::placement::WorkerId;
 use super::worker::Worker;
+use crate::error::QueryError;
+use crate::exec::context::fail;
 use crate::wire::Wire;
 
 /// Bytes in pieces, or the reason why no more come.
@@ -119,7 +121,7 @@ impl WorkerChannel for RemoteChannel {
 }
 
 fn in_words(reason: String) -> DataFusionError {
-    DataFusionError::Execution(reason)
+    fail(QueryError::Internal(reason))
 }
 
 impl Worker {

@@ -281,7 +281,7 @@ impl World {
             };
             let silence = Duration::from_secs(self.now - node.silent_since);
             let replicas = self.groups.iter().filter_map(held).collect();
-            (*id, NodeReport { silence, revision: node.topology.revision, replicas })
+            (*id, NodeReport { silence, revision: node.topology.revision, replicas, leaving: false })
         };
         let fresh = Observed {
             meta: report(&GroupRef::Meta),

@@ -6,6 +6,7 @@
 # make fix     formats and applies what the linter can mend
 # make fuzz    every fuzz target for a minute
 # make differential   random PromQL against a plain evaluator and Prometheus, for a minute
+# make simulate   whole clusters on simulated time, SEEDS of them (200), two minutes;  SEED=7 runs one and tells what happens
 # make jepsen-short   faults on real nodes and a judgement of what clients saw, some minutes;  make jepsen   about an hour
 # make jepsen-bugs    plants known bugs in a copy of the tree and sees that they are caught, hours
 # make bench   micro-benchmarks;  make versus  side by side with installed peers
@@ -14,6 +15,7 @@ CARGO ?= cargo
 LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
 DIFFERENTIAL_SECONDS ?= 60
+SEEDS ?= 200
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The Python that tests talk to: an environment of its own, because Debian's takes no packages from elsewhere.
 PYTHON ?= $(abspath $(TARGET))/peers-venv/bin/python
@@ -22,7 +24,7 @@ export PYTHON
 export PATH := $(PATH):$(dir $(PYTHON))
 # `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
-.PHONY: run demo test verify t fix peers bench versus fuzz differential jepsen jepsen-short jepsen-bugs
+.PHONY: run demo test verify t fix peers bench versus fuzz differential simulate jepsen jepsen-short jepsen-bugs
 
 run:
 	$(CARGO) build --release --workspace --bin pharos
@@ -34,6 +36,7 @@ demo:
 
 test: verify peers
 	$(CARGO) test --workspace
+	$(MAKE) simulate
 
 verify:
 	$(CARGO) fmt --all --check
@@ -63,6 +66,11 @@ fuzz:
 
 differential:
 	PHAROS_DIFFERENTIAL_SECS=$(DIFFERENTIAL_SECONDS) $(CARGO) test --workspace --test differential
+
+# With `tokio_unstable` a seed fixes everything; it needs another build of all that uses tokio, in a folder of its own.
+simulate:
+	RUSTFLAGS="--cfg tokio_unstable" PHAROS_SIM_SEEDS=$(SEEDS) $(if $(SEED),PHAROS_SIM_SEED=$(SEED)) \
+		$(CARGO) test --profile simulation --target-dir $(TARGET)/simulation -p pharos-cluster --lib simulation -- --nocapture
 
 jepsen jepsen-short:
 	$(CARGO) build --release --workspace --bin pharos --bin jepsen

@@ -30,6 +30,11 @@ pub trait Fs: Debug + Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the exclusive lock `path` until the guard is dropped; `WouldBlock` when another process or guard has it.
     fn lock(&self, path: &Path) -> io::Result<LockGuard>;
+    /// How long the next write and its sync take in a simulation.
+    #[cfg(test)]
+    fn latency(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
 }
 
 /// An open file. Positions are byte offsets from its start.

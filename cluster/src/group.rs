@@ -252,7 +252,7 @@ impl Group {
 
     async fn save_checkpoint(&self) -> Result<Option<RaftLogId>, CheckpointError> {
         let machine = Arc::clone(&self.machine);
-        let done = tokio::task::spawn_blocking(move || machine.checkpoint()).await;
+        let done = crate::blocking::spawn(move || machine.checkpoint()).await;
         done.map_err(|panicked| CheckpointError::Store(panicked.into()))?
     }
 
@@ -333,7 +333,7 @@ pub(crate) async fn stop(groups: &[Arc<Group>], log: &Arc<Log>, drain_max: Durat
 
 async fn stop_log(log: &Arc<Log>) {
     let log = Arc::clone(log);
-    if tokio::task::spawn_blocking(move || log.stop()).await.is_err() {
+    if crate::blocking::spawn(move || log.stop()).await.is_err() {
         error!("closing the log panicked");
     }
 }
@@ -354,10 +354,38 @@ fn is_barred(log: &GroupHandle, raft: &Raft<TypeConfig>) -> bool {
     log.hard_state().dropped.is_some_and(|dropped| config(raft) <= dropped)
 }
 
-/// Whether a leader of `term` that has applied so much has applied everything that was answered before it led. Its first entry comes
-/// after all of that, unless it `resumed` the term with a log that may hold more than it knows to be committed.
-fn has_own(applied: Option<LogId>, term: u64, resumed: Option<LogId>) -> bool {
+/// Whether a leader that has applied so much has applied everything that was answered before it led. Its first entry comes after all of
+/// that, unless it `resumed` the term with a log that may hold more than it knows to be committed.
+///
+/// A term alone does not name a leader: the library lets a node of a higher id take over in the same term, and what it applied of the
+/// one before is not its own.
+fn has_own(applied: Option<LogId>, leader: Leadership, resumed: Option<LogId>) -> bool {
     let Some(applied) = applied else { return false };
-    let floor = resumed.filter(|resumed| resumed.term == term).map(|resumed| resumed.index);
-    applied.term >= term && Some(applied.index) >= floor
+    let floor = resumed.filter(|resumed| resumed.term == leader.term).map(|resumed| resumed.index);
+    (applied.term, applied.node) >= (leader.term, leader.node) && Some(applied.index) >= floor
+}
+
+/// A leader in its term.
+#[derive(Clone, Copy, Debug)]
+struct Leadership {
+    term: u64,
+    node: NodeId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_leader_of_the_term_wrote_is_not_ones_own() {
+        let id = |term, node, index| Some(LogId { term, node, index });
+        let leader = Leadership { term: 2, node: 7 };
+        assert!(!has_own(None, leader, None));
+        assert!(!has_own(id(1, 7, 9), leader, None));
+        assert!(!has_own(id(2, 6, 9), leader, None), "node 6 led in term 2 before");
+        assert!(has_own(id(2, 7, 10), leader, None));
+        assert!(!has_own(id(2, 7, 10), leader, id(2, 7, 11)), "it was answered to before the restart");
+        assert!(has_own(id(2, 7, 11), leader, id(2, 7, 11)));
+        assert!(has_own(id(2, 7, 10), leader, id(1, 7, 11)), "that was another term");
+    }
 }

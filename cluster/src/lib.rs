@@ -31,6 +31,7 @@ pub mod peers;
 pub mod rpc;
 pub mod service;
 
+mod blocking;
 mod codec;
 mod messages;
 mod rounds;
@@ -41,5 +42,8 @@ pub mod raft;
 pub mod checkpoint;
 pub mod fs;
 pub mod metrics;
+
+#[cfg(test)]
+mod simulation;
 
 pub use state_machine::{CheckpointError, FinishCheckpoint, StateMachine};

@@ -22,6 +22,7 @@ mod recovery;
 mod repair;
 mod room;
 mod spare;
+mod worker;
 mod writer;
 
 #[cfg(test)]
@@ -31,7 +32,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -43,6 +43,7 @@ use crate::metrics::LogMetrics;
 use entry::{GroupId, HardState};
 use index::GroupLog;
 use spare::{Spare, Spares};
+use worker::Worker;
 use writer::{Queue, Writer};
 
 pub use handle::GroupHandle;
@@ -156,7 +157,7 @@ struct Shared {
 /// A node's log. Stops its threads when dropped.
 pub struct Log {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<Worker>>,
 }
 
 impl Log {
@@ -218,9 +219,9 @@ impl Log {
         let spares = Arc::clone(&self.shared.spares);
         let prepare = move || spares.prepare_until_stopped();
         let mut threads = self.threads.lock();
-        threads.push(std::thread::Builder::new().name("log-prepare".to_owned()).spawn(prepare)?);
+        threads.push(Worker::spawn("log-prepare", &self.shared.fs, prepare)?);
         let writer = Writer::new(Arc::clone(&self.shared), current, hard);
-        threads.push(std::thread::Builder::new().name("log-write".to_owned()).spawn(move || writer.run())?);
+        threads.push(Worker::spawn("log-write", &self.shared.fs, move || writer.run())?);
         Ok(())
     }
 

@@ -382,5 +382,5 @@ impl Node {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NodeError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| NodeError::Task { reason: error.to_string() })
+    crate::blocking::spawn(work).await.map_err(|error| NodeError::Task { reason: error.to_string() })
 }

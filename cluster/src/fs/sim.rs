@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -66,8 +67,12 @@ struct Faults {
     sync_error: bool,
     /// The next change of this name fails.
     stuck_name: Option<PathBuf>,
+    /// Syncs of files in this directory do nothing and say that they did.
+    lies: Option<PathBuf>,
     /// Syncs wait.
     hold_syncs: bool,
+    /// What a write takes at least and at most.
+    latency: Option<(Duration, Duration, Random)>,
     /// The power goes during the operation that makes this zero.
     power: Option<(u64, Random)>,
 }
@@ -94,6 +99,11 @@ impl Sim {
     /// The power goes during the `operations`-th operation from now; `seed` decides what survives.
     pub(crate) fn lose_power_after(&self, operations: u64, seed: u64) {
         self.state.lock().faults.power = Some((operations, Random(seed)));
+    }
+
+    /// The power does not go after all, if it has not gone yet.
+    pub(crate) fn spare_power(&self) {
+        self.state.lock().faults.power = None;
     }
 
     /// Whether the power is gone.
@@ -147,6 +157,16 @@ impl Sim {
     pub(crate) fn hold_syncs(&self, hold: bool) {
         self.state.lock().faults.hold_syncs = hold;
         self.released.notify_all();
+    }
+
+    /// What a write with its sync takes in a simulation; `seed` draws between the two.
+    pub(crate) fn set_latency(&self, least: Duration, most: Duration, seed: u64) {
+        self.state.lock().faults.latency = Some((least, most, Random(seed)));
+    }
+
+    /// From now on what is synced in files of this directory is lost with the power all the same.
+    pub(crate) fn lie_about_syncs_in(&self, dir: &Path) {
+        self.state.lock().faults.lies = Some(dir.to_owned());
     }
 
     /// Syncs of file data so far.
@@ -228,6 +248,11 @@ impl State {
     fn rename_all(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.pending_names.push(change);
+    }
+
+    fn lies_about(&self, node: u64) -> bool {
+        let Some(dir) = &self.faults.lies else { return false };
+        self.names.iter().any(|(path, named)| *named == node && path.parent() == Some(dir))
     }
 
     fn node(&mut self, path: &Path) -> io::Result<u64> {
@@ -349,6 +374,13 @@ impl Fs for Sim {
         Ok(())
     }
 
+    fn latency(&self) -> Duration {
+        let mut state = self.state.lock();
+        let Some((least, most, random)) = &mut state.faults.latency else { return Duration::ZERO };
+        let spread = (*most - *least).as_micros() as u64;
+        *least + Duration::from_micros(random.below(spread + 1))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<LockGuard> {
         if !self.state.lock().locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -419,6 +451,9 @@ impl File for SimFile {
         }
         state.operate_whole()?;
         state.syncs += 1;
+        if state.lies_about(self.node) {
+            return Ok(());
+        }
         let failed = std::mem::take(&mut state.faults.sync_error);
         let node = state.nodes.get_mut(&self.node).expect("a file keeps its node");
         if failed {

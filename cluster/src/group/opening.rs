@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use tracing::error;
 
 use super::{
-    Group, GroupContext, GroupError, Restored, Standing, Start, has_own, is_barred, replay, stop_core, stop_log,
+    Group, GroupContext, GroupError, Leadership, Restored, Standing, Start, has_own, is_barred, replay, stop_core,
+    stop_log,
 };
 use crate::log::GroupHandle;
 use crate::log::entry::{GroupId, LogId};
@@ -151,7 +152,7 @@ impl Opened<'_> {
         let leads = raft.wait(None).current_leader(node_id, "leads").await;
         let term = leads.map_err(|error| core_error(error.to_string()))?.current_term;
         let mut progress = machine.progress();
-        let own = |applied: &Option<LogId>| has_own(*applied, term, resumed);
+        let own = |applied: &Option<LogId>| has_own(*applied, Leadership { term, node: node_id }, resumed);
         let mut ended = raft.metrics();
         tokio::select! {
             applied = progress.wait_for(own) => applied.map(drop).map_err(|_| core_error("the state machine is gone".to_owned())),

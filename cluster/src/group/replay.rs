@@ -34,7 +34,7 @@ pub(super) async fn replay(
     }
     let _permit = context.replays.acquire().await;
     let (log, replaying) = (log.clone(), Arc::clone(&machine));
-    let replayed = tokio::task::spawn_blocking(move || replay_range(&log, &replaying, from, committed)).await;
+    let replayed = crate::blocking::spawn(move || replay_range(&log, &replaying, from, committed)).await;
     let entries = replayed.map_err(|panicked| GroupError::Apply { group, reason: panicked.to_string() })??;
     context.metrics.replayed_entries.inc_by(entries);
     Ok(machine)

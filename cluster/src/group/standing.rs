@@ -7,7 +7,7 @@ use openraft::metrics::RaftServerMetrics;
 use openraft::{BasicNode, Raft};
 use tokio::sync::watch;
 
-use super::{Group, ReadError, has_own};
+use super::{Group, Leadership, ReadError, has_own};
 use crate::controller::GroupReport;
 use crate::log::entry::LogId;
 use crate::peers::NodeId;
@@ -97,7 +97,8 @@ impl Group {
     /// As the leader of `term`: the newest entry applied, once everything is that was answered before this node led.
     pub(crate) async fn own_applied(&self, term: u64, timeout: Duration) -> Result<u64, ReadError> {
         let mut applied = self.applied();
-        let own = applied.wait_for(|applied| has_own(*applied, term, self.resumed));
+        let leader = Leadership { term, node: self.node_id };
+        let own = applied.wait_for(|applied| has_own(*applied, leader, self.resumed));
         if let Ok(Ok(applied)) = tokio::time::timeout(timeout, own).await
             && let Some(applied) = *applied
         {
@@ -134,7 +135,7 @@ impl Group {
     }
 
     /// The newest entry of the log.
-    pub(super) fn last(&self) -> Option<LogId> {
+    pub(crate) fn last(&self) -> Option<LogId> {
         self.raft.data_metrics().borrow().last_log.as_ref().map(to_log_id)
     }
 

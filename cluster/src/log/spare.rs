@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::room::Room;
 use super::segment;
+use super::worker::Signal;
 use crate::fs::{File, Fs};
 
 /// How much is zeroed in one write.
@@ -33,7 +34,7 @@ pub(super) struct Spares {
     options: Options,
     room: Arc<Room>,
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Signal,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +69,7 @@ impl Spares {
         let numbers = state.ready.iter().filter_map(|spare| segment::spare_number(&spare.path));
         state.next_number = numbers.max().map_or(0, |number| number + 1);
         room.set_spares(state.lens());
-        Ok(Self { fs, dir: dir.to_owned(), options, room, state: Mutex::new(state), changed: Condvar::new() })
+        Ok(Self { fs, dir: dir.to_owned(), options, room, state: Mutex::new(state), changed: Signal::default() })
     }
 
     /// Waits for a spare segment; `None` when stopped.
@@ -80,7 +81,7 @@ impl Spares {
             }
             if let Some(spare) = state.ready.pop() {
                 self.room.set_spares(state.lens());
-                self.changed.notify_all();
+                self.changed.notify();
                 return Some(spare);
             }
             self.changed.wait(&mut state);
@@ -114,7 +115,7 @@ impl Spares {
         let mut state = self.state.lock();
         state.ready.push(spare);
         self.room.set_spares(state.lens());
-        self.changed.notify_all();
+        self.changed.notify();
     }
 
     /// The preparing thread: keeps the wanted number of segments ready until stopped.
@@ -186,7 +187,7 @@ impl Spares {
 
     pub(super) fn stop(&self) {
         self.state.lock().stopping = true;
-        self.changed.notify_all();
+        self.changed.notify();
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tracing::{error, info, warn};
 
@@ -21,6 +21,7 @@ use super::index::{GroupLog, Place};
 use super::record::{self, Frame, Kind, record_len};
 use super::segment::{self, HEADER_BYTES};
 use super::spare::Spare;
+use super::worker::Signal;
 use super::{LogError, SegmentFile, Shared};
 use crate::fs::{File, Fs};
 
@@ -60,7 +61,7 @@ impl Work {
 /// What waits for the writer. Bounded by its users: a group's core hands in one request at a time.
 pub(super) struct Queue {
     state: Mutex<QueueState>,
-    changed: Condvar,
+    changed: Signal,
     length: IntGauge,
 }
 
@@ -72,7 +73,7 @@ struct QueueState {
 
 impl Queue {
     pub(super) fn new(length: IntGauge) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), length }
+        Self { state: Mutex::default(), changed: Signal::default(), length }
     }
 
     /// Hands a request in; it comes back when the log has stopped.
@@ -83,7 +84,7 @@ impl Queue {
         }
         state.requests.push_back(request);
         self.length.set(state.requests.len() as i64);
-        self.changed.notify_one();
+        self.changed.notify();
         Ok(())
     }
 
@@ -119,7 +120,7 @@ impl Queue {
 
     pub(super) fn stop(&self) {
         self.state.lock().stopping = true;
-        self.changed.notify_all();
+        self.changed.notify();
     }
 }
 

@@ -83,17 +83,22 @@ impl Gatherer {
     }
 }
 
-/// Of two who say that they lead, the one of the higher term does.
+/// Of two who say that they lead, the one of the higher term does, and in one term the one of the higher id: that is how the library
+/// orders leaders.
 fn add(observed: &mut Observed, group: GroupId, report: GroupReport) {
     if group == META_GROUP {
-        if observed.meta.as_ref().is_none_or(|known| known.term < report.term) {
+        if observed.meta.as_ref().is_none_or(|known| is_older(known, &report)) {
             observed.meta = Some(report);
         }
     } else if let Some(partition) = partition_of(group) {
         match observed.partitions.entry(partition) {
             Entry::Vacant(entry) => drop(entry.insert(report)),
-            Entry::Occupied(mut known) if known.get().term < report.term => drop(known.insert(report)),
+            Entry::Occupied(mut known) if is_older(known.get(), &report) => drop(known.insert(report)),
             Entry::Occupied(_) => {}
         }
     }
+}
+
+fn is_older(known: &GroupReport, other: &GroupReport) -> bool {
+    (known.term, known.leader) < (other.term, other.leader)
 }

@@ -89,15 +89,17 @@ impl Documents {
     /// Makes `content` current if the document is at version `expected`, 0 when there is none.
     pub(super) fn put(&mut self, name: &str, expected: u64, content: String, at_ms: i64) -> Result<Version, Unchanged> {
         check_name(name)?;
-        let current = self.by_name.get(name).map(Document::current);
-        // The same change again, by somebody who did not learn how the first one ended.
-        let repeated = current.filter(|current| {
-            current.version == expected.saturating_add(1)
-                && current.content == content
-                && current.rolled_back_to.is_none()
+        let document = self.by_name.get(name);
+        // The same change again, by somebody who did not learn how the first one ended. Others may have changed the document since: then
+        // it is told by its time, too.
+        let written = document.and_then(|document| document.version(expected.saturating_add(1)));
+        let newest = document.map_or(0, |document| document.current().version);
+        let repeated = written.filter(|written| {
+            let same = written.content == content && written.rolled_back_to.is_none();
+            same && (written.version == newest || written.at_ms == at_ms)
         });
         match repeated {
-            Some(current) => Ok(current.clone()),
+            Some(written) => Ok(written.clone()),
             None => self.add(name, expected, Version { version: 0, at_ms, rolled_back_to: None, content }),
         }
     }
@@ -106,8 +108,12 @@ impl Documents {
     pub(super) fn roll_back(&mut self, name: &str, expected: u64, to: u64, at_ms: i64) -> Result<Version, Unchanged> {
         let Some(document) = self.by_name.get(name) else { return Err(Unchanged::Conflict(0)) };
         let current = document.current();
-        if current.version == expected.saturating_add(1) && current.rolled_back_to == Some(to) {
-            return Ok(current.clone());
+        let written = document.version(expected.saturating_add(1));
+        let repeated = written.filter(|written| {
+            written.rolled_back_to == Some(to) && (written.version == current.version || written.at_ms == at_ms)
+        });
+        if let Some(written) = repeated {
+            return Ok(written.clone());
         }
         if current.version != expected {
             return Err(Unchanged::Conflict(current.version));

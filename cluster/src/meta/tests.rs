@@ -285,6 +285,21 @@ fn documents_are_written_once_and_roll_back() {
 }
 
 #[test]
+fn a_document_that_was_changed_since_does_not_make_a_repeated_write_a_refused_one() {
+    let mut state = State::default();
+    written(state.step(put_document(0, "a")));
+    written(state.step(put_document(1, "b")));
+    written(state.step(roll_back(2, 1)));
+    written(state.step(put_document(3, "c")));
+    assert_eq!(written(state.step(put_document(1, "b"))), (2, "b".to_owned()));
+    assert_eq!(written(state.step(roll_back(2, 1))), (3, "a".to_owned()));
+    assert_eq!(state.documents.get("scrape").unwrap().current().version, 4);
+    // The same text from somebody else, later: that is refused.
+    let later = Command::PutDocument { name: "scrape".to_owned(), expected: 1, content: "b".to_owned(), at_ms: 6 };
+    assert_eq!(state.step(later), Answer::WrittenMeanwhile(4));
+}
+
+#[test]
 fn documents_are_bounded_in_number_size_and_history() {
     let mut state = State::default();
     for version in 0..20 {

@@ -7,6 +7,10 @@ use bytes::Bytes;
 use openraft::{BasicNode, Config, SnapshotPolicy};
 
 use super::snapshot::SnapshotData;
+#[cfg(test)]
+use crate::simulation::random::Runtime;
+#[cfg(not(test))]
+use openraft::TokioRuntime as Runtime;
 
 openraft::declare_raft_types!(
     /// What groups are made of. Peers are addressed by [`BasicNode`].
@@ -18,7 +22,7 @@ openraft::declare_raft_types!(
         Entry = openraft::Entry<TypeConfig>,
         SnapshotData = SnapshotData,
         Responder = openraft::impls::OneshotResponder<TypeConfig>,
-        AsyncRuntime = openraft::TokioRuntime,
+        AsyncRuntime = Runtime,
 );
 
 /// The commands of one entry.

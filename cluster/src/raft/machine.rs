@@ -202,7 +202,7 @@ impl RaftStateMachine<TypeConfig> for Adaptor {
             return Ok(self.0.apply(entries));
         }
         let machine = Arc::clone(&self.0);
-        let applied = tokio::task::spawn_blocking(move || machine.apply(entries)).await;
+        let applied = crate::blocking::spawn(move || machine.apply(entries)).await;
         applied.map_err(|error| StorageIOError::write_state_machine(&error).into())
     }
 
@@ -217,7 +217,7 @@ impl RaftStateMachine<TypeConfig> for Adaptor {
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<SnapshotData>) -> Result<()> {
         let (machine, meta) = (Arc::clone(&self.0), meta.clone());
         let signature = meta.signature();
-        let installed = tokio::task::spawn_blocking(move || machine.install(&meta, *snapshot)).await;
+        let installed = crate::blocking::spawn(move || machine.install(&meta, *snapshot)).await;
         let failed = |error: openraft::AnyError| {
             drop(self.0.covered.send_replace(Err(error.to_string())));
             StorageError::from(StorageIOError::write_snapshot(Some(signature.clone()), error))
@@ -240,7 +240,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Adaptor {
         if self.0.state.lock().fresh.is_none() {
             let machine = Arc::clone(&self.0);
             let failed = |error| StorageError::from(StorageIOError::write_snapshot(None, error));
-            match tokio::task::spawn_blocking(move || machine.checkpoint()).await {
+            match crate::blocking::spawn(move || machine.checkpoint()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(failed(openraft::AnyError::new(&error))),
                 Err(panicked) => return Err(failed(openraft::AnyError::new(&panicked))),

@@ -87,7 +87,7 @@ impl Link {
     async fn send_copy(&self, vote: Vote<u64>, snapshot: SnapshotData) -> Result<Vote<u64>, LinkError> {
         let failed = |reason: String| LinkError::Copy { node: self.to, reason };
         let _permit = self.network.snapshots.acquire().await.map_err(|error| failed(error.to_string()))?;
-        let copied = tokio::task::spawn_blocking(move || snapshot.into_copy()).await;
+        let copied = crate::blocking::spawn(move || snapshot.into_copy()).await;
         let copied = copied.map_err(|panicked| failed(panicked.to_string()))?;
         let Copy { state, bytes } = copied.map_err(|error| failed(error.to_string()))?;
         let header = wire::SnapshotHeader {

@@ -72,7 +72,7 @@ pub enum PartitionState {
     Ok,
     /// It works, with fewer replicas than it has by the placement.
     Degraded,
-    /// No leader is known: it takes no writes until it has one.
+    /// No leader is known that hears from a majority of the voters: it takes no writes until there is one.
     NoLeader,
     /// Nodes that were removed by force made its majority: it will not have a leader by itself.
     Lost,
@@ -153,7 +153,7 @@ impl ClusterStatus {
         let view = View { topology, observed, limits };
         let present: Vec<&Member> = topology.present().collect();
         let metadata = observed.meta.as_ref().map_or_else(MetadataStatus::default, |report| MetadataStatus {
-            leader: Some(report.leader.into()),
+            leader: view.leads_on(report).then(|| report.leader.into()),
             voters: report.voters.iter().map(|node| NodeName::from(*node)).collect(),
         });
         let draining = present.iter().filter(|member| member.state == MemberState::Draining);
@@ -207,7 +207,7 @@ impl View<'_> {
     fn partitions(self) -> Vec<PartitionStatus> {
         let lost: BTreeSet<usize> = self.topology.without_leader_for_ever().into_iter().collect();
         let partition = |(at, placed): (u16, &PartitionPlacement)| {
-            let report = self.observed.partitions.get(&PartitionId(at));
+            let report = self.observed.partitions.get(&PartitionId(at)).filter(|report| self.leads_on(report));
             let state = match report {
                 None if lost.contains(&usize::from(at)) => PartitionState::Lost,
                 None => PartitionState::NoLeader,
@@ -230,6 +230,12 @@ impl View<'_> {
             }
         };
         (0..).zip(&self.topology.placement).map(partition).collect()
+    }
+
+    /// A leader that was cut off from the others does not know it.
+    fn leads_on(self, report: &GroupReport) -> bool {
+        let heard = report.voters.iter().filter(|node| self.observed.is_heard(**node, self.limits)).count();
+        heard > report.voters.len() / 2
     }
 
     fn works(self, report: &GroupReport, node: NodeId) -> bool {

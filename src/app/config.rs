@@ -87,7 +87,7 @@ impl Metrics {
         Ok(Self { successful, success_timestamp, hash, document_version })
     }
 
-    pub(super) fn show(&self, config: &Config) {
+    fn show(&self, config: &Config) {
         self.successful.set(f64::from(u8::from(config.last_reload_successful)));
         self.success_timestamp.set(config.loaded_ms as f64 / 1000.0);
         // A float holds no more digits without rounding.
@@ -133,6 +133,12 @@ pub(super) fn first(flags: &ServerFlags, file: Loaded, node: &Node, clock: &Arc<
             from_file(wanted.origin, file)
         }
     }
+}
+
+/// Says in metrics and to other nodes which configuration is in force.
+pub(super) fn tell(config: &Config, metrics: &Metrics, node: &Node) {
+    metrics.show(config);
+    node.say_config(&config_report(config));
 }
 
 /// How late a sample may be.
@@ -207,7 +213,7 @@ impl App {
     }
 
     fn show(&self, config: Config) {
-        self.config_metrics.show(&config);
+        tell(&config, &self.config_metrics, &self.node);
         *self.config.write() = Arc::new(config);
     }
 
@@ -220,8 +226,13 @@ impl App {
         source::check(text, &self.flags, &self.clock)
     }
 
-    /// What nodes say of their configurations: this one.
+    /// What nodes say of their configurations: this one, and those that can be heard.
     pub async fn config_reports(&self) -> Vec<(NodeName, ConfigReport)> {
-        vec![(NodeName::from(self.node.id()), config_report(&self.config()))]
+        let own = (NodeName::from(self.node.id()), config_report(&self.config()));
+        let others = self.node.configs_of_others().await;
+        let others = others.into_iter().map(|(node, report)| (NodeName::from(node), report));
+        let mut all: Vec<_> = others.chain([own]).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all
     }
 }

@@ -155,7 +155,7 @@ async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: 
         external: external_address(&flags),
         metadata: receiver.metadata().clone(),
     });
-    config_metrics.show(&config);
+    config::tell(&config, &config_metrics, &node);
     Ok(Arc::new(App {
         flags,
         clock,

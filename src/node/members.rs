@@ -3,12 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use pharos_cluster::controller::{Limits, NodeReport, Observed};
 use pharos_cluster::meta::MetaClient;
+use pharos_cluster::peers::NodeId;
 use pharos_cluster::status::ClusterStatus;
 use pharos_model::PartitionId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Node;
+use super::others::{self, method};
+
+/// A node that does not say within this what it goes by is left out.
+const CONFIG_ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Nodes that are asked for that at once.
+const ASKED_AT_ONCE: usize = 64;
 
 impl Node {
     /// What all nodes agree on.
@@ -29,5 +40,27 @@ impl Node {
         let nodes = BTreeMap::from([(self.cluster.node_id(), own)]);
         let observed = Observed { meta: self.cluster.meta_group().report(), partitions, nodes };
         ClusterStatus::of(&topology, &observed, &Limits::default())
+    }
+
+    /// From now on others are told this of the configuration that the node goes by.
+    pub fn say_config(&self, report: &impl Serialize) {
+        self.office.say_config(report);
+    }
+
+    /// What the other members that can be heard say of theirs.
+    pub async fn configs_of_others<T: DeserializeOwned>(&self) -> Vec<(NodeId, T)> {
+        let peers = &self.whereabouts.peers;
+        let heard =
+            |node: &NodeId| peers.silence(*node).is_some_and(|silence| silence <= self.whereabouts.alive_silence_max);
+        let topology = self.meta().topology().borrow().clone();
+        let others = topology.present().map(|member| member.spec.id).filter(|node| *node != self.id());
+        let asked: Vec<_> = others
+            .filter(heard)
+            .map(|node| async move {
+                let answer = peers.call(node, method::CONFIG, Bytes::new(), CONFIG_ANSWER_MAX).await.ok()?;
+                Some((node, others::decode(&answer).ok()?))
+            })
+            .collect();
+        stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).filter_map(std::future::ready).collect().await
     }
 }

@@ -108,6 +108,7 @@ pub struct Node {
     cluster: Arc<cluster::Node>,
     /// Missing on a node that is alone.
     member: Option<Member>,
+    office: Arc<Office>,
     held: Arc<Held>,
     office: Arc<Office>,
     router: Arc<Router>,
@@ -194,6 +195,7 @@ impl Node {
         Ok(Arc::new(Self {
             cluster,
             member,
+            office,
             held,
             office,
             router,

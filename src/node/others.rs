@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::RwLock;
 use pharos_cluster::peers::{CallError, Method, NodeId, Peers, Pieces, Service};
 use pharos_query::distributed::Worker;
 use serde::Serialize;
@@ -35,6 +36,8 @@ pub mod method {
     pub const TARGETS: Method = Method(0x104);
     /// A call: to delete series of a partition that the node leads.
     pub const DELETE: Method = Method(0x103);
+    /// A call: what the node says of the configuration that it goes by.
+    pub const CONFIG: Method = Method(0x105);
 }
 
 /// Longest wait for the answer to a call.
@@ -50,6 +53,8 @@ const FOUND_BYTES_MAX: usize = 256 << 20;
 pub struct Office {
     open: OnceLock<Serving>,
     scrapes: OnceLock<Scrapes>,
+    /// What this node says of its configuration; the node does not know what that means.
+    config: RwLock<Option<Bytes>>,
 }
 
 /// What answers are made of.
@@ -82,6 +87,15 @@ impl Office {
         }
     }
 
+    /// From now on others are told this of the configuration that the node goes by.
+    pub fn say_config(&self, report: &impl Serialize) {
+        *self.config.write() = Some(encode(report));
+    }
+
+    fn config(&self) -> Result<Bytes, CallError> {
+        self.config.read().clone().ok_or_else(|| refused("this node has no configuration in force yet"))
+    }
+
     fn serving(&self) -> Result<&Serving, CallError> {
         self.open.get().ok_or_else(|| refused("this node is not open yet"))
     }
@@ -90,6 +104,9 @@ impl Office {
 #[async_trait]
 impl Service for Office {
     async fn call(&self, _: NodeId, method: Method, body: Bytes) -> Result<Bytes, CallError> {
+        if method == method::CONFIG {
+            return self.config();
+        }
         let serving = self.serving()?;
         match method {
             method::QUERY_QUESTION => {
@@ -187,7 +204,7 @@ fn encode(message: &impl Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(message).expect("texts, numbers and lists of them always have a JSON form"))
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
     serde_json::from_slice(bytes).map_err(|error| refused(format!("a message cannot be read: {error}")))
 }
 

@@ -76,11 +76,17 @@ fn a_partition_is_as_good_as_its_replicas() {
         status(topology, observed).partitions.iter().map(|partition| partition.state).collect::<Vec<_>>()
     };
     assert_eq!(states(&topology, &observed), [PartitionState::Ok, PartitionState::Ok]);
+    for report in observed.partitions.values_mut() {
+        report.voters.insert(3);
+    }
     observed.nodes.get_mut(&2).unwrap().silence = Duration::from_secs(30);
+    observed.nodes.get_mut(&3).unwrap().silence = Duration::ZERO;
     observed.partitions.remove(&PartitionId(1));
     assert_eq!(states(&topology, &observed), [PartitionState::Degraded, PartitionState::NoLeader]);
     topology.remove(2, true, 7).unwrap();
     assert_eq!(states(&topology, &observed), [PartitionState::Degraded, PartitionState::Lost]);
+    observed.nodes.get_mut(&3).unwrap().silence = Duration::from_secs(30);
+    assert_ne!(states(&topology, &observed)[0], PartitionState::Degraded, "who leads is cut off from the others");
 }
 
 #[test]

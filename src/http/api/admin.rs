@@ -13,9 +13,17 @@ use super::super::params::Params;
 use super::{success, tenant_of};
 use crate::app::App;
 
-/// Whether the node takes orders.
-pub(super) fn enabled(app: &App) -> Result<(), ApiError> {
+/// Worded as in Prometheus.
+fn enabled(app: &App) -> Result<(), ApiError> {
     if app.flags.web_admin_api { Ok(()) } else { Err(ApiError::new(Kind::Unavailable, "admin APIs disabled")) }
+}
+
+/// The same for what Prometheus does not have; says what to do.
+pub(super) fn allowed(app: &App) -> Result<(), ApiError> {
+    enabled(app).map_err(|error| {
+        let message = format!("{}: a node that is started with --web.enable-admin-api can be asked", error.message);
+        ApiError { message, ..error }
+    })
 }
 
 pub async fn delete_series(

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::error::{ApiError, Kind};
 use super::super::params::Params;
-use super::admin::enabled;
+use super::admin::allowed;
 use super::success;
 use crate::app::App;
 use crate::app::config::{ConfigReport, differences};
@@ -56,7 +56,7 @@ pub async fn remove(State(app): State<Arc<App>>, params: Params) -> Result<Respo
 
 /// The node that a request is about, once it is clear that the request may be made.
 async fn named_node(app: &App, params: &Params) -> Result<NodeId, ApiError> {
-    enabled(app)?;
+    allowed(app)?;
     let name =
         params.get("node").ok_or_else(|| ApiError::bad_data("no node parameter provided: which node is meant?"))?;
     Ok(app.node.meta().read_topology().await?.find(name)?)

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::super::error::{ApiError, Kind};
 use super::super::json::data_body;
 use super::super::params::Params;
-use super::admin::enabled;
+use super::admin::allowed;
 use super::{json_response, success};
 use crate::app::App;
 
@@ -50,7 +50,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
 }
 
 pub async fn get(State(app): State<Arc<App>>, Path(name): Path<String>, params: Params) -> Result<Response, ApiError> {
-    enabled(&app)?;
+    allowed(&app)?;
     let documents = app.node.meta().read_documents().await?;
     let document = document(&documents, &name)?;
     let shown = match number(&params, "version")? {
@@ -66,7 +66,7 @@ pub async fn put(
     uri: Uri,
     body: Body,
 ) -> Result<Response, ApiError> {
-    enabled(&app)?;
+    allowed(&app)?;
     // The body is the document, whatever type a client says it has.
     let expected = expected(&Params::of(uri.query().unwrap_or_default()))?;
     let body = app.bodies.read(body, DOCUMENT_BYTES_MAX).await.map_err(|error| {
@@ -86,7 +86,7 @@ pub async fn roll_back(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    enabled(&app)?;
+    allowed(&app)?;
     let expected = expected(&params)?;
     let to =
         number(&params, "to")?.ok_or_else(|| ApiError::bad_data("no to parameter provided: back to which version?"))?;
@@ -103,7 +103,7 @@ pub async fn difference(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    enabled(&app)?;
+    allowed(&app)?;
     let documents = app.node.meta().read_documents().await?;
     let document = document(&documents, &name)?;
     let to = number(&params, "to")?.unwrap_or(document.current().version);

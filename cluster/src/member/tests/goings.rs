@@ -13,6 +13,8 @@ async fn a_node_is_drained_and_removed() {
     village.rests(&[2, 3, 4]).await;
     let drained = async || village.members[&2].status().await.drains.iter().all(|drain| drain.done);
     eventually("nothing is left on the node", drained).await;
+    let rests = async || village.members[&2].status().await.left == Left::default();
+    eventually("nothing is left to do", rests).await;
     village.members[&2].change_members(MemberChange::Remove { node: gone, force: false }).await.unwrap();
     village.kill(1).await;
     village.write(2, "y").await;

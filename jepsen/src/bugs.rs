@@ -58,7 +58,7 @@ pub async fn applies(bug: &Bug, tree: &Path) -> Result<()> {
 pub async fn hunt(bugs: &[Bug], tree: &Path, work: &Path) -> Result<()> {
     let copy = work.join("tree");
     copy_tree(tree, &copy).await?;
-    let mut missed = Vec::new();
+    let (mut missed, mut told) = (Vec::new(), String::new());
     for bug in bugs {
         println!("== {}: {}", bug.name, bug.about);
         git(&copy, &["apply", text(&fs::canonicalize(&bug.patch)?)?]).await?;
@@ -66,11 +66,14 @@ pub async fn hunt(bugs: &[Bug], tree: &Path, work: &Path) -> Result<()> {
         git(&copy, &["apply", "--reverse", text(&fs::canonicalize(&bug.patch)?)?]).await?;
         let found_by = caught?;
         let caught = found_by.iter().any(|checker| bug.caught_by.contains(checker));
-        println!("== {}: {} ({})", bug.name, if caught { "caught" } else { "MISSED" }, found_by.join(", "));
+        let line = format!("{}: {} ({})", bug.name, if caught { "caught" } else { "MISSED" }, found_by.join(", "));
+        println!("== {line}");
+        told += &format!("{line}\n    by {}\n", bug.run.join(" "));
         if !caught {
             missed.push(bug.name.as_str());
         }
     }
+    print!("{told}");
     ensure!(missed.is_empty(), "not caught: {}", missed.join(", "));
     Ok(())
 }
@@ -150,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn every_bug_fits_the_tree_and_says_what_it_is() {
         let bugs = list(&tree().join("jepsen/bugs")).unwrap();
-        assert!(bugs.len() >= 10, "{bugs:?}");
+        assert!(bugs.len() >= 20, "{bugs:?}");
         for bug in bugs {
             applies(&bug, &tree()).await.unwrap_or_else(|error| panic!("{}: {error:#}", bug.name));
             assert!(!bug.about.is_empty() && !bug.run.is_empty() && !bug.caught_by.is_empty(), "{bug:?}");

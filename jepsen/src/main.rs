@@ -101,7 +101,13 @@ impl Task {
                 }
                 for bug in &bugs {
                     bugs::applies(bug, &tree).await?;
-                    println!("{:24} {}", bug.name, bug.about);
+                    println!(
+                        "{:26} {}\n    caught by {} in {}",
+                        bug.name,
+                        bug.about,
+                        bug.caught_by.join(", "),
+                        bug.run.join(" ")
+                    );
                 }
                 Ok(true)
             }

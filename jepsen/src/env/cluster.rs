@@ -12,6 +12,8 @@ use crate::client::cluster::{MemberChange, Status};
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(180);
 /// Longest wait for a node that gives all away, or until it may be removed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(180);
+/// A node that was removed is watched for so long when it comes back.
+const OUTCAST_WAIT: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(500);
 /// Replicas of a partition, where there are nodes enough.
 const REPLICAS: usize = 3;
@@ -84,7 +86,28 @@ impl Environment {
         }
         self.insist(at, MemberChange::Remove, &id).await?;
         self.nodes[at].terminate().await?;
+        self.must_stay_out(at, &id).await?;
         self.forget(at).await
+    }
+
+    /// A node that was removed and comes back with the disk that it had is not let in.
+    async fn must_stay_out(&mut self, at: usize, id: &str) -> Result<()> {
+        let name = self.nodes[at].name.clone();
+        self.nodes[at].clustered = Some(self.joining(Some(at)));
+        self.start(at).await?;
+        let until = Instant::now() + OUTCAST_WAIT;
+        // It may end by itself, with the reason.
+        while Instant::now() < until && self.nodes[at].ended()?.is_none() {
+            if self.client.ready(&self.nodes[at].address.api.to_string()).await {
+                bail!("{name} was removed, and serves again");
+            }
+            sleep(POLL).await;
+        }
+        self.nodes[at].kill().await;
+        if self.status_but(Some(at)).await?.nodes.iter().any(|node| node.id == id) {
+            bail!("{name} was removed, and is a member again");
+        }
+        Ok(())
     }
 
     /// Removes a node whose process is gone for ever.

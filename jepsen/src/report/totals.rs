@@ -76,6 +76,15 @@ impl Spread {
     }
 }
 
+/// Times until writes went on, by fault.
+pub(super) fn by_fault<'a>(resumptions: impl Iterator<Item = &'a Resumption>) -> BTreeMap<String, Spread> {
+    let mut millis: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for one in resumptions {
+        millis.entry(one.fault.clone()).or_default().push(one.millis);
+    }
+    millis.into_iter().map(|(fault, millis)| (fault, Spread::of(millis))).collect()
+}
+
 /// Adds up the summaries in these files, and in all folders below.
 pub fn add_up(paths: &[PathBuf]) -> Result<Totals> {
     let mut files = Vec::new();
@@ -112,7 +121,6 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 
 fn sum(summaries: &[Summary]) -> Totals {
     let mut totals = Totals { runs: summaries.len() as u64, ..Totals::default() };
-    let mut resumptions: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut failures = Vec::new();
     for summary in summaries {
         totals.seconds += summary.seconds;
@@ -137,12 +145,9 @@ fn sum(summaries: &[Summary]) -> Totals {
         } else {
             totals.seeds.insert(summary.facts.seed, broken);
         }
-        for one in &summary.resumptions {
-            resumptions.entry(one.fault.clone()).or_default().push(one.millis);
-        }
         failures.extend(&summary.query_failures_ms);
     }
-    totals.resumptions = resumptions.into_iter().map(|(fault, millis)| (fault, Spread::of(millis))).collect();
+    totals.resumptions = by_fault(summaries.iter().flat_map(|summary| &summary.resumptions));
     totals.query_failures = Spread::of(failures);
     totals
 }

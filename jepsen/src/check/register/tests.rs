@@ -43,6 +43,11 @@ fn a_stale_read_is_not_linearizable() {
 }
 
 #[test]
+fn registers_that_never_changed_say_nothing() {
+    assert_eq!(check(&Script::default().op(Kind::Ok, register("k", READ)).events).outcome, Outcome::Unknown);
+}
+
+#[test]
 fn two_swaps_from_one_value_are_not_linearizable() {
     let mut script = Script::default();
     script.op(Kind::Ok, register("k", RegisterCall::Write(1)));

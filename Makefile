@@ -7,7 +7,7 @@
 # make fuzz    every fuzz target for a minute
 # make differential   random PromQL against a plain evaluator and Prometheus, for a minute
 # make simulate   whole clusters on simulated time, SEEDS of them (200), two minutes;  SEED=7 runs one and tells what happens
-# make jepsen-short   faults on real nodes and a judgement of what clients saw, some minutes;  make jepsen   about an hour
+# make jepsen-short   faults on three real nodes and a judgement of what clients saw, five minutes;  make jepsen   about an hour
 # make jepsen-bugs    plants known bugs in a copy of the tree and sees that they are caught, hours
 # make bench   micro-benchmarks;  make versus  side by side with installed peers
 
@@ -16,6 +16,9 @@ LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
 DIFFERENTIAL_SECONDS ?= 60
 SEEDS ?= 200
+# `dev` has what tests build; slower nodes want a smaller RATE.
+JEPSEN_PROFILE ?= release
+JEPSEN_PROGRAMS = $(TARGET)/$(if $(filter dev,$(JEPSEN_PROFILE)),debug,$(JEPSEN_PROFILE))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The Python that tests talk to: an environment of its own, because Debian's takes no packages from elsewhere.
 PYTHON ?= $(abspath $(TARGET))/peers-venv/bin/python
@@ -73,8 +76,8 @@ simulate:
 		$(CARGO) test --profile simulation --target-dir $(TARGET)/simulation -p pharos-cluster --lib simulation -- --nocapture
 
 jepsen jepsen-short:
-	$(CARGO) build --release --workspace --bin pharos --bin jepsen
-	PHAROS=$(TARGET)/release/pharos JEPSEN=$(TARGET)/release/jepsen OUT=$(TARGET)/jepsen jepsen/run.sh $(if $(findstring short,$@),short,long)
+	$(CARGO) build --profile=$(JEPSEN_PROFILE) --workspace --bin pharos --bin jepsen
+	PHAROS=$(JEPSEN_PROGRAMS)/pharos JEPSEN=$(JEPSEN_PROGRAMS)/jepsen OUT=$(TARGET)/jepsen jepsen/run.sh $(if $(findstring short,$@),short,long)
 
 jepsen-bugs:
 	$(CARGO) run --release --workspace --bin jepsen -- bugs --work=$(TARGET)/jepsen-bugs

@@ -8,7 +8,7 @@ use pharos_model::PartitionId;
 
 use super::checks;
 use super::faults::{Act, Change, Host, Plan};
-use super::house::House;
+use super::house::{Ended, House};
 use super::random::Running;
 use super::rest::unrest;
 use super::town::Town;
@@ -201,11 +201,15 @@ impl Run {
         self.town.present().iter().filter_map(House::member).collect()
     }
 
-    /// Who left is told so when it comes again, and is in no group.
+    /// Who left is told so when it comes again. It may have come before while nobody was there who knew.
     fn check_removed(&mut self) {
         for host in self.town.gone.clone() {
             let house = self.town.houses[host].clone();
-            let refused = |_: &mut Self| matches!(house.0.state.lock().ended, Some(super::house::Ended::Refused(_)));
+            let refused = |_: &mut Self| matches!(house.0.state.lock().ended, Some(Ended::Refused(_)));
+            if !refused(self) {
+                let disk = house.disk().kill();
+                self.town.stop(host, disk, Some(Duration::ZERO));
+            }
             if !self.run_until(CHANGE_MAX, refused) && !self.failed() {
                 self.town.history().violated(format!("{} left, and is not refused", house.0.name));
             }

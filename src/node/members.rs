@@ -50,12 +50,10 @@ impl Node {
     /// What the other members that can be heard say of theirs.
     pub async fn configs_of_others<T: DeserializeOwned>(&self) -> Vec<(NodeId, T)> {
         let peers = &self.whereabouts.peers;
-        let heard =
-            |node: &NodeId| peers.silence(*node).is_some_and(|silence| silence <= self.whereabouts.alive_silence_max);
         let topology = self.meta().topology().borrow().clone();
         let others = topology.present().map(|member| member.spec.id).filter(|node| *node != self.id());
         let asked: Vec<_> = others
-            .filter(heard)
+            .filter(|node| self.whereabouts.is_alive(*node))
             .map(|node| async move {
                 let answer = peers.call(node, method::CONFIG, Bytes::new(), CONFIG_ANSWER_MAX).await.ok()?;
                 Some((node, others::decode(&answer).ok()?))

@@ -108,7 +108,6 @@ pub struct Node {
     cluster: Arc<cluster::Node>,
     /// Missing on a node that is alone.
     member: Option<Member>,
-    office: Arc<Office>,
     held: Arc<Held>,
     office: Arc<Office>,
     router: Arc<Router>,
@@ -195,7 +194,6 @@ impl Node {
         Ok(Arc::new(Self {
             cluster,
             member,
-            office,
             held,
             office,
             router,

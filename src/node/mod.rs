@@ -40,6 +40,7 @@ use pharos_storage::partition;
 use prometheus::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::flags::ServerFlags;
 use held::Held;
@@ -81,6 +82,11 @@ pub enum OpenError {
     ObjectStore(#[from] UrlError),
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    #[error(
+        "the object store of this node is not the one of the other nodes: give all of them the same --object-store, a bucket or a folder \
+         on a shared file system"
+    )]
+    OtherStore,
     #[error("{path}")]
     Path { path: String, source: std::io::Error },
     #[error("random numbers: {0}")]
@@ -151,7 +157,9 @@ impl Node {
         let storage_metrics = StorageMetrics::register(&registry)?;
         let bucket =
             Bucket::open(&object_store_url(flags)?, std::env::vars(), Arc::new(OsFileSystem), object_metrics.clone())?;
-        bucket.claim(&cluster.cluster().id).await?;
+        let fresh_mark = format!("{:016x}", random::<8>().map(u64::from_le_bytes)?);
+        let mark = bucket.claim(&cluster.cluster().id, &fresh_mark).await?;
+        same_store(&cluster, mark).await?;
 
         let pointers = Arc::new(MetaPointers(cluster.meta().clone()));
         let catalog = |id| {
@@ -282,6 +290,26 @@ impl Node {
             None => self.cluster.shutdown().await,
         }
     }
+}
+
+/// Makes sure that this node's object store is that of the others: a folder that is not shared has data files that nobody else can read.
+async fn same_store(cluster: &cluster::Node, mark: String) -> Result<(), OpenError> {
+    let meta = cluster.meta();
+    let in_force = match meta.store() {
+        Some(known) => known,
+        None => match meta.mark_store(mark.clone()).await {
+            Ok(in_force) => in_force,
+            Err(error) => {
+                // Nobody knows yet: it is said with the next start.
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the object store is not compared with that of other nodes"
+                );
+                return Ok(());
+            }
+        },
+    };
+    if in_force == mark { Ok(()) } else { Err(OpenError::OtherStore) }
 }
 
 /// The URL of the flag, or of a folder below the storage path.

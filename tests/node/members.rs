@@ -230,6 +230,15 @@ fn nodes_that_do_not_belong_together_are_told_so() {
         flags.extend(["--cluster.name=other".to_owned(), format!("--cluster.join={}", list(&cluster.peers))]);
     });
     assert!(log.contains("test") && log.contains("other"), "{log}");
+    let log = other("store", &|flags| {
+        flags.retain(|flag| !flag.starts_with("--object-store"));
+        let elsewhere = cluster.own.path().join("elsewhere");
+        flags.extend([
+            format!("--object-store=file://{}", elsewhere.display()),
+            format!("--cluster.join={}", list(&cluster.peers)),
+        ]);
+    });
+    assert!(log.contains("is not the one of the other nodes"), "{log}");
     let log = other("unasked", &|_| {});
     assert!(log.contains("the object store has the data of cluster"), "{log}");
 }

@@ -65,7 +65,7 @@ async fn one_size(root: &Path, size: usize, fleet: &Fleet, rounds: usize, now_ms
     let (mut costs, mut bytes) = (vec![Vec::new(); size], Vec::new());
     for round in 0..rounds {
         let (before, sent) = (cpu_seconds(&servers)?, sent_bytes(&servers).await?);
-        let bodies = fleet.round(round, now_ms - (rounds - round) as i64 * INTERVAL_MS).into_iter().enumerate();
+        let bodies = fleet.round(round, now_ms - (rounds - round) as i64 * INTERVAL_MS).enumerate();
         let writes = bodies.map(|(at, body)| servers[(round + at) % size].write_patiently(body));
         stream::iter(writes).buffer_unordered(WRITERS).try_collect::<()>().await?;
         for (costs, (after, before)) in costs.iter_mut().zip(cpu_seconds(&servers)?.into_iter().zip(before)) {
@@ -75,7 +75,10 @@ async fn one_size(root: &Path, size: usize, fleet: &Fleet, rounds: usize, now_ms
     }
     for server in &servers {
         let count = server.query("/api/v1/query", &[("query", "count({job=\"node\"})".into())]).await?;
-        ensure!(count[0]["value"][1] == fleet.len().to_string(), "a node of {size} answers {count}");
+        ensure!(
+            count[0]["value"][1].as_str() == Some(fleet.len().to_string().as_str()),
+            "a node of {size} answers {count}"
+        );
     }
     let followers = size.min(COPIES) - 1;
     Ok(Costs {

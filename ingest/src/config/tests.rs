@@ -353,7 +353,7 @@ fn a_text_that_is_in_no_file_loads_as_one_in_the_folder() {
         load::load_text(text, &fs, &|_| None, Defaults::default())
     };
     let (from_text, from_file) =
-        (load_text(text).unwrap(), load::load(Path::new("/etc/p/prometheus.yml"), &fs, &|_| None).unwrap());
+        (load_text(text).unwrap(), load(Path::new("/etc/p/prometheus.yml"), &fs, &|_| None).unwrap());
     assert_eq!((&from_text.yaml, from_text.hash), (&from_file.yaml, from_file.hash));
     assert_eq!(from_text.scrape_configs.len(), 2);
     fs.write("/etc/p/1.job.yml", "scrape_configs: [{job_name: c}]");

@@ -85,9 +85,21 @@ impl Environment {
             sleep(POLL).await;
         }
         self.insist(at, MemberChange::Remove, &id).await?;
-        self.nodes[at].terminate().await?;
+        self.end_removed(at).await?;
         self.must_stay_out(at, &id).await?;
         self.forget(at).await
+    }
+
+    /// A node that was removed ends by itself when it hears of it, and has to be asked otherwise.
+    async fn end_removed(&mut self, at: usize) -> Result<()> {
+        let until = Instant::now() + OUTCAST_WAIT;
+        while Instant::now() < until {
+            if self.nodes[at].ended()?.is_some() {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        self.nodes[at].terminate().await
     }
 
     /// A node that was removed and comes back with the disk that it had is not let in.

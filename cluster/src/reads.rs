@@ -2,7 +2,7 @@
 //!
 //! It is what the leader has applied, once a majority of voters confirms that it still is the leader: each looks whether its vote is
 //! the leader's still. A later leader was elected by a majority, and one of these voters would have voted for it. The leader has to
-//! have applied an entry of its own term, which comes after all that earlier leaders answered; one that was started again in its term,
+//! have applied an entry of its own, which comes after all that earlier leaders answered; one that was started again in its term,
 //! all of its log.
 //!
 //! Callers share calls: what waits for a node while a call to it is under way goes there in the next, for all groups together.

@@ -137,7 +137,8 @@ impl Crowd {
                 self.drained.retain(|drained| *drained != host);
                 Some(Change::Remove(host))
             }
-            4 if self.present.len() >= 3 => {
+            // With two active nodes all voters are on both, and none can be lost.
+            4 if self.present.len() >= 3 + self.drained.len() => {
                 self.drained.retain(|drained| *drained != host);
                 Some(Change::Replace(host))
             }

@@ -43,7 +43,9 @@ fn unwritten(document: &str, accesses: &[Access], contents: &BTreeMap<u64, &str>
     let mut refused = BTreeSet::new();
     for access in accesses {
         match &access.what {
-            What::Wrote { content, .. } | What::Unknown { content } => drop(began.insert(content, access.began)),
+            What::Wrote { content, .. } | What::Unknown { content } => {
+                began.entry(content).or_insert(access.began);
+            }
             What::Conflict { content, .. } => drop(refused.insert(content.as_str())),
             What::Read { .. } => {}
         }

@@ -15,8 +15,8 @@ use super::process::{Kind, Server};
 use super::remote_write::{INTERVAL_MS, median};
 use super::report::Figure;
 
-/// Rounds before those that count: the first one creates the series.
-const WARM_ROUNDS: usize = 2;
+/// Rounds before those that count, beside one for each node: the first one creates the series, and each node learns all of them.
+const WARM_ROUNDS: usize = 1;
 /// Copies of a sample where there are as many nodes.
 const COPIES: usize = 3;
 /// Requests under way at a time.
@@ -38,7 +38,8 @@ struct Costs {
 
 /// Each size gets the same rounds, dealt out over its nodes in turn.
 pub async fn run(root: &Path, sizes: &[usize], series: usize, rounds: usize, now_ms: i64) -> Result<Vec<Figure>> {
-    ensure!(rounds > WARM_ROUNDS, "at least {} rounds are needed", WARM_ROUNDS + 1);
+    let least = WARM_ROUNDS + sizes.iter().copied().max().unwrap_or_default() + 1;
+    ensure!(rounds >= least, "at least {least} rounds are needed");
     let fleet = Fleet::new(series);
     let mut figures = Vec::new();
     for &size in sizes {
@@ -78,10 +79,10 @@ async fn one_size(root: &Path, size: usize, fleet: &Fleet, rounds: usize, now_ms
         let counted = count[0]["value"][1].as_str().and_then(|text| text.parse().ok());
         ensure!(counted == Some(fleet.len()), "a node of {size} answers {count}");
     }
-    let followers = size.min(COPIES) - 1;
+    let (warm, followers) = (WARM_ROUNDS + size, size.min(COPIES) - 1);
     Ok(Costs {
-        of_nodes: costs.iter().map(|of_node| median(&of_node[WARM_ROUNDS..])).collect(),
-        bytes: if followers == 0 { 0.0 } else { median(&bytes[WARM_ROUNDS..]) / followers as f64 },
+        of_nodes: costs.iter().map(|of_node| median(&of_node[warm..])).collect(),
+        bytes: if followers == 0 { 0.0 } else { median(&bytes[warm..]) / followers as f64 },
         idle: idle / size as f64,
     })
 }

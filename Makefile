@@ -31,7 +31,6 @@ run:
 
 test: verify peers
 	$(CARGO) test --workspace
-	$(MAKE) simulate
 
 verify:
 	$(CARGO) fmt --all --check

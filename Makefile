@@ -39,7 +39,6 @@ demo:
 
 test: verify peers
 	$(CARGO) test --workspace
-	$(MAKE) simulate
 
 verify:
 	$(CARGO) fmt --all --check

@@ -85,16 +85,16 @@ fn going_back(document: &str, accesses: &[Access]) -> Vec<String> {
     }
     let mut wrong = Vec::new();
     for access in accesses {
+        if let What::Conflict { expected, current, .. } = &access.what
+            && expected == current
+        {
+            wrong.push(format!("{document}: refused at the version that it expected, {access:?}"));
+        }
         let before = ends.partition_point(|(ended, _)| *ended < access.began);
         let Some((known, least)) = version(access).zip(before.checked_sub(1).map(|at| ends[at].1)) else { continue };
         let makes_one = matches!(access.what, What::Wrote { .. });
         if known < least || (makes_one && known == least) {
             wrong.push(format!("{document}: version {least} was known before {access:?} began"));
-        }
-        if let What::Conflict { expected, current, .. } = &access.what
-            && expected == current
-        {
-            wrong.push(format!("{document}: refused at the version that it expected, {access:?}"));
         }
     }
     wrong

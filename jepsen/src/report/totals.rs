@@ -1,6 +1,6 @@
 //! Many runs added up: what was done to nodes, what was acknowledged, and what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -92,10 +92,14 @@ pub fn add_up(paths: &[PathBuf]) -> Result<Totals> {
         find(path, &mut files)?;
     }
     ensure!(!files.is_empty(), "no summary there");
-    let mut summaries = Vec::new();
+    // A run's own folder and what `--results` left of it hold the same.
+    let (mut summaries, mut seen) = (Vec::new(), BTreeSet::new());
     for file in files {
-        let summary = serde_json::from_slice(&fs::read(&file)?).with_context(|| file.display().to_string())?;
-        summaries.push(summary);
+        let bytes = fs::read(&file)?;
+        let summary = serde_json::from_slice(&bytes).with_context(|| file.display().to_string())?;
+        if seen.insert(bytes) {
+            summaries.push(summary);
+        }
     }
     Ok(sum(&summaries))
 }
@@ -214,6 +218,7 @@ mod tests {
         for (folder, file, text) in [
             ("a", "summary.json", summary(1, 10, 0)),
             ("results", "run-2.json", summary(2, 30, 3)),
+            ("results", "run-1.json", summary(1, 10, 0)),
             ("a/n1", "log", String::new()),
         ] {
             fs::create_dir_all(dir.path().join(folder)).unwrap();

@@ -1,4 +1,5 @@
 # make run     one node that scrapes itself, http://localhost:9090
+# make demo    three nodes on this machine that scrape each other
 # make test    every check and test
 # make verify  checks only: format, lints, arrows between crates
 # make t CRATE=storage   one crate's tests
@@ -6,7 +7,7 @@
 # make fuzz    every fuzz target for a minute
 # make differential   random PromQL against a plain evaluator and Prometheus, for a minute
 # make simulate   whole clusters on simulated time, SEEDS of them (200), two minutes;  SEED=7 runs one and tells what happens
-# make jepsen-short   faults on real nodes and a judgement of what clients saw, some minutes;  make jepsen   about an hour
+# make jepsen-short   faults on three real nodes and a judgement of what clients saw, five minutes;  make jepsen   about an hour
 # make jepsen-bugs    plants known bugs in a copy of the tree and sees that they are caught, hours
 # make bench   micro-benchmarks;  make versus  side by side with installed peers
 
@@ -15,6 +16,9 @@ LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
 DIFFERENTIAL_SECONDS ?= 60
 SEEDS ?= 200
+# `dev` has what tests build; slower nodes want a smaller RATE.
+JEPSEN_PROFILE ?= release
+JEPSEN_PROGRAMS = $(TARGET)/$(if $(filter dev,$(JEPSEN_PROFILE)),debug,$(JEPSEN_PROFILE))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The Python that tests talk to: an environment of its own, because Debian's takes no packages from elsewhere.
 PYTHON ?= $(abspath $(TARGET))/peers-venv/bin/python
@@ -23,15 +27,18 @@ export PYTHON
 export PATH := $(PATH):$(dir $(PYTHON))
 # `--workspace` everywhere: another selection of packages means other features, and another build of DataFusion.
 
-.PHONY: run test verify t fix peers bench versus fuzz differential simulate jepsen jepsen-short jepsen-bugs
+.PHONY: run demo test verify t fix peers bench versus fuzz differential simulate jepsen jepsen-short jepsen-bugs
 
 run:
 	$(CARGO) build --release --workspace --bin pharos
 	$(TARGET)/release/pharos server --config.file=deploy/prometheus.yml --storage.path=./data --web.listen-address=$(LISTEN)
 
+demo:
+	$(CARGO) build --release --workspace --bin pharos
+	PHAROS=$(abspath $(TARGET))/release/pharos deploy/demo.sh
+
 test: verify peers
 	$(CARGO) test --workspace
-	$(MAKE) simulate
 
 verify:
 	$(CARGO) fmt --all --check
@@ -68,8 +75,8 @@ simulate:
 		$(CARGO) test --profile simulation --target-dir $(TARGET)/simulation -p pharos-cluster --lib simulation -- --nocapture
 
 jepsen jepsen-short:
-	$(CARGO) build --release --workspace --bin pharos --bin jepsen
-	PHAROS=$(TARGET)/release/pharos JEPSEN=$(TARGET)/release/jepsen OUT=$(TARGET)/jepsen jepsen/run.sh $(if $(findstring short,$@),short,long)
+	$(CARGO) build --profile=$(JEPSEN_PROFILE) --workspace --bin pharos --bin jepsen
+	PHAROS=$(JEPSEN_PROGRAMS)/pharos JEPSEN=$(JEPSEN_PROGRAMS)/jepsen OUT=$(TARGET)/jepsen jepsen/run.sh $(if $(findstring short,$@),short,long)
 
 jepsen-bugs:
 	$(CARGO) run --release --workspace --bin jepsen -- bugs --work=$(TARGET)/jepsen-bugs

@@ -30,8 +30,8 @@ pub fn init(level: &str, format: Format) {
     let filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .from_env_lossy()
-        // openraft logs every election of every group; the node itself says what matters of it.
-        .add_directive("openraft=error".parse().expect("a fixed directive"));
+        // openraft logs every election of every group, and each node that does not answer; the node itself says what matters of it.
+        .add_directive("openraft=off".parse().expect("a fixed directive"));
     subscriber(filter, format, io::stderr).init();
 }
 

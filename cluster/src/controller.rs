@@ -38,6 +38,7 @@ mod step;
 
 mod configure;
 mod leaders;
+mod left;
 mod meta_voters;
 mod plan;
 mod progress;
@@ -51,6 +52,7 @@ use std::collections::BTreeSet;
 
 use pharos_model::PartitionId;
 
+pub use left::{Left, left};
 pub use limits::Limits;
 pub use observed::{GroupReport, NodeReport, Observed};
 pub use step::{GroupRef, Guard, Step};

@@ -167,13 +167,19 @@ impl Member {
         self.node.meta().change_members(change, self.clock.now_ms()).await
     }
 
-    /// Hands all leads over, as far as there is somebody to take them, and stops. Bounded.
-    pub async fn shutdown(&self) {
-        self.stop.cancel();
-        self.tasks.wait().await;
+    /// Hands all leads over, as far as there is somebody to take them, and gets none back. The node still works. Bounded.
+    pub async fn leave(&self) {
+        self.node.set_leaving();
         if tokio::time::timeout(HANDOVER_MAX, self.hand_over()).await.is_err() {
             info!("not all leads were handed over before the stop");
         }
+    }
+
+    /// Leaves and stops. Bounded.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        self.leave().await;
         self.node.shutdown().await;
         self.network.close().await;
     }

@@ -8,6 +8,7 @@
 mod member;
 mod topology;
 
+mod find;
 mod members;
 mod moves;
 
@@ -28,6 +29,7 @@ pub use documents::{
     DOCUMENT_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, DOCUMENT_VERSIONS_MAX, DOCUMENTS_BYTES_MAX, DOCUMENTS_MAX, Document,
     Documents, Version,
 };
+pub use find::{FindError, PREFIX_DIGITS_MIN};
 pub(crate) use machine::MetaMachine;
 pub use member::{
     ADDRESS_BYTES_MAX, CLUSTER_NAME_BYTES_MAX, MEMBERS_MAX, Member, MemberState, NodeSpec, TOMBSTONES_MAX,

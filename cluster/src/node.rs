@@ -17,6 +17,7 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::checkpoint::CheckpointPolicy;
+use crate::gate::{GateTimes, is_majority};
 use crate::group::{Group, GroupContext, GroupError, ReadError, Restored, Start, stop};
 use crate::groups::Groups;
 use crate::log::entry::GroupId;
@@ -206,6 +208,7 @@ pub struct Node {
     standings: watch::Receiver<Standings>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stopping: watch::Sender<bool>,
+    leaving: AtomicBool,
     /// Why a store cannot be trusted any more.
     store_lost: watch::Receiver<Option<String>>,
     drain_max: Duration,
@@ -284,10 +287,33 @@ impl Node {
         self.standings.clone()
     }
 
+    /// Partitions that this node leads while it hears a majority of their voters. Who is cut off goes on in its term for as long as it hears of
+    /// no other, when others may lead already.
+    pub fn leading(&self) -> BTreeSet<PartitionId> {
+        let silence_max = GateTimes::of(self.context.times).silence_max;
+        let is_heard = |voter: u64| {
+            voter == self.node_id || self.context.peers.silence(voter).is_some_and(|silence| silence <= silence_max)
+        };
+        let leads = |group: &Arc<Group>| {
+            let standing = group.standing();
+            standing.leads && is_majority(&standing.voters, is_heard)
+        };
+        self.groups.all().into_iter().filter(leads).filter_map(|group| partition_of(group.id())).collect()
+    }
+
     /// Partitions of which this node has anything on disk, open or not.
     pub fn replicas(&self) -> BTreeSet<PartitionId> {
         let open = self.groups.all().into_iter().map(|group| group.id());
         open.chain(self.context.log.groups()).filter_map(partition_of).collect()
+    }
+
+    /// From now on this node reports that it is about to stop, so that nobody makes it a leader.
+    pub fn set_leaving(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// The groups that are open, the metadata's among them.

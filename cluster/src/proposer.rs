@@ -25,6 +25,9 @@ use crate::metrics::RaftMetrics;
 use crate::raft::{Answers, Commands, Machine, TypeConfig};
 use queue::{Next, Queue, Waiting};
 
+/// After a snapshot was taken in, what is not covered by it is answered within this, or later to nobody.
+const INSTALLED_GRACE: Duration = Duration::from_millis(500);
+
 /// Limits of one group's proposer.
 #[derive(Clone, Copy, Debug)]
 pub struct ProposerOptions {
@@ -275,7 +278,17 @@ impl Worker {
         let sent = self.core.raft.client_write_ff(Commands(commands)).await;
         self.proposer.metrics.entries.inc();
         let outcome = sent.map_err(|fatal| ProposeError::Stopped { reason: fatal.to_string() })?;
-        match outcome.await {
+        // The library answers what is applied or taken out of the log. What a snapshot covers is neither, and would wait for ever.
+        let covered = async {
+            self.core.machine.installed(installs).await;
+            sleep(INSTALLED_GRACE).await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = outcome => outcome,
+            () = covered => return Err(unknown("a snapshot replaced the log meanwhile")),
+        };
+        match outcome {
             Ok(Ok(written)) => Ok(written.data),
             // A snapshot that replaces the log may hold an entry that the library calls gone.
             Ok(Err(ClientWriteError::ForwardToLeader(_))) if self.core.machine.installs() != installs => {

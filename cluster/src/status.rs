@@ -9,9 +9,12 @@ use std::collections::BTreeSet;
 use pharos_model::PartitionId;
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{GroupReport, Limits, Observed};
+use crate::controller::{GroupReport, Left, Limits, Observed, left};
 use crate::meta::{Cluster, Member, MemberState, PartitionPlacement, Topology};
 use crate::peers::NodeId;
+
+/// Digits of an id where it is said in short, if they tell it from the others.
+const SHORT_DIGITS: usize = 8;
 
 /// A node's id as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub struct ClusterStatus {
     pub nodes_removed: usize,
     pub partitions: Vec<PartitionStatus>,
     pub drains: Vec<DrainStatus>,
+    /// Until replicas and leaders are where they should be.
+    pub left: Left,
 }
 
 /// The metadata group.
@@ -67,7 +72,7 @@ pub enum PartitionState {
     Ok,
     /// It works, with fewer replicas than it has by the placement.
     Degraded,
-    /// No leader is known: it takes no writes until it has one.
+    /// No leader is known that hears from a majority of the voters: it takes no writes until there is one.
     NoLeader,
     /// Nodes that were removed by force made its majority: it will not have a leader by itself.
     Lost,
@@ -127,6 +132,16 @@ impl NodeName {
         &self.0
     }
 
+    /// So much of it that no other of these names begins like it, and at least eight digits.
+    pub fn short<'a>(&self, all: impl Iterator<Item = &'a Self> + Clone) -> &str {
+        let is_unique = |digits: &usize| {
+            let begin = &self.0[..*digits];
+            all.clone().all(|other| other == self || !other.0.starts_with(begin))
+        };
+        let digits = (SHORT_DIGITS.min(self.0.len())..self.0.len()).find(is_unique).unwrap_or(self.0.len());
+        &self.0[..digits]
+    }
+
     /// The id, if it is one.
     pub fn id(&self) -> Option<NodeId> {
         NodeId::from_str_radix(&self.0, 16).ok()
@@ -138,7 +153,7 @@ impl ClusterStatus {
         let view = View { topology, observed, limits };
         let present: Vec<&Member> = topology.present().collect();
         let metadata = observed.meta.as_ref().map_or_else(MetadataStatus::default, |report| MetadataStatus {
-            leader: Some(report.leader.into()),
+            leader: view.leads_on(report).then(|| report.leader.into()),
             voters: report.voters.iter().map(|node| NodeName::from(*node)).collect(),
         });
         let draining = present.iter().filter(|member| member.state == MemberState::Draining);
@@ -150,6 +165,7 @@ impl ClusterStatus {
             nodes_removed: topology.members.len() - present.len(),
             partitions: view.partitions(),
             drains: draining.map(|member| view.drain(member)).collect(),
+            left: left(topology, observed, limits),
         }
     }
 }
@@ -191,7 +207,7 @@ impl View<'_> {
     fn partitions(self) -> Vec<PartitionStatus> {
         let lost: BTreeSet<usize> = self.topology.without_leader_for_ever().into_iter().collect();
         let partition = |(at, placed): (u16, &PartitionPlacement)| {
-            let report = self.observed.partitions.get(&PartitionId(at));
+            let report = self.observed.partitions.get(&PartitionId(at)).filter(|report| self.leads_on(report));
             let state = match report {
                 None if lost.contains(&usize::from(at)) => PartitionState::Lost,
                 None => PartitionState::NoLeader,
@@ -214,6 +230,12 @@ impl View<'_> {
             }
         };
         (0..).zip(&self.topology.placement).map(partition).collect()
+    }
+
+    /// A leader that was cut off from the others does not know it.
+    fn leads_on(self, report: &GroupReport) -> bool {
+        let heard = report.voters.iter().filter(|node| self.observed.is_heard(**node, self.limits)).count();
+        heard > report.voters.len() / 2
     }
 
     fn works(self, report: &GroupReport, node: NodeId) -> bool {

@@ -5,6 +5,7 @@ pub mod availability;
 pub mod lease;
 pub mod partial;
 pub mod register;
+pub mod resumption;
 pub mod scrape;
 pub mod set;
 

@@ -1,5 +1,6 @@
 //! A node's HTTP API as a client uses it, every call with a bounded time.
 
+pub mod cluster;
 mod encode;
 mod reading;
 
@@ -64,7 +65,7 @@ impl Client {
         match self.send(request).await {
             Ok((status, _)) if status.is_success() => WriteOutcome::Acked,
             Ok((status, text)) => WriteOutcome::Unknown(format!("{status}: {}", String::from_utf8_lossy(&text).trim())),
-            Err(SendError::Http(error)) if error.is_connect() => WriteOutcome::NotSent(error.to_string()),
+            Err(error) if error.is_not_sent() => WriteOutcome::NotSent(error.to_string()),
             Err(error) => WriteOutcome::Unknown(error.to_string()),
         }
     }
@@ -88,17 +89,18 @@ impl Client {
 
     /// Whether the node says that it is ready.
     pub async fn ready(&self, api: &str) -> bool {
-        let request =
-            Request::get(format!("http://{api}/-/ready")).body(Full::default()).expect("a well-formed request");
-        self.send(request).await.is_ok_and(|(status, _)| status.is_success())
+        self.get(api, "/-/ready").await.is_ok_and(|(status, _)| status.is_success())
     }
 
     /// The node's telemetry, if it answers.
     pub async fn metrics(&self, api: &str) -> Option<String> {
-        let request =
-            Request::get(format!("http://{api}/metrics")).body(Full::default()).expect("a well-formed request");
-        let (status, text) = self.send(request).await.ok()?;
+        let (status, text) = self.get(api, "/metrics").await.ok()?;
         status.is_success().then(|| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    async fn get(&self, api: &str, path: &str) -> Result<(StatusCode, Bytes), SendError> {
+        self.send(Request::get(format!("http://{api}{path}")).body(Full::default()).expect("a well-formed request"))
+            .await
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), SendError> {
@@ -109,6 +111,13 @@ impl Client {
             Ok((status, body.to_bytes()))
         };
         timeout(self.timeout, exchange).await.map_err(|_| SendError::TimedOut(self.timeout))?
+    }
+}
+
+impl SendError {
+    /// Whether nobody took the request.
+    fn is_not_sent(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_connect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where nodes live: their processes, disks, network, and what this machine lets one do to them.
 
 pub mod abilities;
+mod cluster;
 pub mod command;
 pub mod coverage;
 pub mod disk;
@@ -9,6 +10,7 @@ pub mod net;
 pub mod node;
 mod throttle;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -18,7 +20,7 @@ use crate::client::Client;
 use coverage::Coverage;
 use disk::DiskKind;
 use net::{Net, NetKind};
-use node::{Node, NodeOptions};
+use node::{Clustered, Node, NodeOptions};
 
 /// What nodes are made of.
 #[derive(Clone, Debug)]
@@ -35,7 +37,12 @@ pub struct Environment {
     home: PathBuf,
     options: EnvironmentOptions,
     net: Net,
+    /// Those that belong to it, whether alive or not.
     pub nodes: Vec<Node>,
+    /// So many were ever made.
+    made: usize,
+    /// Logs of nodes that have left.
+    departed: Vec<PathBuf>,
     pub client: Client,
     endpoints: watch::Sender<Vec<Endpoint>>,
     pub coverage: Coverage,
@@ -52,25 +59,46 @@ impl Environment {
     /// Makes network and disks below `home`; starts nothing.
     pub async fn create(home: &Path, options: EnvironmentOptions, client: Client) -> Result<Self> {
         let net = Net::create(options.net).await.context("the network of the nodes")?;
-        let (home, endpoints, coverage) = (home.to_owned(), watch::Sender::default(), Coverage::default());
-        let mut environment = Self { home, options, net, nodes: Vec::new(), client, endpoints, coverage };
-        let mut addresses = Vec::new();
-        for at in 0..environment.options.nodes {
-            addresses.push(environment.net.add_node(at).await?);
-        }
-        let initial = addresses.iter().map(|address| address.peer.to_string()).collect::<Vec<_>>().join(",");
-        for (at, address) in addresses.into_iter().enumerate() {
-            let home = environment.home.join(Node::name_of(at));
-            let clustered = environment.options.nodes > 1;
-            let join = clustered.then(|| format!("--cluster.initial-nodes={initial}"));
-            let disk = environment.options.disk;
-            environment.nodes.push(Node::create(at, &home, address, disk, join).await?);
-        }
+        // Nodes are told of folders in it, and have working directories of their own.
+        let home = fs::canonicalize(home)?;
+        let (endpoints, coverage) = (watch::Sender::default(), Coverage::default());
+        let mut environment =
+            Self { home, options, net, nodes: Vec::new(), made: 0, departed: Vec::new(), client, endpoints, coverage };
+        environment.furnish().await?;
         environment.publish();
         Ok(environment)
     }
 
-    /// Where nodes are, whether alive or not; changes when one joins.
+    async fn furnish(&mut self) -> Result<()> {
+        let mut addresses = Vec::new();
+        for number in 0..self.options.nodes {
+            addresses.push(self.net.add_node(number).await?);
+        }
+        self.made = addresses.len();
+        let initial = addresses.iter().map(|address| address.peer.to_string()).collect::<Vec<_>>().join(",");
+        let clustered = if self.is_cluster() {
+            fs::create_dir_all(self.objects())?;
+            Some(Clustered { entry: format!("--cluster.initial-nodes={initial}"), objects: self.objects() })
+        } else {
+            None
+        };
+        for (number, address) in addresses.into_iter().enumerate() {
+            let node = Node::create(number, &self.home, address, self.options.disk, clustered.clone()).await?;
+            self.nodes.push(node);
+        }
+        Ok(())
+    }
+
+    /// Whether there are several nodes, or were at first.
+    pub fn is_cluster(&self) -> bool {
+        self.options.nodes > 1
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.home.join("objects")
+    }
+
+    /// Where nodes are, whether alive or not; changes when one joins or leaves.
     pub fn endpoints(&self) -> watch::Receiver<Vec<Endpoint>> {
         self.endpoints.subscribe()
     }
@@ -90,16 +118,40 @@ impl Environment {
         self.net.host()
     }
 
-    /// One more node, that joins through the others.
-    pub async fn grow(&mut self) -> Result<()> {
-        let at = self.nodes.len();
-        let address = self.net.add_node(at).await?;
-        let others = self.nodes.iter().map(|node| node.address.peer.to_string()).collect::<Vec<_>>().join(",");
-        let (home, join) = (self.home.join(Node::name_of(at)), format!("--cluster.join={others}"));
-        self.nodes.push(Node::create(at, &home, address, self.options.disk, Some(join)).await?);
+    /// One more node, that joins through the others; its index.
+    pub async fn grow(&mut self) -> Result<usize> {
+        let number = self.made;
+        let address = self.net.add_node(number).await?;
+        self.made += 1;
+        let clustered = Some(self.joining(None));
+        self.nodes.push(Node::create(number, &self.home, address, self.options.disk, clustered).await?);
+        let at = self.nodes.len() - 1;
         self.start(at).await?;
         self.publish();
+        Ok(at)
+    }
+
+    /// An empty disk in place of a node's, whose process has ended; it will join through the others.
+    pub async fn replace(&mut self, at: usize) -> Result<()> {
+        self.nodes[at].disk.replace().await?;
+        let joining = self.joining(Some(at));
+        self.nodes[at].clustered = Some(joining);
         Ok(())
+    }
+
+    fn joining(&self, but: Option<usize>) -> Clustered {
+        let others = (0..self.nodes.len()).filter(|&other| Some(other) != but);
+        let others = others.map(|other| self.nodes[other].address.peer.to_string()).collect::<Vec<_>>().join(",");
+        Clustered { entry: format!("--cluster.join={others}"), objects: self.objects() }
+    }
+
+    /// A node whose process has ended does not belong to the nodes any more.
+    async fn forget(&mut self, at: usize) -> Result<()> {
+        let mut node = self.nodes.remove(at);
+        self.publish();
+        node.kill().await;
+        self.departed.push(node.log());
+        node.disk.unmount().await
     }
 
     pub async fn start(&mut self, at: usize) -> Result<()> {
@@ -121,6 +173,11 @@ impl Environment {
                 self.coverage.observe(&node.name, &text);
             }
         }
+    }
+
+    /// Logs of all nodes there ever were.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        self.nodes.iter().map(Node::log).chain(self.departed.iter().cloned()).collect()
     }
 
     /// Ends all processes and gives disks back. What the run made beside files goes with its namespaces.

@@ -57,8 +57,8 @@ pub enum Action {
     Count(Count),
     /// M-reg.
     Register(RegisterOp),
-    /// M-lease: a piece of work done under a token; ok and fail are what the sink said.
-    Act(Act),
+    /// M-lease: who leads what by the event's node, as far as it says something new.
+    Claims(Vec<Claim>),
     /// S-scrape: a target was scraped by the event's node.
     Scrape(Scrape),
     /// Something begins to go wrong.
@@ -79,7 +79,7 @@ impl Action {
             Self::ReadList(_) => "read-list",
             Self::Count(_) => "count",
             Self::Register(_) => "register",
-            Self::Act(_) => "act",
+            Self::Claims(_) => "claims",
             Self::Scrape(_) => "scrape",
             Self::Fault(_) => "fault",
             Self::Heal(_) => "heal",
@@ -95,6 +95,9 @@ pub struct Trouble {
     pub nodes: Vec<String>,
     /// Whether the nodes that are spared are no majority.
     pub whole: bool,
+    /// Partitions that the nodes led when it began, as far as others told.
+    #[serde(default)]
+    pub leads: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,18 +153,18 @@ pub enum RegisterCall {
     Write(u64),
     /// `swapped` is the answer.
     Cas {
-        from: u64,
+        from: Option<u64>,
         to: u64,
         swapped: bool,
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
-    pub work: String,
-    pub owner: String,
-    /// Fencing token.
-    pub token: u64,
+/// A node says who leads a partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Claim {
+    pub partition: u16,
+    pub term: u64,
+    pub leader: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,7 +245,7 @@ mod tests {
     #[test]
     fn outages_last_until_healed_or_the_end() {
         let event = |t_ns, action| Event { process: 0, kind: Kind::Info, action, t_ns, node: None, error: None };
-        let trouble = |whole| Trouble { fault: "kill".into(), nodes: Vec::new(), whole };
+        let trouble = |whole| Trouble { fault: "kill".into(), nodes: Vec::new(), whole, leads: 0 };
         let events = [
             event(1, Action::Fault(trouble(true))),
             event(4, Action::Heal(trouble(true))),

@@ -29,6 +29,14 @@ enum Task {
     Run(RunOptions),
     /// Judge a run's folder again
     Check { folder: PathBuf },
+    /// Add up what many runs gave
+    Sum {
+        /// Runs' folders, folders of such, or what `--results` left.
+        paths: Vec<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// List faults, and why some cannot be had here
     Faults,
     /// Plant known bugs in a copy of the tree, and see that they are caught
@@ -74,6 +82,11 @@ impl Task {
         match self {
             Self::Run(options) => run(&options).await,
             Self::Check { folder } => check_again(&folder),
+            Self::Sum { paths, json } => {
+                let totals = report::add_up(&paths)?;
+                println!("{}", if json { serde_json::to_string_pretty(&totals)? } else { totals.text() });
+                Ok(true)
+            }
             Self::Faults => {
                 list_faults();
                 Ok(true)
@@ -88,7 +101,13 @@ impl Task {
                 }
                 for bug in &bugs {
                     bugs::applies(bug, &tree).await?;
-                    println!("{:24} {}", bug.name, bug.about);
+                    println!(
+                        "{:26} {}\n    caught by {} in {}",
+                        bug.name,
+                        bug.about,
+                        bug.caught_by.join(", "),
+                        bug.run.join(" ")
+                    );
                 }
                 Ok(true)
             }
@@ -112,6 +131,6 @@ fn list_faults() {
     let found = Abilities::find(best);
     for fault in Fault::ALL {
         let why = found.missing(fault.needs()).map_or_else(String::new, |why| format!(" (not here: {why})"));
-        println!("{:16} {}{why}", fault.name(), fault.about());
+        println!("{:20} {}{why}", fault.name(), fault.about());
     }
 }

@@ -3,19 +3,24 @@
 mod chart;
 mod page;
 mod timeline;
+mod totals;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::check::resumption::{self, Resumption};
 use crate::check::{Outcome, Verdict};
 use crate::history::{Event, Kind};
 use crate::run::Facts;
 use timeline::Timeline;
+
+pub use totals::{Totals, add_up};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -24,9 +29,12 @@ pub struct Report {
     /// How operations of each kind ended.
     pub operations: BTreeMap<String, Ends>,
     pub seconds: f64,
+    /// After each fault that spared a majority.
+    pub resumptions: Vec<Resumption>,
+    pub query_failures_ms: Vec<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ends {
     pub ok: u64,
     pub fail: u64,
@@ -37,7 +45,8 @@ impl Report {
     pub fn new(facts: Facts, events: &[Event], judge: fn(&[Event], &Facts) -> Vec<Verdict>) -> Self {
         let verdicts = judge(events, &facts);
         let seconds = events.last().map_or(0.0, |event| event.t_ns as f64 / 1e9);
-        Self { facts, verdicts, operations: ends(events), seconds }
+        let (resumptions, query_failures_ms) = (resumption::resumptions(events), resumption::query_failures(events));
+        Self { facts, verdicts, operations: ends(events), seconds, resumptions, query_failures_ms }
     }
 
     /// Whether all promises were kept, and every one could be judged.
@@ -74,8 +83,8 @@ fn ends(events: &[Event]) -> BTreeMap<String, Ends> {
     let mut ends: BTreeMap<String, Ends> = BTreeMap::new();
     for event in events.iter().filter(|event| event.kind != Kind::Invoke) {
         let name = event.action.name();
-        // Faults and marks have no end.
-        if ["fault", "heal", "mark"].contains(&name) {
+        // Not something that a client does and waits for.
+        if ["fault", "heal", "mark", "claims"].contains(&name) {
             continue;
         }
         let ends = ends.entry(name.to_owned()).or_default();
@@ -92,6 +101,14 @@ fn ends(events: &[Event]) -> BTreeMap<String, Ends> {
 pub fn write(folder: &Path, report: &Report, events: &[Event]) -> Result<()> {
     fs::write(folder.join("summary.json"), serde_json::to_string_pretty(report)?)?;
     fs::write(folder.join("report.html"), page::page(report, &Timeline::new(events)))?;
+    Ok(())
+}
+
+/// Copies a run's summary to a folder in which those of many runs are kept, to be added up.
+pub fn keep(results: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(results)?;
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    fs::copy(folder.join("summary.json"), results.join(format!("run-{millis}.json")))?;
     Ok(())
 }
 

@@ -24,24 +24,32 @@ use crate::env::abilities::{Abilities, Setting, impossible};
 use crate::env::{Endpoint, Environment, EnvironmentOptions, command, isolation};
 use crate::history::{About, Action, Event, Kind, Mark, Recorder, Sample, outages};
 use crate::nemesis::schedule::{Detail, Schedule, Step};
-use crate::nemesis::{Fault, Nemesis, Outcome};
+use crate::nemesis::{Extent, Fault, Nemesis, Outcome};
 use crate::report::{self, Report};
 use crate::targets;
-use crate::workload::{self, Family, Processes, SampleClock, Shared, Writer};
+use crate::workload::{self, Family, Paths, Processes, SampleClock, Shared, Writer};
 
-/// Longest wait for a client's answer.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a client's answer. Where there are other nodes, they are asked earlier.
+const ALONE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLUSTER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Clients go on so long after the last fault, to see that the nodes serve again.
 const AFTERMATH: Duration = Duration::from_secs(3);
 /// A write at every node must be taken within this after the last fault.
 const SERVE_AGAIN_MAX: Duration = Duration::from_secs(60);
-/// Beyond one missed scrape (W5), and intervals that a handover may take.
+/// Beyond one missed scrape (W5).
 const FAILOVER_MAX: Duration = Duration::from_secs(10);
-const DOUBLE_SCRAPES_MAX: usize = 3;
+/// Two nodes scrape a target for one interval at most, which touches two.
+const DOUBLE_SCRAPES_MAX: usize = 2;
+/// A leader's death is over within this (M3).
+const RESUMPTION_MAX: Duration = Duration::from_secs(5);
 /// With a majority of nodes alive, a writer is served again within this: an election, and clients' own patience.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Width of W-append's requests.
 const APPEND_WIDTH: u32 = 3;
+/// M-reg: clients, and calls a second of each. M-lease: questions a second.
+const REGISTER_CLIENTS: u64 = 4;
+const REGISTER_RATE: f64 = 4.0;
+const CLAIM_RATE: f64 = 2.0;
 
 /// What judging a history needs beside it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +58,9 @@ pub struct Facts {
     pub command: String,
     pub nodes: usize,
     pub scrape_interval_seconds: u64,
+    /// Whether writers have one node each, and so are not served while it is away.
+    #[serde(default)]
+    pub bound: bool,
     pub faults: BTreeMap<String, u64>,
     /// What nodes did, by their own metrics.
     pub coverage: BTreeMap<String, f64>,
@@ -78,6 +89,9 @@ pub async fn run(options: &RunOptions) -> Result<bool> {
     let events = recorder.finish()?;
     let report = Report::new(facts, &events, judge);
     report::write(&options.out, &report, &events)?;
+    if let Some(results) = &options.results {
+        report::keep(results, &options.out)?;
+    }
     println!("{}", report.text());
     Ok(report.holds())
 }
@@ -89,18 +103,18 @@ pub fn judge(events: &[Event], facts: &Facts) -> Vec<Verdict> {
     if has(|action| matches!(action, Action::Add(_))) {
         verdicts.push(check::set::check(events));
     }
+    let several = facts.nodes >= 3 && !facts.bound;
     if has(|action| matches!(action, Action::Append(_))) {
         verdicts.push(check::append::check(events));
-        verdicts.push(check::availability::check(events, (facts.nodes >= 3).then_some(SILENCE_MAX)));
+        verdicts.push(check::availability::check(events, several.then_some(SILENCE_MAX)));
+        verdicts.push(check::resumption::check(events, several.then_some(RESUMPTION_MAX)));
     }
     if has(|action| matches!(action, Action::Count(_))) {
         verdicts.push(check::partial::check(events));
     }
-    if has(|action| matches!(action, Action::Register(_))) {
+    if facts.nodes > 1 {
         verdicts.push(check::register::check(events));
-    }
-    if has(|action| matches!(action, Action::Act(_))) {
-        verdicts.push(check::lease::check(events, FAILOVER_MAX));
+        verdicts.push(check::lease::check(events));
     }
     if has(|action| matches!(action, Action::Scrape(_))) {
         verdicts.push(check::scrape::check(events, &scrape_bounds(events, facts)));
@@ -134,7 +148,7 @@ async fn drive(options: &RunOptions, seed: u64, recorder: &Recorder) -> Result<F
     let help = command::run(options.pharos_text()?, &["server", "--help"]).await?;
     let setting = Setting { nodes: options.nodes, net: options.net, disk: options.disk, help: &help };
     let (faults, skipped) = choose_faults(&options.faults, &Abilities::find(setting))?;
-    let client = Client::new(CLIENT_TIMEOUT);
+    let client = Client::new(if options.nodes > 1 { CLUSTER_TIMEOUT } else { ALONE_TIMEOUT });
     let environment_options = EnvironmentOptions {
         nodes: options.nodes,
         net: options.net,
@@ -154,6 +168,7 @@ async fn drive(options: &RunOptions, seed: u64, recorder: &Recorder) -> Result<F
         command: std::env::args().collect::<Vec<_>>().join(" "),
         nodes: options.nodes,
         scrape_interval_seconds: options.scrape_interval,
+        bound: options.paths == Paths::Bound,
         faults: named(&outcome.steps),
         coverage: named(environment.coverage.totals()),
         skipped,
@@ -212,6 +227,7 @@ impl Run<'_> {
             environment.start(at).await?;
         }
         environment.wait_ready().await?;
+        environment.settle().await.context("after the first start")?;
         self.mark(Mark::LoadBegins);
 
         let (stop, stopped) = watch::channel(false);
@@ -222,6 +238,7 @@ impl Run<'_> {
             stop: stopped,
             processes: self.processes.clone(),
             clock: self.sample_clock(),
+            paths: self.options.paths,
         };
         let writers = self.writers();
         let workers = self.start_clients(&writers, &shared);
@@ -289,17 +306,24 @@ impl Run<'_> {
         if self.options.workloads().contains(&Family::Set) {
             workers.spawn(workload::count_until_stopped(reads / 4.0, self.rng(3), shared.clone()));
         }
+        if self.options.nodes > 1 {
+            for client in 0..REGISTER_CLIENTS {
+                let rng = self.rng(10 + client);
+                workers.spawn(workload::swap_until_stopped(client, REGISTER_RATE, rng, shared.clone()));
+            }
+            workers.spawn(workload::ask_until_stopped(CLAIM_RATE, shared.clone()));
+        }
         workers
     }
 
     /// All nodes at once lose power, or are killed where disks cannot.
     fn finale(&self, environment: &Environment) -> Step {
         let setting = Setting { nodes: self.options.nodes, net: self.options.net, disk: self.options.disk, help: "" };
-        let cut = Abilities::find(setting).missing(Fault::PowerLoss.needs()).is_none();
+        let cut = Abilities::find(setting).missing(Fault::PowerLoss(Extent::One).needs()).is_none();
         Step {
             quiet: Duration::ZERO,
-            fault: if cut { Fault::PowerLossAll } else { Fault::KillAll },
-            victims: (0..environment.nodes.len()).collect(),
+            fault: if cut { Fault::PowerLoss(Extent::All) } else { Fault::Kill(Extent::All) },
+            order: (0..environment.nodes.len()).collect(),
             hold: Duration::ZERO,
             detail: Detail::None,
         }
@@ -326,8 +350,8 @@ async fn serves_again(environment: &Environment, clock: &SampleClock) -> Result<
 /// Lines of nodes' logs that tell of a panic or of damage found.
 fn alarms(environment: &Environment) -> Result<Vec<String>> {
     let mut alarms = Vec::new();
-    for node in &environment.nodes {
-        alarms.extend(alarms_in(&node.log()).with_context(|| format!("the log of {}", node.name))?);
+    for log in environment.logs() {
+        alarms.extend(alarms_in(&log).with_context(|| log.display().to_string())?);
     }
     Ok(alarms)
 }
@@ -358,7 +382,7 @@ mod tests {
         let abilities = Abilities::find(setting);
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let (chosen, skipped) = choose_faults(&names(&["kill", "partition"]), &abilities).unwrap();
-        assert_eq!((chosen.as_slice(), skipped.len()), (&[Fault::Kill][..], 1));
+        assert_eq!((chosen.as_slice(), skipped.len()), (&[Fault::Kill(Extent::One)][..], 1));
         assert!(choose_faults(&names(&["kil"]), &abilities).is_err());
         let (chosen, skipped) = choose_faults(&names(&["all"]), &abilities).unwrap();
         assert_eq!(chosen.len() + skipped.len(), Fault::ALL.len());

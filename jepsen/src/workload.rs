@@ -1,12 +1,16 @@
 //! What clients do: write samples that are told apart, and read them back, through any node, at a bounded rate.
 
+mod claims;
 pub mod pace;
 mod query;
 mod readers;
+mod registers;
 mod writers;
 
+pub use claims::ask_until_stopped;
 pub use query::{count_query, read_query};
 pub use readers::{count_until_stopped, read_everything, read_until_stopped};
+pub use registers::swap_until_stopped;
 pub use writers::{Writer, write_until_stopped};
 
 use std::sync::Arc;
@@ -59,9 +63,30 @@ pub struct Shared {
     /// Process numbers that were given out.
     pub processes: Processes,
     pub clock: SampleClock,
+    pub paths: Paths,
+}
+
+/// Which nodes a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Paths {
+    /// Any, and the next one when that does not answer, as a sender with several addresses.
+    Any,
+    /// A writer always asks the same one, as an agent beside it.
+    Bound,
 }
 
 impl Shared {
+    /// The nodes that a writer asks, one after the other.
+    fn path_of(&self, writer: u32, rng: &mut fastrand::Rng) -> Vec<Endpoint> {
+        match self.paths {
+            Paths::Any => self.endpoints_from_any(rng),
+            Paths::Bound => {
+                let endpoints = self.endpoints.borrow();
+                vec![endpoints[writer as usize % endpoints.len()].clone()]
+            }
+        }
+    }
+
     /// Any of the nodes, alive or not.
     fn endpoint(&self, rng: &mut fastrand::Rng) -> Endpoint {
         let endpoints = self.endpoints.borrow();

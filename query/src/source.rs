@@ -11,7 +11,7 @@ use pharos_storage::amendments;
 use pharos_storage::select::Relied;
 pub use pharos_storage::select::{Estimate, ReadError, SampleColumns, SelectRequest};
 
-pub use self::local::Local;
+pub use self::local::{Local, Readers};
 pub use crate::functions::{HistogramSamples, Samples, SeriesSamples};
 
 /// Series that were selected together. Some may have no samples.

@@ -1,6 +1,6 @@
 //! The server: what its parts share, and its life from flags to the last answer.
 
-mod config;
+pub mod config;
 mod metrics;
 mod query_threads;
 mod run;
@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use pharos_ingest::remote_write::Receiver;
-use pharos_ingest::scrape::ScrapeStatus;
 use pharos_model::{Clock, LabelSet, TimestampMs};
 use pharos_promql::ParserOptions;
 use pharos_query::Engine;
@@ -43,9 +42,8 @@ pub struct App {
     pub engine: Arc<Engine>,
     _query_threads: QueryThreads,
     pub receiver: Arc<Receiver>,
-    pub scrape_status: ScrapeStatus,
     pub started_ms: TimestampMs,
-    /// Cancelled when the node is to end.
+    /// Cancelled when the node is to end. It answers a while longer.
     pub stop: CancellationToken,
     /// `None` once the node ends.
     scraping: tokio::sync::Mutex<Option<Scraping>>,

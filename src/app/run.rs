@@ -1,30 +1,34 @@
 //! From flags to a serving node, and to its end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use pharos_cluster::member::Phase;
 use pharos_ingest::config::{ConfigError, Loaded};
 use pharos_ingest::remote_write::{self, MetadataStore, Receiver, ReceiverConfig};
 use pharos_ingest::scrape::ScrapeFeatures;
-use pharos_model::{Clock, clock::SystemClock};
+use pharos_model::{Clock, TenantId, clock::SystemClock};
 use pharos_promql::ParserOptions;
 use pharos_query::{Engine, EngineOptions, QueryError};
 use prometheus::Registry;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::config::{self, Config};
+use super::config;
 use super::query_threads::QueryThreads;
 use super::scraping::{Conditions, Scraping};
 use super::signals::{Request, Signals};
 use super::{App, metrics};
 use crate::flags::ServerFlags;
+use crate::http::api::targets::external_address;
 use crate::http::body::BodyReader;
 use crate::http::metrics::HttpMetrics;
 use crate::http::{self, server, startup::Gate};
-use crate::node::{self, Node, Retention};
+use crate::node::{self, Node, Retention, Scrapes, Surroundings};
 
 /// Metrics of which one tenant's senders may leave type and help.
 const METADATA_METRICS_MAX: usize = 20_000;
@@ -48,6 +52,10 @@ pub enum StartError {
     Scrape(String),
     #[error("signals")]
     Signals(#[source] io::Error),
+    #[error(
+        "the cluster has removed this node for ever: to come back, it needs an empty storage path; this one can be deleted"
+    )]
+    Removed,
     #[error("the log can no longer be written; the node ends rather than promise what it cannot keep: {0}")]
     Log(String),
 }
@@ -58,54 +66,73 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let started_ms = clock.now_ms();
     info!(version = crate::build_info::VERSION, revision = crate::build_info::REVISION, "Starting Pharos Server");
     let loaded =
-        config::read(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
+        config::read_file(&flags).map_err(|source| StartError::Config { path: flags.config_file.clone(), source })?;
     let mut signals = Signals::install().map_err(StartError::Signals)?;
-    let stop = CancellationToken::new();
-    let gate = Gate::default();
+    let (stop, stop_serving) = (CancellationToken::new(), CancellationToken::new());
+    let phase = watch::Sender::default();
+    let gate = Gate::new(phase.subscribe());
     let listeners = server::bind(&flags.listen_addresses).await.map_err(StartError::Listen)?;
+    let web = listeners[0].local_addr().map_err(StartError::Listen)?;
     let limits = server::Limits { connections_max: flags.web_connections_max, read_timeout: flags.web_read_timeout };
-    let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop.clone()));
+    let serving = tokio::spawn(server::serve(listeners, gate.clone(), limits, stop_serving.clone()));
 
+    let mut node = None;
     let outcome = async {
         let app = tokio::select! {
-            opened = open(flags, clock, started_ms, loaded, stop.clone()) => opened?,
+            opened = open(flags, clock, loaded, Begun { started_ms, web, phase, stop: stop.clone() }) => opened?,
             // What was half open is left as a crash leaves it: the next start goes on from there.
             () = signals.end() => return Ok(()),
         };
         gate.open(http::router(app.clone()));
         info!("Server is ready to receive web requests.");
+        node = Some(app.node.clone());
         let ended = until_stopped(&app, &mut signals).await;
-        close(&app).await;
+        leave(&app).await;
         ended
     }
     .await;
-    stop.cancel();
+    // What is under way is answered before the node closes.
+    stop_serving.cancel();
     if let Err(error) = serving.await {
         warn!(%error, "the HTTP server ended with");
+    }
+    if let Some(node) = node {
+        node.close().await;
     }
     info!("See you next time!");
     outcome
 }
 
-async fn open(
-    flags: ServerFlags,
-    clock: Arc<dyn Clock>,
+/// What there is of a process before its node is open.
+struct Begun {
     started_ms: i64,
-    loaded: Loaded,
+    web: SocketAddr,
+    phase: watch::Sender<Phase>,
     stop: CancellationToken,
-) -> Result<Arc<App>, StartError> {
+}
+
+async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: Begun) -> Result<Arc<App>, StartError> {
     let registry = Registry::new();
     metrics::register(&registry)?;
     let config_metrics = config::Metrics::register(&registry)?;
     let http_metrics = HttpMetrics::register(&registry)?;
     let bodies = BodyReader::new(flags.web_read_timeout, &registry)?;
     let retention = Retention::new(&flags, &loaded.config);
-    let node = Node::open(&flags, retention, clock.clone(), &registry).await?;
-    node.router().set_out_of_order_window(config::out_of_order_window(&loaded));
+    let query_threads = QueryThreads::start().map_err(StartError::Threads)?;
+    let surroundings = Surroundings {
+        clock: clock.clone(),
+        registry: registry.clone(),
+        query_threads: query_threads.runtime().clone(),
+        phase: begun.phase,
+        web: begun.web,
+    };
+    let node = Node::open(&flags, retention, surroundings).await?;
+    let config = config::first(&flags, loaded, &node, &clock);
+    let loaded = &config.loaded;
+    node.router().set_out_of_order_window(config::out_of_order_window(loaded));
 
     let parser_options = parser_options(&flags);
-    let query_threads = QueryThreads::start().map_err(StartError::Threads)?;
-    let engine = engine(&flags, &loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
+    let engine = engine(&flags, loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
     registry.register(Box::new(engine.metrics().clone()))?;
     let metadata_labels = flags.feature("type-and-unit-labels");
     let receiver = Receiver::new(
@@ -116,15 +143,19 @@ async fn open(
         remote_write::Metrics::register(&registry)?,
     );
     let conditions = Conditions {
-        seed: node.id(),
+        ownership: node.ownership(TenantId::anonymous()),
+        seed: node.cluster_seed(),
         secret: u128::from_le_bytes(node::random()?),
         features: ScrapeFeatures { start_timestamps: flags.reads_starts(), type_and_unit_labels: metadata_labels },
     };
     let scraping = Scraping::start(node.router().clone(), clock.clone(), conditions, &registry)?;
-    scraping.apply(&loaded).await.map_err(StartError::Scrape)?;
-    let now_ms = clock.now_ms();
-    config_metrics.succeeded(now_ms);
-    let config = Arc::new(Config { loaded, loaded_ms: now_ms, last_reload_successful: true });
+    scraping.apply(loaded).await.map_err(StartError::Scrape)?;
+    node.tell_of(Scrapes {
+        status: scraping.status(),
+        external: external_address(&flags),
+        metadata: receiver.metadata().clone(),
+    });
+    config::tell(&config, &config_metrics, &node);
     Ok(Arc::new(App {
         flags,
         clock,
@@ -136,11 +167,10 @@ async fn open(
         engine: Arc::new(engine),
         _query_threads: query_threads,
         receiver,
-        scrape_status: scraping.status(),
         scraping: tokio::sync::Mutex::new(Some(scraping)),
-        started_ms,
-        stop,
-        config: RwLock::new(config),
+        started_ms: begun.started_ms,
+        stop: begun.stop,
+        config: RwLock::new(Arc::new(config)),
         config_metrics,
     }))
 }
@@ -176,13 +206,20 @@ fn engine(
         subquery_step: loaded.config.global.evaluation_interval.as_std(),
         ..EngineOptions::default()
     };
-    Engine::new(node.source().clone(), options, clock.clone()).map_err(StartError::Engine)
+    let engine = Engine::new(node.source().clone(), options, clock.clone()).map_err(StartError::Engine)?;
+    match node.workers() {
+        Some((placement, channels)) => engine.over_workers(placement, channels).map_err(StartError::Engine),
+        None => Ok(engine),
+    }
 }
 
 /// Serves signals until one of them, a request or a broken log ends the node.
 async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartError> {
+    let mut documents = app.node.meta().documents();
     loop {
+        app.follow_documents().await;
         tokio::select! {
+            Ok(()) = documents.changed() => {}
             request = signals.next() => match request {
                 Request::End => return Ok(()),
                 // A failed reload has been logged; the old configuration stays.
@@ -190,14 +227,15 @@ async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartErro
             },
             () = app.stop.cancelled() => { warn!("Received termination request via web service, exiting gracefully..."); return Ok(()); }
             reason = app.node.log_failed() => return Err(StartError::Log(reason)),
+            () = app.node.removed() => return Err(StartError::Removed),
         }
     }
 }
 
-/// Stops what brings samples before what keeps them.
-async fn close(app: &App) {
+/// Stops scraping and hands over what this node leads; it is not ready any more, and still answers.
+async fn leave(app: &App) {
+    app.stop.cancel();
     info!("Stopping scrape manager...");
     drop(app.scraping.lock().await.take());
-    app.stop.cancel();
-    app.node.close().await;
+    app.node.leave().await;
 }

@@ -8,7 +8,7 @@ use pharos_ingest::discovery::{Discovery, DiscoveryMetrics, DiscoveryOptions, sy
 use pharos_ingest::fs::Disk;
 use pharos_ingest::http_client::{EnvironmentProxies, Surroundings, check_clients};
 use pharos_ingest::scrape::{
-    SYNC_PAUSE_DEFAULT, ScrapeFeatures, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus,
+    Ownership, SYNC_PAUSE_DEFAULT, ScrapeFeatures, ScrapeManager, ScrapeMetrics, ScrapeOptions, ScrapeStatus,
 };
 use pharos_ingest::series_hash::SeriesHasher;
 use pharos_ingest::sink::Sink;
@@ -40,9 +40,11 @@ pub fn surroundings(clock: Arc<dyn Clock>) -> Surroundings {
 }
 
 /// What scraping is started under.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Conditions {
-    /// The node's own, so that its targets keep their phase over restarts.
+    /// Which targets this node scrapes.
+    pub ownership: Arc<dyn Ownership>,
+    /// Shared by all nodes of the cluster, so that a target keeps its phase whoever scrapes it.
     pub seed: u64,
     /// Random.
     pub secret: u128,
@@ -54,7 +56,7 @@ impl Scraping {
     pub fn start(
         sink: Arc<dyn Sink>,
         clock: Arc<dyn Clock>,
-        Conditions { seed, secret, features }: Conditions,
+        conditions: Conditions,
         registry: &Registry,
     ) -> Result<Self, StartError> {
         let surroundings = surroundings(clock);
@@ -68,12 +70,13 @@ impl Scraping {
             surroundings: surroundings.clone(),
             sink,
             tenant: TenantId::anonymous(),
-            offset_seed: seed,
-            hasher: SeriesHasher::new(secret),
+            ownership: conditions.ownership,
+            offset_seed: conditions.seed,
+            hasher: SeriesHasher::new(conditions.secret),
             metrics: ScrapeMetrics::new(registry)?,
             sync_pause: SYNC_PAUSE_DEFAULT,
             runtimes: threads.runtimes(),
-            features,
+            features: conditions.features,
         };
         let manager = ScrapeManager::start(options, discovery.targets());
         Ok(Self { surroundings, discovery, manager, _threads: threads })

@@ -3,7 +3,10 @@
 //! Exit codes are Prometheus': 0 done, 1 failed, 2 wrong use of the command line or a configuration that does not load,
 //! 3 flags of a mode that the server is not in.
 
+mod client;
+
 pub mod check;
+pub mod cluster;
 pub mod query;
 pub mod server;
 pub mod test;
@@ -45,6 +48,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some(("server", matches)) => server::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some(("query", matches)) => query::run(matches),
+        Some(("cluster", matches)) => cluster::run(matches),
         Some(("test", matches)) => test::run(matches),
         other => unreachable!("clap requires one of the subcommands, got {other:?}"),
     }
@@ -52,7 +56,12 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 /// Writes a line to standard output. That nobody reads on, as behind `| head`, is no failure.
 fn say(line: impl Display) -> io::Result<()> {
-    match writeln!(io::stdout().lock(), "{line}") {
+    put(format_args!("{line}\n"))
+}
+
+/// The same without a line's end.
+fn put(text: impl Display) -> io::Result<()> {
+    match write!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
@@ -76,12 +85,14 @@ fn command() -> Command {
         .subcommand(crate::flags::command().version(crate::build_info::LONG_VERSION))
         .subcommand(check::command())
         .subcommand(query::command())
+        .subcommand(cluster::command())
         .subcommand(test::command())
         .after_help(
             "Examples:\n  \
              pharos server --config.file=prometheus.yml --storage.path=./data\n  \
              pharos check config prometheus.yml\n  \
              pharos query instant http://localhost:9090 'up == 0'\n  \
+             pharos cluster status\n  \
              pharos test promql my.test",
         )
 }

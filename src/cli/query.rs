@@ -5,11 +5,12 @@ mod explain;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
+use super::client::Client;
 use super::say;
 
 /// Labels other than the metric name, then the values: columns of both tables.
@@ -126,27 +127,9 @@ fn range_form(matches: &ArgMatches) -> anyhow::Result<Vec<(&'static str, String)
 }
 
 fn ask(matches: &ArgMatches, path: &str, form: &[(&str, String)]) -> anyhow::Result<Value> {
-    let url = format!("{}/api/v1/{path}", text(matches, "url").unwrap_or_default().trim_end_matches('/'));
-    let tenant = text(matches, "tenant");
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    crate::cli::server::install_crypto();
+    let client = Client::new(&text(matches, "url").unwrap_or_default())?.with_tenant(text(matches, "tenant"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let text = runtime.block_on(async {
-        let mut request = reqwest::Client::new()
-            .post(&url)
-            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body);
-        if let Some(tenant) = tenant {
-            request = request.header(crate::http::api::TENANT_HEADER, tenant);
-        }
-        request.send().await?.text().await
-    });
-    let text = text.with_context(|| format!("ask {url}"))?;
-    let answer: Value = serde_json::from_str(&text).with_context(|| format!("{url} did not answer JSON: {text}"))?;
-    if answer["status"] != "success" {
-        bail!("{}: {}", answer["errorType"].as_str().unwrap_or("error"), answer["error"].as_str().unwrap_or(&text));
-    }
-    Ok(answer)
+    Ok(runtime.block_on(client.post(path, form))?)
 }
 
 /// The answer's `data` as a table; borders only on a terminal, so that a pipe gets plain columns.

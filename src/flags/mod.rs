@@ -3,6 +3,7 @@
 //! Names and defaults are Prometheus' wherever it has the flag. Conventions are kingpin's, which Prometheus uses: `--flag=value` or
 //! `--flag value`, booleans as `--flag` and `--no-flag`, repeatable where said.
 
+mod cluster;
 mod table;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use pharos_model::{byte_size, duration};
 use pharos_storage::record::StartRule;
 
+pub use cluster::{ClusterFlags, TlsFiles};
 use table::{AGENT, Effect, FLAGS, Flag, Kind, RETENTION_TIME};
 
 /// Features of [`FLAGS`]' `enable-feature` that this version knows.
@@ -70,6 +72,8 @@ pub struct ServerFlags {
     pub checkpoint_interval: Duration,
     pub series_limit: Option<u32>,
     pub partitions: u16,
+    /// How the node takes part in a cluster of several; missing for one that stays alone.
+    pub cluster: Option<ClusterFlags>,
     pub query_lookback: Duration,
     pub query_timeout: Duration,
     pub query_concurrency_max: usize,
@@ -96,7 +100,9 @@ pub fn command() -> Command {
             "Examples:\n  \
              pharos server --config.file=prometheus.yml --storage.path=./data\n  \
              pharos server --config.file=prometheus.yml --object-store=s3://metrics/prod --web.listen-address=:9090\n  \
-             AWS_ENDPOINT_URL=http://localhost:8333 AWS_ALLOW_HTTP=true pharos server --object-store=s3://test",
+             AWS_ENDPOINT_URL=http://localhost:8333 AWS_ALLOW_HTTP=true pharos server --object-store=s3://test\n  \
+             pharos server --object-store=s3://metrics/prod --cluster.name=prod --cluster.listen-address=a:9095 \
+             --cluster.initial-nodes=a:9095,b:9095,c:9095",
         )
 }
 
@@ -163,6 +169,7 @@ impl ServerFlags {
             checkpoint_interval: read.duration("storage.checkpoint-interval")?,
             series_limit: Some(read.number("storage.series-limit", 0)? as u32).filter(|limit| *limit > 0),
             partitions: read.partitions("cluster.partitions")?,
+            cluster: ClusterFlags::read(&texts)?,
             query_lookback: read.duration("query.lookback-delta")?,
             query_timeout: read.duration("query.timeout")?,
             query_concurrency_max: read.number("query.max-concurrency", 1)?,

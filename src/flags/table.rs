@@ -137,6 +137,45 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     text("storage.series-limit", "N", "0", "Most active series a tenant may have in one partition; 0 is no limit."),
     text("cluster.partitions", "N", "24", "Partitions of a new cluster. Fixed when the data folder is first used."),
+    text("cluster.name", "NAME", "", "Name of the cluster, the same on all of its nodes."),
+    text(
+        "cluster.listen-address",
+        "HOST:PORT",
+        "",
+        "Address to listen on for other nodes. Without it the node is a cluster of one.",
+    ),
+    text(
+        "cluster.advertise-address",
+        "HOST:PORT",
+        "",
+        "Address at which other nodes reach this one. Default: --cluster.listen-address, if that names a host.",
+    ),
+    Flag {
+        kind: Kind::Repeated("HOST:PORT,..."),
+        ..text(
+            "cluster.initial-nodes",
+            "",
+            "",
+            "Advertised addresses of the nodes that begin a cluster together: the same list, in the same order, on each of them.",
+        )
+    },
+    Flag {
+        kind: Kind::Repeated("HOST:PORT,..."),
+        ..text("cluster.join", "", "", "Advertised addresses of nodes of a running cluster that this one is to join.")
+    },
+    text("cluster.zone", "ZONE", "", "Zone of the node; replicas of a partition are kept in different zones."),
+    text(
+        "cluster.tls-cert-file",
+        "FILE",
+        "",
+        "Certificate (PEM) for connections between nodes; names the advertised host.",
+    ),
+    text("cluster.tls-key-file", "FILE", "", "Key (PEM) of the certificate."),
+    text("cluster.tls-ca-file", "FILE", "", "Authorities (PEM) that sign the certificates of the cluster's nodes."),
+    switch(
+        "cluster.allow-plaintext",
+        "Talk to nodes on other machines without TLS: whoever reaches the port can read and write everything.",
+    ),
     text("query.lookback-delta", "DURATION", "5m", "How far back an instant selector looks for a sample."),
     text("query.timeout", "DURATION", "2m", "Longest time a query may take before it is aborted."),
     text("query.max-concurrency", "N", "20", "Most queries executed concurrently."),

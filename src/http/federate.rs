@@ -12,15 +12,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pharos_model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
-use pharos_model::sample::is_stale;
-use pharos_model::{FloatHistogram, LabelSet, Matcher, TenantId, TimeRange, TimestampMs, number};
-use pharos_query::source::{ReadError, SampleColumns, SelectRequest, SeriesSamples, SeriesSource, partitions_of};
+use pharos_model::{LabelSet, TimeRange, number};
 
 use super::api::series::within_timeout;
 use super::api::tenant_of;
 use super::error::ApiError;
 use super::params::Params;
 use crate::app::App;
+use crate::node::{IndexRequest, Newest, NewestValue};
 
 /// Errors are plain texts here, for people who look at a scraper's log.
 pub async fn federate(
@@ -32,7 +31,16 @@ pub async fn federate(
     let matcher_sets =
         params.matcher_sets(&app.parser_options).map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
     let tenant = tenant_of(&headers).map_err(plain)?;
-    let found = within_timeout(&app, newest_samples(&app, &tenant, matcher_sets)).await.map_err(plain)?;
+    let now_ms = app.clock.now_ms();
+    // The lookback window is open on the left, as everywhere in PromQL.
+    let range = TimeRange::new(now_ms - app.flags.query_lookback.as_millis() as i64 + 1, now_ms);
+    let found = match matcher_sets.is_empty() {
+        true => BTreeMap::new(),
+        false => {
+            let asked = IndexRequest { tenant, matcher_sets, range, limit: usize::MAX };
+            within_timeout(&app, app.node.newest(&asked)).await.map_err(plain)?
+        }
+    };
     let names = Names::asked_for(&headers);
     let (mut response, content_type) = if protobuf::is_preferred(&headers) {
         (protobuf::exposition(found, &app.external_labels(), names).into_response(), protobuf::content_type(names))
@@ -41,36 +49,6 @@ pub async fn federate(
     };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
-}
-
-/// The newest sample of a series.
-#[derive(Clone, Debug)]
-struct Newest {
-    ts: TimestampMs,
-    value: NewestValue,
-}
-
-#[derive(Clone, Debug)]
-enum NewestValue {
-    Float(f64),
-    Histogram(Arc<FloatHistogram>),
-}
-
-impl Newest {
-    /// `None` when the series has ended.
-    fn of(samples: &SeriesSamples<'_>) -> Option<Self> {
-        let float = samples.floats.ts.last().zip(samples.floats.values.last());
-        let float = float.map(|(&ts, &value)| Self { ts, value: NewestValue::Float(value) });
-        let histogram = samples.histograms.ts.last().zip(samples.histograms.list.last());
-        let histogram =
-            histogram.map(|(&ts, histogram)| Self { ts, value: NewestValue::Histogram(Arc::clone(histogram)) });
-        let newest = float.into_iter().chain(histogram).max_by_key(|newest| newest.ts)?;
-        let is_end = match &newest.value {
-            NewestValue::Float(value) => is_stale(*value),
-            NewestValue::Histogram(histogram) => is_stale(histogram.sum),
-        };
-        (!is_end).then_some(newest)
-    }
 }
 
 /// What becomes of names that scrapers of before Prometheus 3 cannot read.
@@ -106,43 +84,6 @@ impl Names {
             |at: usize, c: char| c == '_' || c == ':' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_digit());
         Cow::Owned(name.char_indices().map(|(at, c)| if allowed(at, c) { c } else { '_' }).collect())
     }
-}
-
-/// The newest sample of each series that any of the sets selects.
-async fn newest_samples(
-    app: &App,
-    tenant: &TenantId,
-    matcher_sets: Vec<Vec<Matcher>>,
-) -> Result<BTreeMap<LabelSet, Newest>, ReadError> {
-    let now_ms = app.clock.now_ms();
-    // The lookback window is open on the left, as everywhere in PromQL.
-    let range = TimeRange::new(now_ms - app.flags.query_lookback.as_millis() as i64 + 1, now_ms);
-    let mut found = BTreeMap::new();
-    for matchers in matcher_sets {
-        let request = SelectRequest { tenant: tenant.clone(), matchers, range, newest_only: true, totals_only: false };
-        newest_of_set(&**app.node.source(), &request, &mut found).await?;
-    }
-    Ok(found)
-}
-
-async fn newest_of_set(
-    source: &dyn SeriesSource,
-    request: &SelectRequest,
-    found: &mut BTreeMap<LabelSet, Newest>,
-) -> Result<(), ReadError> {
-    let mut scratch = SampleColumns::default();
-    let partitions: Vec<usize> = partitions_of(source, request).collect();
-    for mut selection in source.select(&partitions, request).await? {
-        while let Some(batch) = selection.next_batch().await? {
-            for i in 0..batch.len() {
-                let samples = batch.samples(i, &mut scratch)?;
-                if let Some(newest) = Newest::of(&samples) {
-                    found.insert(LabelSet::from_canonical_trusted(batch.label_bytes(i)), newest);
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The text format 0.0.4, one untyped block a metric; it has no native histograms. External labels are added where a series lacks them; a series

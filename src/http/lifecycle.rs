@@ -15,8 +15,11 @@ pub async fn healthy() -> &'static str {
 }
 
 /// Before the store is open, [`super::startup`] answers instead.
-pub async fn ready() -> &'static str {
-    "Prometheus Server is Ready.\n"
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").into_response();
+    }
+    "Prometheus Server is Ready.\n".into_response()
 }
 
 pub async fn reload(State(app): State<Arc<App>>) -> Response {

@@ -40,6 +40,7 @@ pub fn router(app: Arc<App>) -> Router {
             .route("/graph", get(pages::to_query_page))
             .route("/query", get(pages::page))
             .route("/targets", get(pages::page))
+            .route("/cluster", get(pages::page))
             .route("/status", get(pages::page))
             .route("/assets/{name}", get(pages::asset))
             .route("/federate", get(federate::federate))

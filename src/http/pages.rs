@@ -19,11 +19,12 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("query.js", JAVASCRIPT, include_str!("../../ui/query.js")),
     ("chart.js", JAVASCRIPT, include_str!("../../ui/chart.js")),
     ("targets.js", JAVASCRIPT, include_str!("../../ui/targets.js")),
+    ("cluster.js", JAVASCRIPT, include_str!("../../ui/cluster.js")),
     ("status.js", JAVASCRIPT, include_str!("../../ui/status.js")),
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// `/query`, `/targets`, `/status`: one page, the script shows what the path names.
+/// `/query`, `/targets`, `/cluster`, `/status`: one page, the script shows what the path names.
 pub async fn page(State(app): State<Arc<App>>) -> Html<String> {
     let title = escape(&app.flags.web_page_title);
     let base = escape(&format!("{}/", app.flags.web_external_prefix));

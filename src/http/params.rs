@@ -38,8 +38,7 @@ impl FromRequest<Arc<App>> for Params {
 }
 
 impl Params {
-    /// Those of a URL's query.
-    #[cfg(test)]
+    /// Those of a URL's query alone, where the body is something else.
     pub fn of(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }

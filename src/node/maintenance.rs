@@ -8,9 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pharos_cluster::node as cluster;
-use pharos_cluster::proposer::Proposer;
+use pharos_cluster::router::{Repeat, Sending};
 use pharos_model::{Clock, PartitionId, TenantId, TimestampMs};
-use pharos_storage::datafile::FileCache;
 use pharos_storage::head::SealRule;
 use pharos_storage::manifest::{Owner, PointerError};
 use pharos_storage::metrics::StorageMetrics;
@@ -20,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::held::Held;
 use super::{Retention, Router};
 
 /// Looks for slices to seal come this many times in the width of a slice, within the bounds below.
@@ -28,17 +28,16 @@ const SEAL_LOOK_MIN: Duration = Duration::from_secs(1);
 const SEAL_LOOK_MAX: Duration = Duration::from_secs(60);
 /// Pause between tries to write chunks that wait in memory for room on disk.
 const FLUSH_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait for a command of maintenance, a change of leader included.
+const COMMAND_MAX: Duration = Duration::from_secs(30);
 
 /// What maintenance needs of the node.
 #[derive(Debug)]
 pub struct Maintenance {
-    pub readers: Vec<Arc<PartitionReader>>,
-    pub cache: Arc<FileCache>,
-    pub log: Arc<dyn HeadLog>,
+    pub held: Arc<Held>,
     pub metrics: StorageMetrics,
     pub router: Arc<Router>,
     pub clock: Arc<dyn Clock>,
-    pub cluster: Arc<cluster::Node>,
     pub slice: Duration,
     pub retention: Retention,
     pub idle: Mutex<Idle>,
@@ -96,11 +95,11 @@ async fn seal_loop(maintenance: Arc<Maintenance>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        for reader in &maintenance.readers {
+        for (reader, owner) in maintenance.held.led() {
             if stop.is_cancelled() {
                 return;
             }
-            maintenance.seal(reader).await;
+            maintenance.seal(&reader, owner).await;
         }
     }
 }
@@ -111,8 +110,8 @@ async fn flush_loop(maintenance: Arc<Maintenance>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(FLUSH_RETRY) => {}
         }
-        for reader in maintenance.readers.iter().filter(|reader| reader.partition().writable().is_err()) {
-            let partition = reader.partition().clone();
+        let stores = maintenance.held.stores.all();
+        for (_, partition) in stores.into_iter().filter(|(_, partition)| partition.writable().is_err()) {
             match tokio::task::spawn_blocking(move || partition.flush()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "chunks still wait for room on disk"),
@@ -123,13 +122,13 @@ async fn flush_loop(maintenance: Arc<Maintenance>, stop: CancellationToken) {
 }
 
 impl Maintenance {
-    /// Seals what is ready in one partition. A failure is logged and tried again with the next look.
-    async fn seal(&self, reader: &PartitionReader) {
+    /// Seals what is ready in a partition that this node leads. A failure is logged and tried again with the next look.
+    async fn seal(&self, reader: &PartitionReader, owner: Owner) {
         let mut sealer = Sealer {
             partition: reader.partition().clone(),
             catalog: reader.catalog().clone(),
-            cache: self.cache.clone(),
-            log: self.log.clone(),
+            cache: self.held.cache.clone(),
+            log: Arc::new(GroupLog(self.held.cluster.clone())),
             metrics: self.metrics.clone(),
             rule: SealRule {
                 slice_ms: self.slice.as_millis() as i64,
@@ -143,7 +142,6 @@ impl Maintenance {
             Err(error) => return warn!(%error, partition = %reader.catalog().partition(), "sealing has to wait"),
         };
         let partition = reader.catalog().partition();
-        let owner = Owner { node: self.cluster.node_id(), term: self.cluster.partition(partition).term() };
         for tenant in tenants {
             let max_ts = reader.partition().extent(&tenant).and_then(|extent| extent.max_ts);
             let quiet = self.idle.lock().unchanged_for((partition, tenant.clone()), max_ts, self.clock.monotonic());
@@ -165,14 +163,15 @@ pub(super) async fn tenants(reader: &PartitionReader) -> Result<Vec<TenantId>, P
     Ok(tenants)
 }
 
-/// The partitions' proposers as the sealer's way to the heads.
+/// The groups as the sealer's way to the heads.
 #[derive(Debug)]
-pub struct Proposers(pub Vec<Proposer>);
+pub struct GroupLog(pub Arc<cluster::Node>);
 
 #[async_trait]
-impl HeadLog for Proposers {
+impl HeadLog for GroupLog {
     async fn propose(&self, partition: PartitionId, command: Bytes) -> Result<(), LogError> {
-        let proposed = self.0[usize::from(partition.0)].propose(command).await;
+        let sending = Sending { linger: Duration::ZERO, patience: COMMAND_MAX, repeat: Repeat::Harmless };
+        let proposed = self.0.propose(partition, command, sending).await;
         proposed.map(drop).map_err(|error| LogError(error.to_string()))
     }
 }

@@ -1,46 +1,61 @@
-//! One node: its Raft groups, the stores behind them, and the tasks that keep the stores in shape.
+//! One node: its Raft groups, the stores behind them, the tasks that keep the stores in shape, and its part in a cluster.
 
+mod deletion;
+mod find;
+mod held;
 mod index;
 mod machine;
 mod maintenance;
+mod members;
+mod membership;
+mod others;
+mod ownership;
 mod pointers;
 mod retention;
 mod router;
 mod snapshot;
+mod stores;
+mod targets;
+mod workers;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_cluster::checkpoint::CheckpointPolicy;
-use pharos_cluster::fs::Disk;
-use pharos_cluster::group::Restored;
-use pharos_cluster::log::LogOptions;
-use pharos_cluster::metrics::Metrics as ClusterMetrics;
-use pharos_cluster::node::{
-    self as cluster, ClusterOptions, DirError, FreshIds, NodeDir, NodeError, NodeOptions, OpenPartition,
-};
-use pharos_cluster::proposer::ProposerOptions;
-use pharos_model::{Clock, Matcher, PartitionId, TenantId, TimeRange};
+use pharos_cluster::controller::Limits;
+use pharos_cluster::member::{Member, MemberError, Phase};
+use pharos_cluster::node::{self as cluster, DirError, NodeError};
+use pharos_cluster::peers::{Nobody, Peers};
+use pharos_ingest::scrape::{Ownership, OwnsAll};
+use pharos_model::{Clock, PartitionId, TenantId};
+use pharos_query::distributed::{Channels, Placement, Worker};
 use pharos_query::source::{Local, SeriesSource};
 use pharos_storage::datafile::{FILE_CACHE_BYTES_MAX, FileCache};
-use pharos_storage::deletion::{DeleteError, Deletion};
 use pharos_storage::fs::OsFileSystem;
-use pharos_storage::manifest::{Catalog, Owner};
+use pharos_storage::manifest::Catalog;
 use pharos_storage::metrics::StorageMetrics;
 use pharos_storage::object::{Bucket, ClaimError, ObjectMetrics, UrlError};
-use pharos_storage::partition::{self, Partition, PartitionOptions};
-use pharos_storage::select::PartitionReader;
+use pharos_storage::partition;
 use prometheus::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::warn;
 
 use crate::flags::ServerFlags;
-pub use index::IndexRequest;
-use machine::Machine;
-use maintenance::{Maintenance, Proposers, Tasks};
+use held::Held;
+pub use index::{IndexRequest, Newest, NewestValue};
+use maintenance::{Maintenance, Tasks};
+use membership::{Joined, Joining};
+use others::{Office, Serving};
+use ownership::LedTargets;
 use pointers::MetaPointers;
 pub use retention::Retention;
 use router::Intake;
 pub use router::Router;
+use stores::{StoreOptions, Stores};
+pub use targets::Scrapes;
+use workers::Whereabouts;
 
 /// Folders below the storage path.
 const CLUSTER_DIR: &str = "cluster";
@@ -62,10 +77,17 @@ pub enum OpenError {
     #[error(transparent)]
     Node(#[from] NodeError),
     #[error(transparent)]
+    Member(#[from] MemberError),
+    #[error(transparent)]
     ObjectStore(#[from] UrlError),
     #[error(transparent)]
     Claim(#[from] ClaimError),
-    #[error("storage path {path}")]
+    #[error(
+        "the object store of this node is not the one of the other nodes: give all of them the same --object-store, a bucket or a folder \
+         on a shared file system"
+    )]
+    OtherStore,
+    #[error("{path}")]
     Path { path: String, source: std::io::Error },
     #[error("random numbers: {0}")]
     Entropy(getrandom::Error),
@@ -73,14 +95,31 @@ pub enum OpenError {
     Metrics(#[from] prometheus::Error),
 }
 
+/// What a node shares with the rest of the process.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    pub clock: Arc<dyn Clock>,
+    pub registry: Registry,
+    /// Where parts of queries that other nodes ask for work.
+    pub query_threads: Handle,
+    /// Told how far a start among others is.
+    pub phase: watch::Sender<Phase>,
+    /// Where the web interface listens.
+    pub web: SocketAddr,
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
     cluster: Arc<cluster::Node>,
-    readers: Vec<Arc<PartitionReader>>,
-    log: Arc<Proposers>,
+    /// Missing on a node that is alone.
+    member: Option<Member>,
+    held: Arc<Held>,
+    office: Arc<Office>,
     router: Arc<Router>,
     source: Arc<dyn SeriesSource>,
+    worker: Worker,
+    whereabouts: Whereabouts,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
     retention: Retention,
@@ -89,51 +128,92 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the storage path, or begins one. When this returns, everything that was ever acknowledged can be queried.
+    /// Opens the storage path, or begins one, and takes part in the cluster if there is one. When this returns, everything that
+    /// was ever acknowledged can be queried.
     pub async fn open(
         flags: &ServerFlags,
         retention: Retention,
-        clock: Arc<dyn Clock>,
-        registry: &Registry,
+        surroundings: Surroundings,
     ) -> Result<Arc<Self>, OpenError> {
-        let (cluster, stores) = open_groups(flags, clock.clone(), registry).await?;
-        let cluster = Arc::new(cluster);
-        let object_metrics = ObjectMetrics::register(registry)?;
-        let storage_metrics = StorageMetrics::register(registry)?;
+        let Surroundings { clock, registry, query_threads, phase, web } = surroundings;
+        let stores = Arc::new(Stores::new(StoreOptions {
+            root: flags.storage_path.join(HEAD_DIR),
+            metrics: partition::Metrics::register(&registry)?,
+            hash_seed: random::<8>().map(u64::from_le_bytes)?,
+        }));
+        let office = Arc::new(Office::default());
+        let joining = Joining {
+            flags,
+            dir: &flags.storage_path.join(CLUSTER_DIR),
+            stores: &stores,
+            application: office.clone(),
+            phase,
+            web,
+            clock: clock.clone(),
+            registry: &registry,
+        };
+        let Joined { cluster, member } = joining.open().await?;
+        let object_metrics = ObjectMetrics::register(&registry)?;
+        let storage_metrics = StorageMetrics::register(&registry)?;
         let bucket =
             Bucket::open(&object_store_url(flags)?, std::env::vars(), Arc::new(OsFileSystem), object_metrics.clone())?;
-        bucket.claim(&cluster.cluster().id).await?;
-        let cache = Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, storage_metrics.clone()));
+        let fresh_mark = format!("{:016x}", random::<8>().map(u64::from_le_bytes)?);
+        let mark = bucket.claim(&cluster.cluster().id, &fresh_mark).await?;
+        same_store(&cluster, mark).await?;
+
         let pointers = Arc::new(MetaPointers(cluster.meta().clone()));
-        let readers: Vec<_> = (0..)
-            .map(PartitionId)
-            .zip(&stores)
-            .map(|(id, store)| {
-                let grace_ms = RETIRED_GRACE.as_millis() as i64;
-                let catalog = Arc::new(Catalog::new(id, bucket.clone(), pointers.clone(), grace_ms));
-                Arc::new(PartitionReader::new(store.clone(), catalog, cache.clone()))
-            })
-            .collect();
-        let proposers: Vec<_> = (0..cluster.cluster().partitions).map(|at| cluster.proposer(PartitionId(at))).collect();
-        let log = Arc::new(Proposers(proposers.clone()));
+        let catalog = |id| {
+            let grace_ms = RETIRED_GRACE.as_millis() as i64;
+            Arc::new(Catalog::new(id, bucket.clone(), pointers.clone(), grace_ms))
+        };
+        let held = Arc::new(Held {
+            cluster: cluster.clone(),
+            stores: stores.clone(),
+            catalogs: (0..cluster.cluster().partitions).map(PartitionId).map(catalog).collect(),
+            cache: Arc::new(FileCache::new(FILE_CACHE_BYTES_MAX, storage_metrics.clone())),
+            among_others: member.is_some(),
+        });
+        let source: Arc<dyn SeriesSource> = Arc::new(Local::new(held.clone()));
+        let worker = Worker::new(source.clone(), clock.clone(), random::<8>().map(u64::from_le_bytes)?);
+        office.open(Serving { held: held.clone(), worker: worker.clone(), threads: query_threads });
+        let peers: Arc<dyn Peers> = match &member {
+            Some(member) => member.network().clone(),
+            None => Arc::new(Nobody),
+        };
+        let whereabouts = Whereabouts {
+            own: cluster.node_id(),
+            topology: cluster.meta().topology(),
+            peers,
+            alive_silence_max: Limits::default().alive_silence_max,
+        };
         let intake = Intake { series_max: flags.series_limit, starts: flags.starts() };
-        let router = Arc::new(Router::new(proposers, stores, clock.clone(), intake));
+        let router = Arc::new(Router::new(cluster.clone(), stores, clock.clone(), intake));
+        let slice = flags.seal_interval;
         let tasks = Tasks::start(Maintenance {
-            readers: readers.clone(),
-            cache,
-            log: log.clone(),
+            held: held.clone(),
             metrics: storage_metrics,
             router: router.clone(),
             clock: clock.clone(),
-            cluster: cluster.clone(),
-            slice: flags.seal_interval,
+            slice,
             retention: retention.clone(),
             idle: Mutex::default(),
         });
         let snapshots = snapshot::Folder::new(flags.storage_path.join(SNAPSHOTS_DIR), object_metrics);
-        let source = Arc::new(Local::new(readers.clone()));
-        let slice = flags.seal_interval;
-        Ok(Arc::new(Self { cluster, readers, log, router, source, tasks, clock, retention, slice, snapshots }))
+        Ok(Arc::new(Self {
+            cluster,
+            member,
+            held,
+            office,
+            router,
+            source,
+            worker,
+            whereabouts,
+            tasks,
+            clock,
+            retention,
+            slice,
+            snapshots,
+        }))
     }
 
     pub fn router(&self) -> &Arc<Router> {
@@ -158,23 +238,36 @@ impl Node {
         &self.retention
     }
 
-    fn owner(&self, partition: PartitionId) -> Owner {
-        Owner { node: self.cluster.node_id(), term: self.cluster.partition(partition).term() }
+    /// Where queries of this node read what it has not itself; nothing on a node that is alone.
+    pub fn workers(&self) -> Option<(Arc<dyn Placement>, Arc<dyn Channels>)> {
+        self.member.as_ref()?;
+        let channels = workers::channels(self.id(), self.worker.clone(), self.whereabouts.peers.clone());
+        Some((Arc::new(self.whereabouts.clone()), channels))
     }
 
-    /// Hides the samples in the range of all series that satisfy the matchers: in the head through the log, in data files by
-    /// a tombstone in the manifest.
-    pub async fn delete_series(
-        &self,
-        tenant: &TenantId,
-        matchers: &[Matcher],
-        range: TimeRange,
-    ) -> Result<(), DeleteError> {
-        let deletion = Deletion { tenant, matchers, range };
-        for catalog in self.readers.iter().map(|reader| reader.catalog()) {
-            deletion.run(catalog, &*self.log, self.owner(catalog.partition()), self.clock.now_ms()).await?;
+    /// Which targets of a tenant this node scrapes.
+    pub fn ownership(&self, tenant: TenantId) -> Arc<dyn Ownership> {
+        match &self.member {
+            Some(_) => Arc::new(LedTargets::watch(&self.cluster, tenant)),
+            None => Arc::new(OwnsAll),
         }
-        Ok(())
+    }
+
+    /// A number that all nodes of the cluster share, and keep.
+    pub fn cluster_seed(&self) -> u64 {
+        u128::from_str_radix(&self.cluster.cluster().id, 16).unwrap_or_default() as u64
+    }
+
+    /// Returns once the cluster has declared this node gone for ever.
+    pub async fn removed(&self) {
+        let mut topology = self.cluster.meta().topology();
+        let own = self.id();
+        let removed =
+            topology.wait_for(|topology| topology.members.get(&own).is_some_and(|member| member.is_removed()));
+        if removed.await.is_err() {
+            // The metadata has ended, and with it the node.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Returns the reason once the log or a group can no longer be written.
@@ -182,40 +275,41 @@ impl Node {
         self.cluster.failed().await
     }
 
+    /// Hands over what this node leads, while it still answers.
+    pub async fn leave(&self) {
+        if let Some(member) = &self.member {
+            member.leave().await;
+        }
+    }
+
     /// Finishes what was accepted and closes the log.
     pub async fn close(&self) {
         self.tasks.stop().await;
-        self.cluster.shutdown().await;
+        match &self.member {
+            Some(member) => member.shutdown().await,
+            None => self.cluster.shutdown().await,
+        }
     }
 }
 
-async fn open_groups(
-    flags: &ServerFlags,
-    clock: Arc<dyn Clock>,
-    registry: &Registry,
-) -> Result<(cluster::Node, Vec<Arc<Partition>>), OpenError> {
-    let dir = NodeDir::lock(Arc::new(Disk), &flags.storage_path.join(CLUSTER_DIR))?;
-    let stores = Arc::new(Stores::default());
-    let hash_seed = random::<8>().map(u64::from_le_bytes)?;
-    let open = stores.opener(flags, partition::Metrics::register(registry)?, hash_seed);
-    let options = NodeOptions {
-        partitions: flags.partitions,
-        fresh: FreshIds {
-            node: random::<8>().map(u64::from_le_bytes)?,
-            cluster: random::<16>().map(u128::from_le_bytes)?,
+/// Makes sure that this node's object store is that of the others: a folder that is not shared has data files that nobody else can read.
+async fn same_store(cluster: &cluster::Node, mark: String) -> Result<(), OpenError> {
+    let meta = cluster.meta();
+    let in_force = match meta.store() {
+        Some(known) => known,
+        None => match meta.mark_store(mark.clone()).await {
+            Ok(in_force) => in_force,
+            Err(error) => {
+                // Nobody knows yet: it is said with the next start.
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the object store is not compared with that of other nodes"
+                );
+                return Ok(());
+            }
         },
-        log: LogOptions::default(),
-        proposer: ProposerOptions::default(),
-        checkpoints: CheckpointPolicy { age_max: flags.checkpoint_interval, ..CheckpointPolicy::default() },
-        leader_wait_max: LEADER_WAIT_MAX,
-        drain_max: DRAIN_MAX,
-        cluster: ClusterOptions::alone(),
-        clock,
-        metrics: ClusterMetrics::register(registry)?,
     };
-    let cluster = cluster::Node::open(dir, options, open).await?;
-    let stores = stores.take(cluster.cluster().partitions);
-    Ok((cluster, stores))
+    if in_force == mark { Ok(()) } else { Err(OpenError::OtherStore) }
 }
 
 /// The URL of the flag, or of a folder below the storage path.
@@ -227,34 +321,6 @@ fn object_store_url(flags: &ServerFlags) -> Result<String, OpenError> {
     let absolute =
         std::path::absolute(&path).map_err(|source| OpenError::Path { path: path.display().to_string(), source })?;
     Ok(format!("file://{}", absolute.display()))
-}
-
-/// The stores that were opened, by partition: the groups know them as state machines only.
-#[derive(Debug, Default)]
-struct Stores(Mutex<Vec<Option<Arc<Partition>>>>);
-
-impl Stores {
-    fn opener(self: &Arc<Self>, flags: &ServerFlags, metrics: partition::Metrics, hash_seed: u64) -> OpenPartition {
-        let (stores, root) = (self.clone(), flags.storage_path.join(HEAD_DIR));
-        Arc::new(move |id: PartitionId| {
-            let options = PartitionOptions { hash_seed, ..PartitionOptions::default() };
-            let dir = root.join(format!("{:04}", id.0));
-            let opened = Partition::open(&dir, Arc::new(OsFileSystem), options, &metrics)?;
-            let store = Arc::new(opened.partition);
-            let mut all = stores.0.lock();
-            if all.len() <= usize::from(id.0) {
-                all.resize(usize::from(id.0) + 1, None);
-            }
-            all[usize::from(id.0)] = Some(store.clone());
-            Ok(Restored { machine: Arc::new(Machine(store)), raft_state: opened.raft_state })
-        })
-    }
-
-    fn take(&self, count: u16) -> Vec<Arc<Partition>> {
-        let stores: Vec<_> = std::mem::take(&mut *self.0.lock()).into_iter().flatten().collect();
-        assert_eq!(stores.len(), usize::from(count), "every partition is opened before the node is");
-        stores
-    }
 }
 
 /// Random bytes from the system.

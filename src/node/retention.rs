@@ -34,6 +34,11 @@ impl Retention {
         *self.rule.lock() = merged(self.flags, config);
     }
 
+    /// Nothing is deleted until a configuration says how much is kept.
+    pub fn keep_all(&self) {
+        *self.rule.lock() = RetentionRule::default();
+    }
+
     pub fn rule(&self) -> RetentionRule {
         *self.rule.lock()
     }

@@ -11,12 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
-use pharos_cluster::proposer::{ProposeError, Proposer};
+use pharos_cluster::node as cluster;
+use pharos_cluster::proposer::ProposeError;
+use pharos_cluster::router::{Repeat, Sending};
 use pharos_ingest::sink::{AppendError, AppendOutcome, Place, Refusal, SampleBatch, SeriesHandle, Sink};
 use pharos_model::{Clock, PartitionId};
-use pharos_storage::partition::Partition;
 use pharos_storage::record::{self, AppendAnswer, AppendLimits, SeriesRef, StartRule};
 
+use super::stores::Stores;
 use admission::Admission;
 use split::{Part, PartitionParts, Places, Terms, split};
 
@@ -24,6 +26,8 @@ use split::{Part, PartitionParts, Places, Terms, split};
 const FUTURE_TOLERANCE: Duration = Duration::from_secs(600);
 /// How long a sender should wait after the node had to turn it away.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Longest time that a batch is tried, a change of leader included. Senders of remote write give up after 30 s.
+const WRITE_MAX: Duration = Duration::from_secs(25);
 /// Larger batches are split away from the async threads: these take less than half a millisecond.
 const SPLIT_INLINE_MAX: usize = 2_000;
 const SPLIT_INLINE_LABEL_BYTES_MAX: usize = 256 << 10;
@@ -35,8 +39,8 @@ const PARTS_OUTSTANDING_MAX: usize = 2;
 /// Sends samples to the partitions they belong to.
 #[derive(Debug)]
 pub struct Router {
-    proposers: Vec<Proposer>,
-    partitions: Vec<Arc<Partition>>,
+    cluster: Arc<cluster::Node>,
+    stores: Arc<Stores>,
     clock: Arc<dyn Clock>,
     out_of_order_window_ms: AtomicI64,
     starts: StartRule,
@@ -54,18 +58,12 @@ pub struct Intake {
 }
 
 impl Router {
-    /// Both lists by partition.
-    pub fn new(
-        proposers: Vec<Proposer>,
-        partitions: Vec<Arc<Partition>>,
-        clock: Arc<dyn Clock>,
-        intake: Intake,
-    ) -> Self {
-        let known = partitions.iter().flat_map(|partition| partition.tenants());
+    pub fn new(cluster: Arc<cluster::Node>, stores: Arc<Stores>, clock: Arc<dyn Clock>, intake: Intake) -> Self {
+        let known = stores.all().into_iter().flat_map(|(_, store)| store.tenants());
         Self {
             tenants: Admission::new(known, TENANTS_MAX),
-            proposers,
-            partitions,
+            cluster,
+            stores,
             clock,
             out_of_order_window_ms: AtomicI64::new(0),
             starts: intake.starts,
@@ -93,13 +91,18 @@ impl Router {
     }
 
     async fn split(&self, batch: &Arc<SampleBatch>) -> Result<Vec<PartitionParts>, AppendError> {
-        let (terms, partitions) = (self.terms_of(batch), self.proposers.len() as u16);
+        let (terms, partitions) = (self.terms_of(batch), self.cluster.cluster().partitions);
         if is_small(batch) {
             return Ok(split(batch, terms, partitions));
         }
         let batch = Arc::clone(batch);
         let parts = tokio::task::spawn_blocking(move || split(&batch, terms, partitions)).await;
         parts.map_err(|panicked| unavailable(panicked.to_string()))
+    }
+
+    /// Whether a replica here has no room for more. Of those elsewhere their log says so.
+    fn is_full(&self, partition: usize) -> bool {
+        self.stores.get(PartitionId(partition as u16)).is_some_and(|store| store.writable().is_err())
     }
 
     /// Proposes the parts of one partition in their order, a few at a time: all at once, a large batch would fill the queue by
@@ -109,9 +112,11 @@ impl Router {
         PartitionParts { partition, parts }: PartitionParts,
         patience: Duration,
     ) -> Result<Vec<Answered>, AppendError> {
-        let proposer = &self.proposers[partition];
+        // What is sent again after an unknown outcome is answered as a duplicate.
+        let sending = Sending { linger: patience, patience: WRITE_MAX, repeat: Repeat::Harmless };
         let propose = |Part { command, places }| async move {
-            let answer = proposer.propose_lingering(command, patience).await.map_err(append_error)?;
+            let proposed = self.cluster.propose(PartitionId(partition as u16), command, sending).await;
+            let answer = proposed.map_err(append_error)?;
             Ok(Answered { partition, places, answer })
         };
         stream::iter(parts).map(propose).buffered(PARTS_OUTSTANDING_MAX).try_collect().await
@@ -145,7 +150,7 @@ impl Sink for Router {
         }
         let partitions = self.split(&batch).await?;
         // Full chunks that find no room on disk wait in memory, so no more may come before they are written.
-        if partitions.iter().any(|parts| self.partitions[parts.partition].writable().is_err()) {
+        if partitions.iter().any(|parts| self.is_full(parts.partition)) {
             return Err(AppendError::DiskFull { retry_after: RETRY_AFTER });
         }
         // All are waited for, so that what a retry brings again is there and answered as such.
@@ -203,6 +208,9 @@ fn append_error(error: ProposeError) -> AppendError {
     match error {
         ProposeError::Overloaded { .. } => {
             AppendError::Overloaded { limit: "proposer queue", retry_after: RETRY_AFTER }
+        }
+        ProposeError::Forwarding { .. } => {
+            AppendError::Overloaded { limit: "commands on their way to other nodes", retry_after: RETRY_AFTER }
         }
         ProposeError::DiskFull { .. } => AppendError::DiskFull { retry_after: RETRY_AFTER },
         ProposeError::TimedOut { waited } => AppendError::Timeout(waited),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::DateTime;
+use pharos_model::PartitionId;
 use pharos_storage::fs::OsFileSystem;
+use pharos_storage::manifest::Owner;
 use pharos_storage::manifest::PointerError;
 use pharos_storage::object::{Bucket, ObjectMetrics, UrlError};
 use pharos_storage::seal::SealError;
@@ -26,6 +28,8 @@ pub enum SnapshotError {
     Copy(#[from] SealError),
     #[error("a name for the snapshot: {0}")]
     Name(String),
+    #[error("partition {0} has no replica on this node: a snapshot is of what one node has, and would not have it all")]
+    NotHere(PartitionId),
 }
 
 /// Where snapshots go.
@@ -54,13 +58,21 @@ impl Node {
         let number = random::<8>().map_err(|error| SnapshotError::Name(error.to_string()))?;
         let time = DateTime::from_timestamp_millis(self.clock.now_ms()).unwrap_or_default();
         let name = format!("{}-{:016x}", time.format("%Y%m%dT%H%M%SZ"), u64::from_le_bytes(number));
+        let readers = self.held.all();
+        let missing = |partition: &PartitionId| readers.iter().all(|reader| reader.catalog().partition() != *partition);
+        if let Some(partition) = self.held.partitions().find(missing) {
+            return Err(SnapshotError::NotHere(partition));
+        }
         let target = self.snapshots.create(&name)?;
-        for reader in &self.readers {
+        for reader in &readers {
+            let partition = reader.catalog().partition();
+            // Names the files in a folder that nobody else writes to, whether this node leads or not.
+            let term = self.cluster.partition(partition).term();
             let snapshot = Snapshot {
                 partition: reader.partition(),
                 catalog: reader.catalog(),
                 slice_ms: self.slice.as_millis() as i64,
-                owner: self.owner(reader.catalog().partition()),
+                owner: Owner { node: self.id(), term },
                 with_head: !skip_head,
             };
             for tenant in tenants(reader).await? {

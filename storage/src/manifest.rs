@@ -278,7 +278,7 @@ impl Tombstone {
 }
 
 impl MatcherText {
-    fn compile(&self) -> Result<Matcher, ManifestError> {
+    pub fn compile(&self) -> Result<Matcher, ManifestError> {
         let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
         let op = ops.into_iter().find(|op| op.as_str() == self.op);
         Ok(Matcher::new(op.ok_or_else(|| ManifestError::Operator(self.op.clone()))?, &*self.name, &*self.value)?)

@@ -18,7 +18,7 @@ pub use selection::{BATCH_SAMPLES_MAX, BATCH_SERIES_MAX, Selection};
 use std::ops::Range;
 use std::sync::Arc;
 
-use pharos_model::{FloatHistogram, Matcher, TenantId, TimeRange};
+use pharos_model::{FloatHistogram, Matcher, PartitionId, TenantId, TimeRange};
 
 use crate::starts;
 
@@ -138,6 +138,9 @@ pub enum ReadError {
     ObjectStore(String),
     #[error("reading stopped: {0}")]
     Stopped(String),
+    /// This node cannot tell, another one that has the partition may.
+    #[error("partition {partition} cannot be read on this node now: {reason}")]
+    Elsewhere { partition: PartitionId, reason: String },
 }
 
 #[cfg(test)]

@@ -92,8 +92,18 @@ impl Node {
 
     /// Starts again on the same address after [`Node::kill`] or [`Node::terminate`].
     pub fn restart(&mut self) {
-        (self.child, self.address, self.log) = spawn(&self.folder, &self.address, &self.arguments);
+        self.relaunch();
         self.wait_ready("");
+    }
+
+    /// The same without waiting for more than that it listens.
+    pub fn relaunch(&mut self) {
+        (self.child, self.address, self.log) = spawn(&self.folder, &self.address, &self.arguments);
+    }
+
+    /// The exit code of a node that ends by itself.
+    pub fn wait(&mut self) -> i32 {
+        self.child.wait().unwrap().code().expect("the node ends by itself")
     }
 
     pub fn signal(&self, name: &str) {
@@ -103,7 +113,7 @@ impl Node {
     /// SIGTERM; returns the exit code.
     pub fn terminate(&mut self) -> i32 {
         self.signal("TERM");
-        self.child.wait().unwrap().code().expect("the node ends by itself")
+        self.wait()
     }
 
     /// What the node has logged since it was last started.

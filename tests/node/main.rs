@@ -4,13 +4,16 @@
 
 mod api;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod crash;
+mod documents;
 mod features;
 mod full_disk;
 mod grafana;
 mod harness;
 mod histograms;
 mod limits;
+mod members;
 mod pages;
 mod peers;

@@ -37,6 +37,9 @@ fn pages_show_results_errors_and_targets() {
     assert!(error.contains("note error") && error.contains("parse error"), "{error}");
     let targets = rendered(&node, "/targets");
     assert!(targets.contains("http://127.0.0.1:1/metrics") && targets.contains("nobody"), "{targets}");
+    let cluster = rendered(&node, "/cluster");
+    assert!(cluster.matches("class=\"partition state-ok\"").count() == 24, "{cluster}");
+    assert!(cluster.contains("All partitions are led and whole.") && cluster.contains("pill up"), "{cluster}");
     let status = rendered(&node, "/status");
     assert!(status.contains("storage.path") && status.contains("job_name: nobody"), "{status}");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, bail};
 use clap::Parser;
 use pharos_benches::versus::process::Kind;
-use pharos_benches::versus::{day, disk, queries, remote_write, report, scrape, selectors, soak};
+use pharos_benches::versus::{cluster, day, disk, queries, remote_write, report, scrape, selectors, soak};
 
 /// Feeds the same bytes to Pharos and to the installed peers, checks that the answers agree, prints ratios.
 #[derive(Debug, Parser)]
@@ -35,6 +35,12 @@ struct Arguments {
     /// Series of the day part, which is Pharos alone and not among the parts unless named.
     #[arg(long, default_value_t = 1_000_000)]
     day_series: usize,
+    /// Nodes of each cluster of the cluster part, which is Pharos alone and not among the parts unless named.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,6")]
+    cluster_sizes: Vec<usize>,
+    /// Series of the cluster part.
+    #[arg(long, default_value_t = 100_000)]
+    cluster_series: usize,
     /// Length of the soak part, which is Pharos alone and not among the parts unless named.
     #[arg(long, default_value_t = 600)]
     soak_secs: u64,
@@ -104,11 +110,18 @@ async fn main() -> Result<()> {
                 report::print("selectors over many series", &figures);
             }
             "day" => report::print("a day from data files", &day::run(folder, arguments.day_series, now_ms).await?),
+            "cluster" => {
+                let Arguments { cluster_sizes, cluster_series, rounds, .. } = &arguments;
+                let figures = cluster::run(folder, cluster_sizes, *cluster_series, *rounds, now_ms).await?;
+                report::print("clusters", &figures);
+            }
             "soak" => {
                 let length = Duration::from_secs(arguments.soak_secs);
                 report::print("soak", &soak::run(folder, arguments.soak_seed, length, now_ms).await?);
             }
-            other => bail!("unknown part `{other}`: remote-write, scrape, disk, queries, selectors, day, soak"),
+            other => {
+                bail!("unknown part `{other}`: remote-write, scrape, disk, queries, selectors, day, cluster, soak")
+            }
         }
     }
     Ok(())

@@ -197,6 +197,14 @@ impl Server {
         Ok(ticks as f64 / TICKS_PER_SECOND)
     }
 
+    /// The sum of a counter over its labels, as the server exposes it.
+    pub async fn counter(&self, name: &str) -> Result<f64> {
+        let text = self.client.get(self.url("/metrics")).send().await?.text().await?;
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let values = text.lines().filter(of_name).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(values.sum())
+    }
+
     /// Anonymous resident bytes now.
     pub fn anonymous_bytes(&self) -> Result<u64> {
         anonymous_bytes(self.child.id())

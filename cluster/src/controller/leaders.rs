@@ -53,5 +53,6 @@ pub(super) fn can_lead(view: View<'_>, report: &GroupReport, node: NodeId) -> bo
 /// Whether a transfer to the node would soon succeed.
 pub(super) fn can_take_over(view: View<'_>, report: &GroupReport, node: NodeId) -> bool {
     let caught_up = report.has_caught_up(node, view.limits.lag_entries_max);
-    caught_up && report.voters.contains(&node) && view.is_alive(node)
+    let leaving = view.observed.nodes.get(&node).is_some_and(|report| report.leaving);
+    caught_up && report.voters.contains(&node) && view.is_alive(node) && !leaving
 }

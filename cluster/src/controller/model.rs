@@ -7,6 +7,7 @@
 mod group;
 mod world;
 
+use super::Left;
 use crate::fs::sim::Random;
 use world::World;
 
@@ -38,6 +39,7 @@ fn run(seed: u64) {
         world.is_settled()
     });
     assert!(settled, "seed {seed} does not settle:\n{}", world.describe());
+    assert_eq!(world.left(), Left::default(), "seed {seed} has settled, and something is left");
     world.check_copies();
 }
 

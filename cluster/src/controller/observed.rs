@@ -46,6 +46,8 @@ pub struct NodeReport {
     pub revision: u64,
     /// Partitions of which it has a replica on disk.
     pub replicas: BTreeSet<PartitionId>,
+    /// It is about to stop, and hands its leads over.
+    pub leaving: bool,
 }
 
 impl Observed {

@@ -25,10 +25,7 @@ enum Reason {
 
 pub(super) fn next(view: View<'_>, at_rest: &BTreeSet<PartitionId>) -> Vec<Step> {
     let given_up = view.given_up();
-    let mut hosts = Host::of(view.topology.members.values());
-    hosts.retain(|host| !given_up.contains(&host.node));
-    let current: Vec<Replicas> = view.topology.placement.iter().map(PartitionPlacement::after_move).collect();
-    let wanted = target(&hosts, current.len() as u16, replication_factor(hosts.len()), &current);
+    let wanted = wanted(view);
 
     let mut moves: Vec<(Reason, PartitionId, Move)> = Vec::new();
     for ((partition, placed), wanted) in view.placement().zip(&wanted) {
@@ -54,6 +51,15 @@ pub(super) fn next(view: View<'_>, at_rest: &BTreeSet<PartitionId>) -> Vec<Step>
         steps = prefer(view, at_rest, &wanted);
     }
     steps
+}
+
+/// Who should hold each partition, by partition.
+pub(super) fn wanted(view: View<'_>) -> Vec<Replicas> {
+    let given_up = view.given_up();
+    let mut hosts = Host::of(view.topology.members.values());
+    hosts.retain(|host| !given_up.contains(&host.node));
+    let current: Vec<Replicas> = view.topology.placement.iter().map(PartitionPlacement::after_move).collect();
+    target(&hosts, current.len() as u16, replication_factor(hosts.len()), &current)
 }
 
 /// The first exchange on the way from one set to the other; who is gone for ever goes first.

@@ -42,7 +42,7 @@ impl Scene {
             let held = |(at, replicas): (u16, &Replicas)| replicas.contains(&node).then_some(PartitionId(at));
             let replicas = (0..).zip(placement).filter_map(held).collect();
             let silence = Duration::ZERO;
-            scene.observed.nodes.insert(node, NodeReport { silence, revision: u64::MAX, replicas });
+            scene.observed.nodes.insert(node, NodeReport { silence, revision: u64::MAX, replicas, leaving: false });
         }
         for report in scene.observed.partitions.values_mut().chain(&mut scene.observed.meta) {
             report.matched = (1..=nodes).map(|node| (node, report.last)).collect();
@@ -364,4 +364,24 @@ fn new_members_become_learners_of_the_metadata_and_removed_ones_leave() {
     scene.topology.remove(4, false, 0).unwrap();
     let removes = |step: &Step| matches!(step, Step::RemoveLearner { guard, node: 4 } if guard.group == GroupRef::Meta);
     assert!(scene.next().iter().any(removes));
+}
+
+#[test]
+fn what_is_left_is_told_until_nothing_is() {
+    let left = |scene: &Scene| left(&scene.topology, &scene.observed, &scene.limits);
+    assert_eq!(left(&three()), Left::default());
+    let mut scene = four();
+    let before = left(&scene);
+    assert!(before.replicas > 0, "the fourth node gets its share");
+    let (partition, moving) = begun(&scene.next())[0];
+    let epoch = scene.topology.placement[usize::from(partition)].epoch;
+    scene.topology.begin_move(partition, epoch, moving).unwrap();
+    assert_eq!(left(&scene).replicas, before.replicas, "what is on its way is not there yet");
+    scene.topology.finish_move(partition, epoch, moving).unwrap();
+    assert_eq!(left(&scene).replicas, before.replicas - 1);
+    let mut scene = three();
+    scene.report(0).leader = 2;
+    assert_eq!(left(&scene), Left { replicas: 0, leaders: 1 });
+    scene.silent(1, 30);
+    assert_eq!(left(&scene), Left::default(), "who is silent is not waited for");
 }

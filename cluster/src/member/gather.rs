@@ -34,7 +34,8 @@ pub(super) fn report(node: &Node) -> Report {
     // First: what is looked at after that is not older.
     let revision = node.meta().topology().borrow().revision;
     let leads = node.groups().iter().filter_map(|group| Some((group.id().0, group.report()?))).collect();
-    Report { revision, replicas: node.replicas().into_iter().map(|partition| partition.0).collect(), leads }
+    let replicas = node.replicas().into_iter().map(|partition| partition.0).collect();
+    Report { revision, replicas, leads, leaving: node.is_leaving() }
 }
 
 impl Gatherer {
@@ -49,9 +50,15 @@ impl Gatherer {
                 add(&mut observed, GroupId(group), report);
             }
             let replicas = report.replicas.into_iter().map(PartitionId).collect();
-            observed
-                .nodes
-                .insert(node, NodeReport { silence: self.silence(node), revision: report.revision, replicas });
+            observed.nodes.insert(
+                node,
+                NodeReport {
+                    silence: self.silence(node),
+                    revision: report.revision,
+                    replicas,
+                    leaving: report.leaving,
+                },
+            );
         }
         observed
     }

@@ -20,6 +20,9 @@ pub(super) struct Report {
     pub replicas: Vec<u16>,
     /// By the number of the group.
     pub leads: Vec<(u32, GroupReport)>,
+    /// It is about to stop.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// When a change of a group is right; see [`crate::controller`].

@@ -19,6 +19,8 @@ use crate::peers::{NodeId, method};
 const STEPS_MAX: usize = 256;
 /// Steps that are carried out at once.
 const STEPS_AT_ONCE: usize = 16;
+/// After a round with steps the pause is this part of what it else is.
+const STEPPED_PAUSE_PART: u32 = 10;
 /// Longer than a change of members or a transfer takes at most.
 const STEP_MAX: Duration = Duration::from_secs(15);
 
@@ -31,29 +33,34 @@ pub(super) struct Rounds {
 
 impl Rounds {
     pub(super) async fn run(self, pause: Duration) {
+        let mut stepped = false;
         loop {
-            tokio::time::sleep(pause).await;
-            if self.gatherer.node().meta_group().standing().leads {
-                self.round().await;
-            }
+            // After a step the next is likely to be there soon.
+            tokio::time::sleep(if stepped { pause / STEPPED_PAUSE_PART } else { pause }).await;
+            stepped = self.gatherer.node().meta_group().standing().leads && self.round().await;
         }
     }
 
-    async fn round(&self) {
+    /// Whether any step was carried out.
+    async fn round(&self) -> bool {
         let topology = match self.gatherer.node().meta().read_topology().await {
             Ok(topology) => topology,
             // Somebody else leads by now, or nobody can.
-            Err(error) => return debug!(%error, "no round of the controller"),
+            Err(error) => {
+                debug!(%error, "no round of the controller");
+                return false;
+            }
         };
         let observed = self.gatherer.gather(&topology).await;
         let steps = controller::next(&topology, &observed, &self.limits);
         self.metrics.rounds.inc();
         self.metrics.steps_put_off.inc_by(steps.len().saturating_sub(STEPS_MAX) as u64);
         let carried_out = stream::iter(steps.into_iter().take(STEPS_MAX).map(|step| self.carry_out(step)));
-        carried_out.for_each_concurrent(STEPS_AT_ONCE, |done| done).await;
+        carried_out.buffer_unordered(STEPS_AT_ONCE).fold(false, |any, done| async move { any | done }).await
     }
 
-    async fn carry_out(&self, step: Step) {
+    /// Whether it was done.
+    async fn carry_out(&self, step: Step) -> bool {
         let outcome = match Task::of(&step) {
             Some((node, task)) => self.hand(node, task).await,
             None => self.place(&step).await,
@@ -63,6 +70,7 @@ impl Rounds {
             Err(reason) => info!(?step, reason, "step of the controller not done, it is decided anew"),
         }
         self.metrics.count(&step, outcome.is_ok());
+        outcome.is_ok()
     }
 
     async fn hand(&self, node: NodeId, task: Task) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! The start of a member: asks, decides, and opens the node.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use parking_lot::Mutex;
 use tracing::info;
 
 use super::book::{Book, Heard};
@@ -91,7 +93,7 @@ pub(super) async fn start(
     network.serve(&options.listen, Arc::clone(&front) as Arc<dyn Service>, Arc::clone(&front) as Arc<dyn Door>).await?;
 
     let mut random = fastrand::Rng::with_seed(options.seed);
-    let starting = Starting { own, options, network: &network, book: &book };
+    let starting = Starting { own, options, network: &network, book: &book, silent: Mutex::default() };
     let state = match dir.cluster() {
         Some(cluster) => OwnState::Member { node: own, cluster: cluster.id.clone(), name: cluster.name.clone() },
         None => OwnState::Fresh,
@@ -151,6 +153,8 @@ struct Starting<'a> {
     options: &'a MemberOptions,
     network: &'a Arc<Network>,
     book: &'a Arc<Book>,
+    /// Why addresses do not answer, as it was logged.
+    silent: Mutex<BTreeMap<String, String>>,
 }
 
 impl Starting<'_> {
@@ -201,7 +205,10 @@ impl Starting<'_> {
                     }
                     Some(introduction.into_answer())
                 }
-                Err(AskError::Silent { .. }) => None,
+                Err(AskError::Silent { reason, .. }) => {
+                    self.tell_silence(&address, reason);
+                    None
+                }
                 Err(error @ AskError::Refused { .. }) => {
                     return Err(MemberError::Refused { reason: error.to_string() });
                 }
@@ -233,6 +240,15 @@ impl Starting<'_> {
                 self.tell(Phase::Joining { through: address, reason: Some(reason) });
                 None
             }
+        }
+    }
+
+    /// Logs why an address does not answer, once for each reason: wrong certificates look like nobody to who waits.
+    fn tell_silence(&self, address: &str, reason: String) {
+        let mut silent = self.silent.lock();
+        if silent.get(address) != Some(&reason) {
+            info!(address, reason, "no answer from another node, it is asked again");
+            silent.insert(address.to_owned(), reason);
         }
     }
 

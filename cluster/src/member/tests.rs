@@ -14,7 +14,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use super::*;
-use crate::controller::Limits;
+use crate::controller::{Left, Limits};
 use crate::founding::Flags;
 use crate::fs::sim::Sim;
 use crate::group::Restored;

@@ -220,6 +220,19 @@ impl MetaClient {
         }
     }
 
+    /// By which mark the cluster's object store is known, as far as this node has applied it. Never changes.
+    pub fn store(&self) -> Option<String> {
+        self.machine.store()
+    }
+
+    /// Says by which mark the object store is known, unless one was said before. Returns the one in force.
+    pub async fn mark_store(&self, mark: String) -> Result<String, MetaError> {
+        match self.change(Command::MarkStore { mark }).await? {
+            Answer::Store(mark) => Ok(mark),
+            _ => Err(MetaError::Answer),
+        }
+    }
+
     /// The current manifests of a tenant's data files in some partitions, all at one moment.
     pub async fn manifests_of(
         &self,

@@ -9,6 +9,8 @@ use crate::peers::NodeId;
 
 /// Longest name of a manifest object in bytes.
 pub const OBJECT_NAME_BYTES_MAX: usize = 1024;
+/// Longest mark of an object store in bytes.
+pub(super) const STORE_MARK_BYTES_MAX: usize = 64;
 
 /// What makes this cluster this one; never changes, but that a cluster from before clusters had names gets one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +101,10 @@ pub(super) enum Command {
         to: u64,
         at_ms: i64,
     },
+    /// Says by which mark the object store of the cluster is known, unless one was said before.
+    MarkStore {
+        mark: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +138,8 @@ pub(super) enum Answer {
     Written(Version),
     /// The document was at another version; the one that it is at.
     WrittenMeanwhile(u64),
+    /// The mark in force.
+    Store(String),
     /// The command is not understood or not allowed, on any replica.
     Refused(String),
 }
@@ -141,7 +149,9 @@ impl Answer {
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Self::Conflict(_) | Self::PlacedElsewhere(_) | Self::WrittenMeanwhile(_) | Self::Refused(_) => true,
-            Self::Cluster(_) | Self::Swapped(_) | Self::Done | Self::Placed(_) | Self::Written(_) => false,
+            Self::Cluster(_) | Self::Swapped(_) | Self::Done | Self::Placed(_) | Self::Written(_) | Self::Store(_) => {
+                false
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::checkpoint_file;
-use super::command::{Answer, Cluster, Command, Founding, ManifestPointer, ManifestRow, OBJECT_NAME_BYTES_MAX};
+use super::command::{
+    Answer, Cluster, Command, Founding, ManifestPointer, ManifestRow, OBJECT_NAME_BYTES_MAX, STORE_MARK_BYTES_MAX,
+};
 use super::documents::{Documents, Unchanged, Version};
 use super::member::{CLUSTER_NAME_BYTES_MAX, Member};
 use super::moves::Unplaced;
@@ -40,6 +42,8 @@ pub(super) struct State {
     pub topology: Arc<Topology>,
     pub documents: Arc<Documents>,
     manifests: BTreeMap<(u16, String), ManifestPointer>,
+    /// By which mark the cluster's object store is known.
+    store: Option<String>,
 }
 
 /// The state as it is written: a map's pairs become rows.
@@ -57,6 +61,8 @@ struct Document {
     #[serde(default)]
     documents: Documents,
     manifests: Vec<ManifestRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
 }
 
 fn first_version() -> u32 {
@@ -88,6 +94,10 @@ impl MetaMachine {
 
     pub(crate) fn cluster(&self) -> Option<Cluster> {
         self.state.read().topology.cluster.clone()
+    }
+
+    pub(crate) fn store(&self) -> Option<String> {
+        self.state.read().store.clone()
     }
 
     pub(crate) fn manifests_of(&self, tenant: &str, partitions: &[PartitionId]) -> Vec<Option<ManifestPointer>> {
@@ -217,6 +227,11 @@ impl State {
             Command::RollBackDocument { name, expected, to, at_ms } => {
                 written(Arc::make_mut(&mut self.documents).roll_back(&name, expected, to, at_ms))
             }
+            Command::MarkStore { mark } if mark.len() > STORE_MARK_BYTES_MAX => {
+                let bytes = mark.len();
+                Answer::Refused(format!("mark of {bytes} bytes, allowed are {STORE_MARK_BYTES_MAX}"))
+            }
+            Command::MarkStore { mark } => Answer::Store(self.store.get_or_insert(mark).clone()),
         }
     }
 
@@ -294,6 +309,7 @@ impl State {
             placement: self.topology.placement.clone(),
             documents: Documents::clone(&self.documents),
             manifests: self.rows(),
+            store: self.store.clone(),
         })
     }
 
@@ -311,7 +327,8 @@ impl State {
             return Err(damaged(reason));
         }
         let manifests = document.manifests.into_iter().map(|row| ((row.partition, row.tenant), row.pointer)).collect();
-        Ok(Self { topology: Arc::new(topology), documents: Arc::new(document.documents), manifests })
+        let store = document.store;
+        Ok(Self { topology: Arc::new(topology), documents: Arc::new(document.documents), manifests, store })
     }
 }
 

@@ -463,3 +463,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_first_mark_of_a_store_stays() {
+    let mut state = State::default();
+    let mark = |mark: &str| Command::MarkStore { mark: mark.to_owned() };
+    assert_eq!(state.step(mark("a")), Answer::Store("a".to_owned()));
+    assert_eq!(state.step(mark("b")), Answer::Store("a".to_owned()));
+    assert!(state.step(mark(&"x".repeat(65))).is_refusal());
+    let mut back = State::from_json(&state.to_json()).unwrap();
+    assert_eq!(back.step(mark("c")), Answer::Store("a".to_owned()));
+}

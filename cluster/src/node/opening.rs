@@ -1,6 +1,7 @@
 //! Opening a node, step by step; on an error everything is stopped again.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures::future::join_all;
 use parking_lot::Mutex;
@@ -86,6 +87,7 @@ impl Node {
             standings,
             tasks: Mutex::new(vec![warden, checkpointer]),
             stopping,
+            leaving: AtomicBool::new(false),
             store_lost,
             drain_max: options.drain_max,
             _dir: dir,

@@ -4,7 +4,6 @@
 //! carries is that of its content.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
@@ -40,7 +39,7 @@ pub(crate) struct Machine {
     progress: watch::Sender<Option<entry::LogId>>,
     covered: watch::Sender<Covered>,
     /// Snapshots taken in.
-    installs: AtomicU64,
+    installs: watch::Sender<u64>,
     metrics: RaftMetrics,
     clock: Arc<dyn Clock>,
 }
@@ -69,7 +68,7 @@ impl Machine {
             state: Mutex::new(state),
             progress: watch::Sender::new(applied.as_ref().map(to_log_id)),
             covered: watch::Sender::new(Ok(applied.map(|id| id.index))),
-            installs: AtomicU64::new(0),
+            installs: watch::Sender::new(0),
             metrics,
             clock,
         })
@@ -91,7 +90,13 @@ impl Machine {
 
     /// Counts the snapshots taken in: what they cover was applied without anybody being answered.
     pub(crate) fn installs(&self) -> u64 {
-        self.installs.load(Ordering::SeqCst)
+        *self.installs.borrow()
+    }
+
+    /// Returns when other snapshots were taken in than `known`.
+    pub(crate) async fn installed(&self, known: u64) {
+        // Its sender is held here.
+        drop(self.installs.subscribe().wait_for(|installs| *installs != known).await);
     }
 
     /// Applies entries in order; those that the state machine holds already are skipped.
@@ -154,7 +159,7 @@ impl Machine {
         self.port.install(&bytes, position.encode())?;
         let applied = position.applied;
         *state = State { applied: position, snapshot: Some(meta.clone()), fresh: None };
-        self.installs.fetch_add(1, Ordering::SeqCst);
+        self.installs.send_modify(|installs| *installs += 1);
         self.progress.send_replace(applied.as_ref().map(to_log_id));
         self.cover(applied);
         Ok(())

@@ -39,7 +39,12 @@ fn report(leader: NodeId) -> GroupReport {
 }
 
 fn observed() -> Observed {
-    let node = |silence| NodeReport { silence: Duration::from_millis(silence), revision: 9, replicas: BTreeSet::new() };
+    let node = |silence| NodeReport {
+        silence: Duration::from_millis(silence),
+        revision: 9,
+        replicas: BTreeSet::new(),
+        leaving: false,
+    };
     Observed {
         meta: Some(report(1)),
         partitions: BTreeMap::from([(PartitionId(0), report(1)), (PartitionId(1), report(1))]),
@@ -71,11 +76,17 @@ fn a_partition_is_as_good_as_its_replicas() {
         status(topology, observed).partitions.iter().map(|partition| partition.state).collect::<Vec<_>>()
     };
     assert_eq!(states(&topology, &observed), [PartitionState::Ok, PartitionState::Ok]);
+    for report in observed.partitions.values_mut() {
+        report.voters.insert(3);
+    }
     observed.nodes.get_mut(&2).unwrap().silence = Duration::from_secs(30);
+    observed.nodes.get_mut(&3).unwrap().silence = Duration::ZERO;
     observed.partitions.remove(&PartitionId(1));
     assert_eq!(states(&topology, &observed), [PartitionState::Degraded, PartitionState::NoLeader]);
     topology.remove(2, true, 7).unwrap();
     assert_eq!(states(&topology, &observed), [PartitionState::Degraded, PartitionState::Lost]);
+    observed.nodes.get_mut(&3).unwrap().silence = Duration::from_secs(30);
+    assert_ne!(states(&topology, &observed)[0], PartitionState::Degraded, "who leads is cut off from the others");
 }
 
 #[test]
@@ -121,4 +132,11 @@ fn it_is_json_that_reads_back() {
     assert_eq!(serde_json::from_value::<ClusterStatus>(json).unwrap(), status);
     let nobody = ClusterStatus::of(&Topology::default(), &Observed::default(), &Limits::default());
     assert_eq!(serde_json::to_value(&nobody).unwrap()["cluster"], serde_json::Value::Null);
+}
+
+#[test]
+fn short_names_are_told_apart() {
+    let names = [0x1234_5678_0000_0001, 0x1234_5678_0a00_0002, 3].map(NodeName::from);
+    let short: Vec<&str> = names.iter().map(|name| name.short(names.iter())).collect();
+    assert_eq!(short, ["1234567800", "123456780a", "00000000"]);
 }

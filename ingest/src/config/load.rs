@@ -1,9 +1,11 @@
 //! Loading: reads the file and those it names, expands, checks, and makes every path absolute to its file's folder.
 
+use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pharos_model::labels::quote;
+use twox_hash::XxHash3_64;
 
 use super::block::{Check, block};
 use super::environment::{self, Lookup};
@@ -22,6 +24,8 @@ pub struct Loaded {
     pub rule_files: Vec<PathBuf>,
     /// The file as written.
     pub text: String,
+    /// Of the text and those of `scrape_config_files`: alike where the same jobs are scraped in the same way.
+    pub hash: u64,
     /// The file as Prometheus prints it at `/api/v1/status/config`: defaults filled in, secrets masked.
     pub yaml: String,
     /// What is accepted but does nothing here, and variables that are not set. One sentence each.
@@ -49,9 +53,30 @@ pub fn load_with(
     defaults: Defaults,
 ) -> Result<Loaded, ConfigError> {
     let text = read_text(fs, path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    let invalid = |invalid| ConfigError::Invalid { path: path.to_owned(), invalid };
+    let dir = path.parent().unwrap_or(Path::new(""));
+    load_text(Text { name: path, dir, text }, fs, environment, defaults)
+}
+
+/// A configuration that was read already.
+#[derive(Clone, Debug)]
+pub struct Text<'a> {
+    /// What errors call it.
+    pub name: &'a Path,
+    /// The folder of the relative paths in it.
+    pub dir: &'a Path,
+    pub text: String,
+}
+
+/// As [`load_with`], for a text that is in no file.
+pub fn load_text(
+    Text { name, dir, text }: Text<'_>,
+    fs: &dyn FileSystem,
+    environment: &Lookup<'_>,
+    defaults: Defaults,
+) -> Result<Loaded, ConfigError> {
+    let invalid = |invalid| ConfigError::Invalid { path: name.to_owned(), invalid };
     let mut config: Config =
-        parse(&text).map_err(|at| ConfigError::Parse { path: path.to_owned(), at })?.unwrap_or_default();
+        parse(&text).map_err(|at| ConfigError::Parse { path: name.to_owned(), at })?.unwrap_or_default();
     if defaults.extra_scrape_metrics {
         config.global.extra_scrape_metrics.get_or_insert(true);
     }
@@ -61,13 +86,15 @@ pub fn load_with(
     let mut warnings = Vec::new();
     expand_external_labels(&mut config, environment, &mut warnings);
     config.complete().map_err(invalid)?;
-    config.set_directory(path.parent().unwrap_or(Path::new("")));
-    let scrape_configs = all_scrape_configs(&config, fs)?;
+    config.set_directory(dir);
+    let mut texts = XxHash3_64::with_seed(0);
+    texts.write(text.as_bytes());
+    let scrape_configs = all_scrape_configs(&config, fs, &mut texts)?;
     let rule_files = all_matches("rule files", &config.rule_files, fs)?;
     unused(&config, &mut warnings);
     other_server_names(&scrape_configs, &mut warnings);
     let yaml = print(&config).map_err(invalid)?;
-    Ok(Loaded { config, scrape_configs, rule_files, text, yaml, warnings })
+    Ok(Loaded { config, scrape_configs, rule_files, text, hash: texts.finish(), yaml, warnings })
 }
 
 /// Nodes and parser events of one file: discovery writes files of tens of thousands of groups.
@@ -111,11 +138,18 @@ block! {
 
 impl Check for ScrapeConfigFile {}
 
-fn all_scrape_configs(config: &Config, fs: &dyn FileSystem) -> Result<Vec<Arc<ScrapeConfig>>, ConfigError> {
+fn all_scrape_configs(
+    config: &Config,
+    fs: &dyn FileSystem,
+    texts: &mut XxHash3_64,
+) -> Result<Vec<Arc<ScrapeConfig>>, ConfigError> {
     let mut jobs: Vec<Arc<ScrapeConfig>> = config.scrape_configs.iter().cloned().map(Arc::new).collect();
     let mut origins = vec!["main config file".to_owned(); jobs.len()];
     for path in all_matches("scrape config files", &config.scrape_config_files, fs)? {
         let text = read_text(fs, &path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        // With its length, so that the same lines in other files are another configuration.
+        texts.write(&(text.len() as u64).to_le_bytes());
+        texts.write(text.as_bytes());
         let file: Option<ScrapeConfigFile> =
             parse(&text).map_err(|at| ConfigError::Parse { path: path.clone(), at })?;
         for mut job in file.unwrap_or_default().scrape_configs {

@@ -36,7 +36,7 @@ pub use block::Zero;
 pub use discovery::{DiscoveryConfigs, TargetGroup};
 pub use error::{ConfigError, ParseError};
 pub use http::HttpClientConfig;
-pub use load::{Defaults, Loaded, load, load_with};
+pub use load::{Defaults, Loaded, Text, load, load_text, load_with};
 pub use scalar::{ByteSize, PromDuration, RedactedUrl, Secret};
 pub use scrape::{GlobalConfig, NameValidation, ScrapeConfig};
 

@@ -342,6 +342,27 @@ fn secrets_appear_in_no_error() {
 }
 
 #[test]
+fn a_text_that_is_in_no_file_loads_as_one_in_the_folder() {
+    let text =
+        "scrape_config_files: ['*.job.yml']\nscrape_configs:\n- job_name: b\n  authorization: {credentials_file: t}\n";
+    let fs = InMemory::new([("/etc/p/prometheus.yml", text)]);
+    fs.write("/etc/p/1.job.yml", "scrape_configs: [{job_name: a}]");
+    let name = Path::new("document prometheus.yml");
+    let load_text = |text: &str| {
+        let text = Text { name, dir: Path::new("/etc/p"), text: text.to_owned() };
+        load::load_text(text, &fs, &|_| None, Defaults::default())
+    };
+    let (from_text, from_file) =
+        (load_text(text).unwrap(), load(Path::new("/etc/p/prometheus.yml"), &fs, &|_| None).unwrap());
+    assert_eq!((&from_text.yaml, from_text.hash), (&from_file.yaml, from_file.hash));
+    assert_eq!(from_text.scrape_configs.len(), 2);
+    fs.write("/etc/p/1.job.yml", "scrape_configs: [{job_name: c}]");
+    assert_ne!(load_text(text).unwrap().hash, from_text.hash, "files that are named count");
+    let error = load_text("global: {scrape: 1}").unwrap_err().to_string();
+    assert!(error.starts_with("parsing YAML file document prometheus.yml: line 1"), "{error}");
+}
+
+#[test]
 fn long_and_repetitive_files_load() {
     let groups = "- targets: [h:1, h:2]\n  labels: {a: b}\n".repeat(30_000);
     let parsed: Vec<TargetGroup> = load::parse(&groups).unwrap().unwrap();

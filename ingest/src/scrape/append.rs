@@ -4,21 +4,24 @@
 //! here within the scrape. Markers go after the samples, in a batch of their own that takes no late sample, because a
 //! series may have gone on in another target's scrape; and they need the handles of everything that is exposed now.
 
-use std::collections::HashMap;
+mod refusals;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::sample::stale_nan;
 use pharos_model::{TenantId, TimestampMs};
 use tokio::time::Instant;
-use tracing::warn;
+
+use refusals::Refusals;
+pub(super) use refusals::Rival;
 
 use super::metrics::ScrapeMetrics;
 use super::reading::{Body, Reading, Rules};
 use super::report::{Report, Values};
 use super::target::Target;
 use crate::exposition::cache::{LineCache, Slot};
-use crate::sink::{AppendError, AppendOutcome, KnownSample, Place, Refusal, SampleBatch, SeriesHandle, Sink};
+use crate::sink::{AppendError, AppendOutcome, KnownSample, Place, SampleBatch, SeriesHandle, Sink};
 
 /// Shortest wait before a batch is offered to the store again.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
@@ -37,6 +40,7 @@ pub(super) struct Appender {
     /// Series that end with the next scrape that is stored, unless it exposes them again: those of rules that no longer
     /// hold, and those whose markers the store could not take.
     pub(super) ending: Vec<SeriesHandle>,
+    pub(super) rival: Rival,
 }
 
 /// What one scrape brings. `body` is absent when the scrape failed; `reading` then holds no samples.
@@ -69,6 +73,7 @@ impl Appender {
     async fn append_samples(&mut self, scrape: Scrape<'_>) -> Result<(), AppendError> {
         let Scrape { target, pool, reading, body, report, with_extra, at, deadline } = scrape;
         let lines = reading.known.len();
+        let mut refusals = Refusals::of(&reading);
         let mut batch = SampleBatch {
             tenant: self.tenant.clone(),
             known: reading.known,
@@ -81,7 +86,6 @@ impl Appender {
         let placed = self.report.push(&mut batch, at, &report, with_extra);
         let outcome = self.send(batch, deadline).await?;
         self.learn(&reading.fresh_slots, &outcome);
-        let mut refusals = Refusals { ahead: reading.ahead, repeated: reading.repeated, ..Refusals::default() };
         refusals.add(&outcome, |place| match place {
             Place::Known(at) => at < lines,
             Place::Fresh(at) => at < reading.fresh_slots.len(),
@@ -94,7 +98,8 @@ impl Appender {
             report: report_is_stale.then_some((report, with_extra)),
         };
         let sent = self.send_again(again, at, deadline, &mut refusals).await;
-        refusals.tell(&self.metrics, pool, target);
+        let is_new_rivals = self.rival.is_new(refusals.has_rival, target.interval);
+        refusals.tell(&self.metrics, (pool, target), is_new_rivals);
         sent
     }
 
@@ -223,52 +228,4 @@ fn patience(until_next_scrape: Duration) -> Duration {
 struct Again<'a> {
     body: Option<(Rules<'a>, Body<'a>)>,
     report: Option<(Values, bool)>,
-}
-
-/// Samples of a scrape's lines that are not stored, by the reason. Those of markers and of the target's own series are
-/// expected when a target moves, and do not count.
-#[derive(Debug, Default)]
-struct Refusals {
-    /// Left out before the store saw them: too far ahead of the clock, and second ones of one series.
-    ahead: usize,
-    repeated: usize,
-    by_store: HashMap<Refusal, usize>,
-}
-
-impl Refusals {
-    fn add(&mut self, outcome: &AppendOutcome, is_line: impl Fn(Place) -> bool) {
-        for (_, refusal) in outcome.refused.iter().filter(|(place, _)| is_line(*place)) {
-            *self.by_store.entry(*refusal).or_default() += 1;
-        }
-    }
-
-    /// Counts and logs them, in Prometheus' words where it has them.
-    fn tell(&self, metrics: &ScrapeMetrics, pool: &str, target: &Target) {
-        let refused = |refusal| self.by_store.get(&refusal).copied().unwrap_or_default();
-        let bounds = self.ahead + refused(Refusal::TooOld) + refused(Refusal::OutOfBounds);
-        let duplicates = self.repeated + refused(Refusal::DuplicateTimestamp);
-        for (count, counter, problem) in [
-            (refused(Refusal::OutOfOrder), &metrics.out_of_order, "Error on ingesting out-of-order samples"),
-            (
-                duplicates,
-                &metrics.duplicate_timestamp,
-                "Error on ingesting samples with different value but same timestamp",
-            ),
-            (
-                bounds,
-                &metrics.out_of_bounds,
-                "Error on ingesting samples that are too old or are too far into the future",
-            ),
-            (
-                refused(Refusal::SeriesLimit),
-                &metrics.exceeded_series_limit,
-                "Error on ingesting samples beyond the limit of active series",
-            ),
-        ] {
-            if count > 0 {
-                counter.inc_by(count as u64);
-                warn!(scrape_pool = pool, target = target.url_text, num_dropped = count, "{problem}");
-            }
-        }
-    }
 }

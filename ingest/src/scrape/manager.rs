@@ -1,7 +1,7 @@
 //! Keeps the pools of all jobs in step with the configuration and with what discovery finds.
 //!
-//! One task owns the pools. It takes the newest state of discovery, at most once in a pause, and publishes what there
-//! is to see. Dropping the handle ends all scraping at once, without staleness markers, as for a restart.
+//! One task owns the pools. It takes the newest state of discovery, at most once in a pause, and changes of ownership at once, and
+//! publishes what there is to see. Dropping the handle ends all scraping at once, without staleness markers, as for a restart.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl ScrapeManager {
     }
 
     /// Takes a new set of jobs; call it after [`crate::discovery::Discovery::apply`]. When it returns, loops run for
-    /// all targets that discovery knows. Jobs that could not be applied are logged and returned.
+    /// all targets that discovery knows and this node owns. Jobs that could not be applied are logged and returned.
     pub async fn apply(&self, jobs: &[Arc<ScrapeConfig>]) -> Vec<PoolError> {
         let (done, applied) = oneshot::channel();
         // Both fail only when the task has ended, and then there is nothing to wait for.
@@ -92,6 +92,8 @@ impl State {
         let mut next_sync = Instant::now();
         let mut gauges = tokio::time::interval(METADATA_GAUGES_EVERY);
         let mut discovering = true;
+        let mut owners = self.options.ownership.changes();
+        let mut dealing = true;
         loop {
             let found = async {
                 sleep_until(next_sync).await;
@@ -109,8 +111,12 @@ impl State {
                     next_sync = Instant::now() + self.options.sync_pause;
                     self.sync();
                 }
+                changed = owners.changed(), if dealing => {
+                    dealing = changed.is_ok();
+                    self.deal();
+                }
                 Some(ended) = self.running.join_next() => self.note_end(ended),
-                _ = gauges.tick() => self.pools.values().for_each(Pool::observe_metadata),
+                _ = gauges.tick() => self.pools.values_mut().for_each(Pool::tidy),
             }
             self.ending.retain(|ending| !ending.is_over());
         }
@@ -174,6 +180,17 @@ impl State {
         let mut changed = false;
         for (name, pool) in &mut self.pools {
             changed |= pool.sync(sets.get(name).map_or(&[], Vec::as_slice), &mut self.running);
+        }
+        if changed {
+            self.publish();
+        }
+    }
+
+    /// Scrapes what this node owns now, and no more what it does not.
+    fn deal(&mut self) {
+        let mut changed = false;
+        for pool in self.pools.values_mut() {
+            changed |= pool.deal(&mut self.running);
         }
         if changed {
             self.publish();

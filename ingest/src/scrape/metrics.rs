@@ -20,6 +20,8 @@ pub struct ScrapeMetrics {
     pub(super) pool_reloads_failed: IntCounter,
     pub(super) pool_syncs: IntCounterVec,
     pub(super) pool_targets: IntGaugeVec,
+    /// Targets that other nodes scrape.
+    pub(super) pool_targets_elsewhere: IntGaugeVec,
     pub(super) pool_target_limit: IntGaugeVec,
     pub(super) exceeded_target_limit: IntCounter,
     pub(super) exceeded_label_limits: IntCounter,
@@ -29,6 +31,8 @@ pub struct ScrapeMetrics {
     pub(super) out_of_order: IntCounter,
     pub(super) out_of_bounds: IntCounter,
     pub(super) duplicate_timestamp: IntCounter,
+    /// Samples refused because another node scraped the target at the same time.
+    pub(super) other_owner: IntCounter,
     /// Scrapes that the store did not take.
     pub(super) append_failed: IntCounter,
     /// Samples refused because the tenant has too many series.
@@ -37,6 +41,8 @@ pub struct ScrapeMetrics {
     pub(super) exemplars_refused: IntCounter,
     /// Loops that ended by a panic and were begun again.
     pub(super) loops_restarted: IntCounter,
+    /// Loops that were told to end because another node scrapes their target.
+    pub(super) loops_handed_over: IntCounter,
     /// Memory of the bodies that are held now.
     pub(super) body_bytes: IntGauge,
     pub(super) metadata_entries: IntGaugeVec,
@@ -127,6 +133,10 @@ impl ScrapeMetrics {
                 "prometheus_target_scrape_pool_targets",
                 "Current number of targets in this scrape pool.",
             )?,
+            pool_targets_elsewhere: gauge(
+                "pharos_target_scrape_pool_targets_elsewhere",
+                "Current number of targets of this scrape pool that other nodes scrape.",
+            )?,
             pool_target_limit: gauge(
                 "prometheus_target_scrape_pool_target_limit",
                 "Maximum number of targets allowed in this scrape pool.",
@@ -163,6 +173,10 @@ impl ScrapeMetrics {
                 "prometheus_target_scrapes_sample_duplicate_timestamp_total",
                 "Total number of samples rejected due to duplicate timestamps but different values.",
             )?,
+            other_owner: counter(
+                "pharos_target_scrapes_sample_other_owner_total",
+                "Samples rejected because another node had scraped the target at the same time, while it went from one to the other.",
+            )?,
             append_failed: counter(
                 "pharos_target_scrapes_append_failed_total",
                 "Scrapes whose samples the store did not acknowledge.",
@@ -178,6 +192,10 @@ impl ScrapeMetrics {
             loops_restarted: counter(
                 "pharos_target_scrape_loops_restarted_total",
                 "Scrape loops that ended by a panic and were begun again.",
+            )?,
+            loops_handed_over: counter(
+                "pharos_target_scrape_loops_handed_over_total",
+                "Scrape loops that were told to end because another node scrapes their target.",
             )?,
             body_bytes,
             metadata_entries: gauge(
@@ -196,7 +214,13 @@ impl ScrapeMetrics {
         let _ = self.sync_failed.remove_label_values(&[job]);
         let _ = self.pool_syncs.remove_label_values(&[job]);
         let _ = self.sync_length_histogram.remove_label_values(&[job]);
-        for gauge in [&self.pool_targets, &self.pool_target_limit, &self.metadata_entries, &self.metadata_bytes] {
+        for gauge in [
+            &self.pool_targets,
+            &self.pool_targets_elsewhere,
+            &self.pool_target_limit,
+            &self.metadata_entries,
+            &self.metadata_bytes,
+        ] {
             let _ = gauge.remove_label_values(&[job]);
         }
         self.sync_length.remove(job);

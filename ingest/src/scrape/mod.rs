@@ -1,16 +1,19 @@
 //! Scraping: one task for each target reads it at its interval and hands what it exposes to the [`Sink`].
 //!
 //! [`ScrapeManager`] turns discovered groups into targets ([`target`]), keeps one loop for each ([`target_loop`]) and
-//! tells what became of them ([`status`]). A loop fetches ([`fetch`]), reads the body against the series it knows
+//! tells what became of them ([`status`], and [`snapshot`] for other nodes). In a cluster it scrapes what it owns ([`ownership`]).
+//! A loop fetches ([`fetch`]), reads the body against the series it knows
 //! ([`reading`]) and appends ([`append`]) together with the target's own series ([`report`]).
 //!
 //! Invariants: a target whose labels and configuration did not change keeps its loop, its phase and its series through
 //! every reload and every discovery; a loop has one scrape under way at most; when a target ends, its series get
-//! staleness markers, but not when the process ends, because it will scrape on.
+//! staleness markers, but not when the process ends or another node takes the target, because they will be scraped on.
 
 pub mod manager;
 pub mod metadata;
 pub mod metrics;
+pub mod ownership;
+pub mod snapshot;
 pub mod status;
 pub mod target;
 
@@ -36,6 +39,7 @@ use tokio::runtime::Handle;
 pub use body_budget::BODIES_BYTES_MAX;
 pub use manager::ScrapeManager;
 pub use metrics::ScrapeMetrics;
+pub use ownership::{Ownership, OwnsAll};
 pub use status::{Health, ScrapeStatus, TargetStatus};
 pub use target::Target;
 
@@ -64,8 +68,10 @@ pub struct ScrapeOptions {
     pub sink: Arc<dyn Sink>,
     /// The tenant that all targets belong to.
     pub tenant: TenantId,
+    /// Which targets are scraped here. The others are only known.
+    pub ownership: Arc<dyn Ownership>,
     /// Shifts the phase of all targets, so that two clusters do not scrape a target at the same moment. Keep it stable
-    /// over restarts, and targets are scraped in the same phase as before.
+    /// over restarts and the same on all nodes of a cluster, and targets are scraped in the same phase as before.
     pub offset_seed: u64,
     pub hasher: SeriesHasher,
     pub metrics: ScrapeMetrics,

@@ -1,19 +1,22 @@
-//! The targets of one job, and a loop for each.
+//! The targets of one job, and a loop for each that this node owns.
+
+mod running;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use pharos_model::LabelSet;
-use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tracing::error;
+
+pub(super) use running::Ending;
+use running::{Course, Running};
 
 use super::body_budget::BodyBudget;
 use super::fetch::Request;
-use super::status::{Live, PoolStatus, TargetStatus};
+use super::status::{PoolStatus, TargetStatus};
 use super::target::{DroppedTarget, Made, Target, targets_of};
-use super::target_loop::{Instruction, Spec, TargetLoop};
+use super::target_loop::Spec;
 use super::{ScrapeError, ScrapeOptions};
 use crate::config::{ScrapeConfig, TargetGroup};
 use crate::http_client::{ClientError, HttpClient};
@@ -27,32 +30,14 @@ pub(super) struct Pool {
     client: HttpClient,
     budget: BodyBudget,
     loops: Vec<Running>,
+    /// Targets that other nodes own.
+    elsewhere: Vec<Arc<Target>>,
+    /// Fails every scrape of every target.
+    forced: Option<ScrapeError>,
     dropped: Vec<DroppedTarget>,
     dropped_count: usize,
     /// What was synced last; `None` makes the next sync look at everything again.
     groups: Option<Vec<Arc<TargetGroup>>>,
-}
-
-/// A loop. It may be ending, and then is taken up again when its target comes back.
-#[derive(Debug)]
-struct Running {
-    identity: u64,
-    spec: Arc<Spec>,
-    instructions: watch::Sender<Instruction>,
-    /// Set by the loop when it takes no more instructions.
-    left: Arc<AtomicBool>,
-    live: Arc<Live>,
-    task: AbortHandle,
-    is_ending: bool,
-}
-
-impl Running {
-    fn end(&mut self) {
-        if !self.is_ending {
-            self.is_ending = true;
-            self.instructions.send_replace(Instruction::End);
-        }
-    }
 }
 
 impl Pool {
@@ -66,8 +51,9 @@ impl Pool {
         let name = Arc::from(config.job_name.as_str());
         // A rate of failures needs the zero before the first one.
         options.metrics.sync_failed.with_label_values(&[&name]);
-        let (loops, dropped) = (Vec::new(), Vec::new());
-        Ok(Self { name, options, config, client, budget, loops, dropped, dropped_count: 0, groups: None })
+        let (loops, elsewhere, dropped) = (Vec::new(), Vec::new(), Vec::new());
+        let (forced, dropped_count, groups) = (None, 0, None);
+        Ok(Self { name, options, config, client, budget, loops, elsewhere, forced, dropped, dropped_count, groups })
     }
 
     /// Takes a new configuration; targets follow with the next sync. A failure leaves the pool as it is.
@@ -82,7 +68,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Makes the loops those of the groups' targets. Answers whether anything changed.
+    /// Makes the loops those of the groups' targets that this node owns. Answers whether anything changed.
     pub(super) fn sync(&mut self, groups: &[Arc<TargetGroup>], running: &mut JoinSet<()>) -> bool {
         let same = |known: &Vec<Arc<TargetGroup>>| {
             known.len() == groups.len() && known.iter().zip(groups).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
@@ -93,22 +79,37 @@ impl Pool {
         }
         let started = self.options.surroundings.clock.monotonic();
         let targets = self.make_targets(groups);
-        let forced = self.target_limit(targets.len());
-        self.assign(targets, forced, running);
+        self.forced = self.target_limit(targets.len());
+        self.assign(targets, running);
         self.groups = Some(groups.to_vec());
         self.observe_sync(self.options.surroundings.clock.monotonic().saturating_sub(started).as_secs_f64());
         true
     }
 
-    /// Lets loops go that have ended. One that was not told to has panicked, and its target gets a new one.
+    /// Looks again at who owns the targets. Answers whether anything changed.
+    pub(super) fn deal(&mut self, running: &mut JoinSet<()>) -> bool {
+        let ownership = self.options.ownership.clone();
+        let mut scraped = self.loops.iter().filter(|running| running.is_scraping());
+        if scraped.all(|running| ownership.owns(&running.spec.target.labels))
+            && !self.elsewhere.iter().any(|target| ownership.owns(&target.labels))
+        {
+            return false;
+        }
+        let mut targets = std::mem::take(&mut self.elsewhere);
+        let scraped = self.loops.iter().filter(|running| running.is_scraping());
+        targets.extend(scraped.map(|running| running.spec.target.clone()));
+        self.assign(targets, running);
+        self.observe_targets();
+        true
+    }
+
+    /// Lets loops go that have ended. One that was not told to has panicked, and its target gets a new one with the next sync.
     fn forget_ended_loops(&mut self) {
         let mut broken = 0;
         self.loops.retain(|running| {
-            // In this order: a loop says that it leaves before it is finished.
-            let is_finished = running.task.is_finished();
-            let has_left = running.left.load(Ordering::Acquire);
-            broken += u64::from(is_finished && !has_left);
-            !is_finished && !has_left
+            let course = running.course();
+            broken += u64::from(course == Course::Broken);
+            course == Course::Runs
         });
         if broken > 0 {
             self.options.metrics.loops_restarted.inc_by(broken);
@@ -116,8 +117,8 @@ impl Pool {
         }
     }
 
-    /// The targets of the groups, each once.
-    fn make_targets(&mut self, groups: &[Arc<TargetGroup>]) -> Vec<Target> {
+    /// The targets of the groups, each once, whoever owns them.
+    fn make_targets(&mut self, groups: &[Arc<TargetGroup>]) -> Vec<Arc<Target>> {
         (self.dropped, self.dropped_count) = (Vec::new(), 0);
         let mut targets: Vec<(u64, Target)> = Vec::new();
         let kept = usize::try_from(self.config.keep_dropped_targets).unwrap_or(usize::MAX);
@@ -138,9 +139,10 @@ impl Pool {
         }
         targets.sort_by(|(a_id, a), (b_id, b)| (&a.url_text, a_id).cmp(&(&b.url_text, b_id)));
         targets.dedup_by_key(|(identity, _)| *identity);
-        targets.into_iter().map(|(_, target)| target).collect()
+        targets.into_iter().map(|(_, target)| Arc::new(target)).collect()
     }
 
+    /// The limit is one of the job: it counts what other nodes scrape too.
     fn target_limit(&self, targets: usize) -> Option<ScrapeError> {
         let limit = self.config.target_limit;
         if limit == 0 || targets as u64 <= limit {
@@ -150,17 +152,24 @@ impl Pool {
         Some(ScrapeError::TargetLimit { targets, limit })
     }
 
-    /// Gives each target a loop: the one it has, else one whose target went and that makes series with the same
-    /// labels, else a new one. Loops that are left over end.
-    fn assign(&mut self, targets: Vec<Target>, forced: Option<ScrapeError>, running: &mut JoinSet<()>) {
+    /// Gives each target that this node owns a loop: the one it has, else one whose target went and that makes series with the same
+    /// labels, else a new one. Loops of targets that others own are handed over, those that are left over end.
+    fn assign(&mut self, targets: Vec<Arc<Target>>, running: &mut JoinSet<()>) {
         let loops = std::mem::take(&mut self.loops);
         let mut by_identity: HashMap<u64, Running> =
             loops.into_iter().map(|running| (running.identity, running)).collect();
+        let (owned, elsewhere): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|target| self.options.ownership.owns(&target.labels));
         let mut homeless = Vec::new();
-        for target in targets {
+        for target in owned {
             match by_identity.remove(&target.identity()) {
-                Some(own) => homeless.extend(self.continue_loop(own, target, &forced)),
+                Some(own) => homeless.extend(self.continue_loop(own, target)),
                 None => homeless.push(target),
+            }
+        }
+        for target in &elsewhere {
+            if let Some(lost) = by_identity.remove(&target.identity()) {
+                self.hand_over(lost);
             }
         }
         let mut by_labels: HashMap<LabelSet, Vec<Running>> = HashMap::new();
@@ -169,65 +178,57 @@ impl Pool {
         }
         for target in homeless {
             let left = match by_labels.get_mut(&target.labels).and_then(Vec::pop) {
-                Some(free) => self.continue_loop(free, target, &forced),
+                Some(free) => self.continue_loop(free, target),
                 None => Some(target),
             };
             if let Some(target) = left {
-                self.start_loop(target, forced.clone(), running);
+                self.loops.push(Running::start(self.spec(target), &self.options, running));
             }
         }
-        for mut left in by_labels.into_values().flatten() {
+        for target in &elsewhere {
+            if let Some(lost) = by_labels.get_mut(&target.labels).and_then(Vec::pop) {
+                self.hand_over(lost);
+            }
+        }
+        for left in by_labels.into_values().flatten() {
             left.end();
             self.loops.push(left);
         }
+        self.elsewhere = elsewhere;
     }
 
-    fn spec(&self, target: Target, forced: Option<ScrapeError>) -> Arc<Spec> {
+    fn spec(&self, target: Arc<Target>) -> Arc<Spec> {
         let request = Request::new(&self.config, target.timeout, self.budget.clone());
         let (config, client, features) = (self.config.clone(), self.client.clone(), self.options.features);
-        Arc::new(Spec { target: Arc::new(target), config, features, client, request, forced })
+        Arc::new(Spec { target, config, features, client, request, forced: self.forced.clone() })
     }
 
     /// Makes a loop scrape the target; hands the target back when the loop is just leaving.
-    fn continue_loop(&mut self, mut running: Running, target: Target, forced: &Option<ScrapeError>) -> Option<Target> {
-        let unchanged = !running.is_ending
-            && *running.spec.target == target
-            && Arc::ptr_eq(&running.spec.config, &self.config)
-            && running.spec.forced == *forced;
-        if !unchanged {
-            let spec = self.spec(target.clone(), forced.clone());
-            let taken = running.instructions.send_if_modified(|instruction| {
-                let stays = !running.left.load(Ordering::Acquire);
-                if stays {
-                    *instruction = Instruction::Scrape(spec.clone());
-                }
-                stays
-            });
-            if !taken {
-                return Some(target);
-            }
-            (running.identity, running.spec, running.is_ending) = (target.identity(), spec, false);
+    fn continue_loop(&mut self, mut running: Running, target: Arc<Target>) -> Option<Arc<Target>> {
+        let spec = &running.spec;
+        let unchanged = running.is_scraping()
+            && (Arc::ptr_eq(&spec.target, &target) || spec.target == target)
+            && Arc::ptr_eq(&spec.config, &self.config)
+            && spec.forced == self.forced;
+        if !unchanged && !running.scrape(self.spec(target.clone())) {
+            return Some(target);
         }
         self.loops.push(running);
         None
     }
 
-    fn start_loop(&mut self, target: Target, forced: Option<ScrapeError>, running: &mut JoinSet<()>) {
-        let identity = target.identity();
-        let spec = self.spec(target, forced);
-        let live = Arc::new(Live::default());
-        let (instructions, instructed) = watch::channel(Instruction::Scrape(spec.clone()));
-        let left = Arc::new(AtomicBool::new(false));
-        let told = (instructed, left.clone());
-        let runtime = &self.options.runtimes[(identity % self.options.runtimes.len() as u64) as usize];
-        let target_loop = TargetLoop::new(self.options.clone(), spec.clone(), told, live.clone());
-        let task = running.spawn_on(target_loop.run(), runtime);
-        self.loops.push(Running { identity, spec, instructions, left, live, task, is_ending: false });
+    /// Lets go of a loop whose target another node owns. It is kept while it runs, for the target may come back before.
+    fn hand_over(&mut self, lost: Running) {
+        if lost.is_scraping() {
+            self.options.metrics.loops_handed_over.inc();
+        }
+        lost.hand_over();
+        self.loops.push(lost);
     }
 
     /// Ends all loops; answers those that still have series to end.
-    pub(super) fn end(mut self) -> Ending {
-        self.loops.iter_mut().for_each(Running::end);
+    pub(super) fn end(self) -> Ending {
+        self.loops.iter().for_each(Running::end);
         self.options.metrics.forget_job(&self.name);
         Ending(self.loops)
     }
@@ -236,20 +237,23 @@ impl Pool {
         let mut active: Vec<TargetStatus> = self
             .loops
             .iter()
-            .filter(|running| !running.is_ending)
+            .filter(|running| running.is_scraping())
             .map(|running| TargetStatus {
                 target: running.spec.target.clone(),
                 pool: self.name.clone(),
                 live: running.live.clone(),
             })
             .collect();
-        active.sort_by(|a, b| a.target.url_text.cmp(&b.target.url_text));
+        active.sort_by(|TargetStatus { target: a, .. }, TargetStatus { target: b, .. }| {
+            (&a.url_text, &a.labels).cmp(&(&b.url_text, &b.labels))
+        });
         let (config, dropped) = (self.config.clone(), self.dropped.clone());
-        PoolStatus { config, active, dropped, dropped_count: self.dropped_count }
+        PoolStatus { config, active, elsewhere: self.elsewhere.len(), dropped, dropped_count: self.dropped_count }
     }
 
-    /// Brings the gauges of metadata up to date.
-    pub(super) fn observe_metadata(&self) {
+    /// Lets go of what has ended and brings the gauges of metadata up to date.
+    pub(super) fn tidy(&mut self) {
+        self.forget_ended_loops();
         let caches = self.loops.iter().map(|running| running.live.metadata.lock());
         let (entries, bytes) = caches.fold((0, 0), |(e, b), cache| (e + cache.len(), b + cache.text_bytes()));
         let metrics = &self.options.metrics;
@@ -257,24 +261,19 @@ impl Pool {
         metrics.metadata_bytes.with_label_values(&[&self.name]).set(bytes as i64);
     }
 
+    fn observe_targets(&self) {
+        let metrics = &self.options.metrics;
+        let active = self.loops.iter().filter(|running| running.is_scraping()).count();
+        metrics.pool_targets.with_label_values(&[&self.name]).set(active as i64);
+        metrics.pool_targets_elsewhere.with_label_values(&[&self.name]).set(self.elsewhere.len() as i64);
+    }
+
     fn observe_sync(&self, seconds: f64) {
         let metrics = &self.options.metrics;
-        let active = self.loops.iter().filter(|running| !running.is_ending).count();
-        metrics.pool_targets.with_label_values(&[&self.name]).set(active as i64);
+        self.observe_targets();
         metrics.pool_target_limit.with_label_values(&[&self.name]).set(self.config.target_limit as i64);
         metrics.pool_syncs.with_label_values(&[&self.name]).inc();
         metrics.sync_length.observe(&self.name, seconds);
         metrics.sync_length_histogram.with_label_values(&[&self.name]).observe(seconds);
-    }
-}
-
-/// Loops of a job that is gone. They must be kept until they have ended their series: a loop leaves at once when
-/// nobody holds its channel.
-#[derive(Debug)]
-pub(super) struct Ending(Vec<Running>);
-
-impl Ending {
-    pub(super) fn is_over(&self) -> bool {
-        self.0.iter().all(|running| running.task.is_finished())
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pharos_model::{Metadata, TimestampMs};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::metadata::MetadataCache;
@@ -15,7 +16,8 @@ use super::target::{DroppedTarget, Target};
 use crate::config::ScrapeConfig;
 
 /// Whether the last scrape of a target succeeded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Not scraped yet.
     #[default]
@@ -35,7 +37,7 @@ impl fmt::Display for Health {
 }
 
 /// The outcome of a target's last scrape.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastScrape {
     pub health: Health,
     /// Empty after a scrape that succeeded.
@@ -82,8 +84,10 @@ impl TargetStatus {
 #[derive(Clone, Debug)]
 pub struct PoolStatus {
     pub config: Arc<ScrapeConfig>,
-    /// Sorted by URL.
+    /// What this node scrapes, sorted by URL, then by labels.
     pub active: Vec<TargetStatus>,
+    /// Targets that other nodes scrape.
+    pub elsewhere: usize,
     /// As many as `keep_dropped_targets` allows.
     pub dropped: Vec<DroppedTarget>,
     /// All that were dropped.

@@ -2,7 +2,7 @@
 //!
 //! The task owns everything about the target. It is told what to do through a channel that holds the newest
 //! instruction; between two scrapes it takes it. A target that is gone waits a little over two intervals before its series end,
-//! because it may come back: then the loop simply goes on.
+//! because it may come back: then the loop simply goes on. A target that another node scrapes now is left at once, its series as they are.
 
 mod observe;
 
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, warn};
 
-use super::append::{Appender, Scrape};
+use super::append::{Appender, Rival, Scrape};
 use super::body_budget::HeldBody;
 use super::fetch::{Fetched, Request};
 use super::metadata::MetadataCache;
@@ -39,6 +39,8 @@ pub(super) enum Instruction {
     Scrape(Arc<Spec>),
     /// The target is gone.
     End,
+    /// Another node scrapes it.
+    HandOver,
 }
 
 /// A target and how it is scraped.
@@ -76,6 +78,7 @@ enum Told {
     /// The interval changed.
     Reschedule,
     End,
+    HandOver,
     /// The manager is gone: the process ends.
     Leave,
 }
@@ -93,6 +96,8 @@ pub(super) struct TargetLoop {
     body_bytes: usize,
     /// On the monotonic clock; `None` before the first scrape.
     last_started: Option<Duration>,
+    /// The planned time of the newest scrape.
+    last_slot: Option<TimestampMs>,
     next_tick: Instant,
 }
 
@@ -110,33 +115,39 @@ impl TargetLoop {
             cache: LineCache::new(options.hasher.clone()),
             report: Report::new(&spec.target.labels),
             ending: Vec::new(),
+            rival: Rival::default(),
         };
         let next_tick = Instant::now();
-        Self { options, spec, instructions, left, live, appender, body_bytes: 0, last_started: None, next_tick }
+        let (last_started, last_slot) = (None, None);
+        Self { options, spec, instructions, left, live, appender, body_bytes: 0, last_started, last_slot, next_tick }
     }
 
-    /// Runs until the target's series have ended or the manager is gone.
+    /// Runs until the target's series have ended, another node has it, or the manager is gone.
     pub(super) async fn run(mut self) {
         loop {
             match self.scrape_at_interval().await {
                 Told::Reschedule => {}
                 Told::End if self.end().await => return,
-                Told::End => {}
+                Told::HandOver if self.leave() => return,
+                Told::End | Told::HandOver => {}
                 Told::Leave => return,
             }
         }
     }
 
-    /// Scrapes in the target's phase until told otherwise.
+    /// Scrapes in the target's phase until told otherwise. Times are counted from when the first scrape is due rather than from when it
+    /// begins, so that every node that scrapes the target gives its samples the same times.
     async fn scrape_at_interval(&mut self) -> Told {
         let every = self.spec.target.interval;
-        let offset = self.spec.target.offset(self.options.surroundings.clock.now_ms(), self.options.offset_seed);
-        if let Some(told) = self.wait(Instant::now() + offset).await {
+        let now = self.options.surroundings.clock.now_ms();
+        let offset = self.offset(now);
+        let first = Instant::now() + offset;
+        if let Some(told) = self.wait(first).await {
             return told;
         }
-        let mut ticker = interval_at(Instant::now(), every);
+        let mut ticker = interval_at(first, every);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut aligned = self.options.surroundings.clock.now_ms();
+        let mut aligned = now + offset.as_millis() as i64;
         loop {
             tokio::select! {
                 biased;
@@ -144,9 +155,19 @@ impl TargetLoop {
                 tick = ticker.tick() => {
                     self.next_tick = tick + every;
                     let at = align(&mut aligned, self.options.surroundings.clock.now_ms(), every);
+                    self.last_slot = Some(aligned);
                     self.scrape(at).await;
                 }
             }
+        }
+    }
+
+    /// Time until the next scrape. One that was is not made again, however short it was.
+    fn offset(&self, now: TimestampMs) -> Duration {
+        let offset = self.spec.target.offset(now, self.options.offset_seed);
+        match self.last_slot == Some(now + offset.as_millis() as i64) {
+            true => offset + self.spec.target.interval,
+            false => offset,
         }
     }
 
@@ -169,6 +190,7 @@ impl TargetLoop {
         let instruction = self.instructions.borrow_and_update().clone();
         match instruction {
             Instruction::End => Some(Told::End),
+            Instruction::HandOver => Some(Told::HandOver),
             Instruction::Scrape(spec) => self.adopt(spec),
         }
     }
@@ -204,13 +226,13 @@ impl TargetLoop {
         self.leave()
     }
 
-    /// Leaves, unless the target came back at the last moment. The channel's lock makes that moment exact: the pool
+    /// Leaves, unless the target came back at the last moment. `false` when it came back. The channel's lock makes that moment exact: the pool
     /// looks at `left` while it holds it too.
     fn leave(&mut self) -> bool {
         let newest = self.instructions.borrow_and_update();
         let back = match &*newest {
             Instruction::Scrape(spec) => Some(spec.clone()),
-            Instruction::End => {
+            Instruction::End | Instruction::HandOver => {
                 self.left.store(true, Ordering::Release);
                 None
             }
@@ -223,7 +245,7 @@ impl TargetLoop {
         !stays
     }
 
-    /// Waits; answers early with `false` when the target is back and with `true` when the process ends.
+    /// Waits; answers early with `false` when the target is back and with `true` when the process ends or another node has it.
     async fn wait_while_gone(&mut self, until: Instant) -> Option<bool> {
         loop {
             tokio::select! {
@@ -231,6 +253,7 @@ impl TargetLoop {
                 told = self.instructed() => match told {
                     Some(Told::End) => {}
                     Some(Told::Leave) => return Some(true),
+                    Some(Told::HandOver) => return Some(self.leave()),
                     Some(Told::Reschedule) | None => return Some(false),
                 },
                 () = sleep_until(until) => return None,

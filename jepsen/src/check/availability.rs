@@ -45,7 +45,7 @@ mod tests {
 
     /// Acknowledged at these seconds, with an outage from 10 to 20.
     fn verdict(acks: &[u64], silence_max: Option<Duration>) -> Verdict {
-        let trouble = || Trouble { fault: "kill-all".into(), nodes: Vec::new(), whole: true };
+        let trouble = || Trouble { fault: "kill-all".into(), nodes: Vec::new(), whole: true, leads: 0 };
         let mut script = Script::default();
         for _ in acks {
             script.event(0, Kind::Ok, Action::Append(vec![sample(1)]));

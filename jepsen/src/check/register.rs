@@ -30,7 +30,10 @@ pub fn check(events: &[Event]) -> Verdict {
     verdict.count("keys", calls.len());
     verdict.count("calls", calls.values().map(Vec::len).sum());
     verdict.count("keys given up", given_up);
-    verdict.unknown_if(calls.is_empty() || given_up > 0);
+    let swapped = |call: &&Call| call.returned_ns.is_some() && is_change(call.call);
+    let changes = calls.values().flatten().filter(swapped).count();
+    verdict.count("changes", changes);
+    verdict.unknown_if(changes == 0 || given_up > 0);
     verdict
 }
 
@@ -51,6 +54,10 @@ fn calls_by_key(events: &[Event]) -> BTreeMap<&str, Vec<Call>> {
         keys.entry(key).or_default().push(call);
     }
     keys
+}
+
+fn is_change(call: RegisterCall) -> bool {
+    matches!(call, RegisterCall::Write(_) | RegisterCall::Cas { swapped: true, .. })
 }
 
 /// The effect that a call without an answer has, if it has one.

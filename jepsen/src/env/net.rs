@@ -28,6 +28,7 @@ pub enum NetKind {
 /// Where a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAddress {
+    pub ip: Ipv4Addr,
     pub api: SocketAddr,
     pub peer: SocketAddr,
     /// The name of the node's network namespace.
@@ -56,26 +57,27 @@ impl Net {
         }
     }
 
-    pub(super) async fn add_node(&self, at: usize) -> Result<NodeAddress> {
+    /// The place of the node of this number, counted from 0.
+    pub(super) async fn add_node(&self, number: usize) -> Result<NodeAddress> {
         match self.kind {
             NetKind::Loopback => {
                 // Both are held until both are known, lest they be the same.
                 let (api, peer) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-                Ok(NodeAddress { api: api.local_addr()?, peer: peer.local_addr()?, namespace: None })
+                let ip = Ipv4Addr::LOCALHOST;
+                Ok(NodeAddress { ip, api: api.local_addr()?, peer: peer.local_addr()?, namespace: None })
             }
             NetKind::Namespaces => {
-                let name = Node::name_of(at);
-                add_namespace(&name, node_ip(at)).await?;
-                let ip = IpAddr::from(node_ip(at));
-                let (api, peer) = (SocketAddr::new(ip, API_PORT), SocketAddr::new(ip, PEER_PORT));
-                Ok(NodeAddress { api, peer, namespace: Some(name) })
+                let (name, ip) = (Node::name_of(number), node_ip(number));
+                add_namespace(&name, ip).await?;
+                let (api, peer) = (SocketAddr::new(ip.into(), API_PORT), SocketAddr::new(ip.into(), PEER_PORT));
+                Ok(NodeAddress { ip, api, peer, namespace: Some(name) })
             }
         }
     }
 }
 
-fn node_ip(at: usize) -> Ipv4Addr {
-    let last = u8::try_from(at + 1).ok().filter(|&last| last < 254);
+fn node_ip(number: usize) -> Ipv4Addr {
+    let last = u8::try_from(number + 1).ok().filter(|&last| last < 254);
     Ipv4Addr::new(10, 77, 0, last.expect("fewer nodes than a small network has addresses"))
 }
 
@@ -94,10 +96,15 @@ async fn add_namespace(name: &str, ip: Ipv4Addr) -> Result<()> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Nodes whose packets are dropped.
-    pub deaf_to: BTreeSet<usize>,
+    pub deaf_to: BTreeSet<Ipv4Addr>,
     /// Percent of all nodes' packets that are dropped.
     pub loss_percent: u8,
+    /// What comes from all nodes together beyond so many kilobytes a second is dropped.
+    pub kilobytes_max: Option<u32>,
 }
+
+/// Packets of nodes, and not of clients.
+const OTHERS: &str = "ip saddr 10.77.0.0/24 ip saddr != 10.77.0.254";
 
 /// Replaces the node's rules.
 pub async fn set_filter(namespace: &str, filter: &Filter) -> Result<()> {
@@ -111,12 +118,15 @@ fn rules(filter: &Filter) -> String {
     let mut script =
         "table inet jepsen {}\nflush table inet jepsen\ntable inet jepsen {\n  chain incoming {\n".to_owned();
     script += "    type filter hook input priority 0; policy accept;\n";
-    for &node in &filter.deaf_to {
-        writeln!(script, "    ip saddr {} drop", node_ip(node)).expect("a string takes everything");
+    for ip in &filter.deaf_to {
+        writeln!(script, "    ip saddr {ip} drop").expect("a string takes everything");
     }
     if filter.loss_percent > 0 {
         let percent = filter.loss_percent;
-        writeln!(script, "    ip saddr 10.77.0.0/24 ip saddr != {HOST} numgen random mod 100 < {percent} drop")
+        writeln!(script, "    {OTHERS} numgen random mod 100 < {percent} drop").expect("a string takes everything");
+    }
+    if let Some(kilobytes) = filter.kilobytes_max {
+        writeln!(script, "    {OTHERS} limit rate over {kilobytes} kbytes/second drop")
             .expect("a string takes everything");
     }
     script + "  }\n}\n"
@@ -128,9 +138,12 @@ mod tests {
 
     #[test]
     fn rules_drop_other_nodes_and_never_clients() {
-        let script = rules(&Filter { deaf_to: [1, 2].into(), loss_percent: 30 });
+        let script =
+            rules(&Filter { deaf_to: [node_ip(1), node_ip(2)].into(), loss_percent: 30, kilobytes_max: Some(64) });
         assert!(script.contains("ip saddr 10.77.0.2 drop\n    ip saddr 10.77.0.3 drop\n"), "{script}");
         assert!(script.contains("ip saddr != 10.77.0.254 numgen random mod 100 < 30 drop"), "{script}");
+        assert!(script.contains("ip saddr != 10.77.0.254 limit rate over 64 kbytes/second drop"), "{script}");
+        assert!(OTHERS.ends_with(&HOST.to_string()));
         assert!(!rules(&Filter::default()).contains("drop"));
     }
 }

@@ -37,33 +37,52 @@ pub struct NodeOptions {
     pub shift_clocks: bool,
 }
 
+/// What a wall clock does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clock {
+    /// Off by so many seconds.
+    Off(i64),
+    Rate(f64),
+}
+
+/// How a node of several takes part.
+#[derive(Clone, Debug)]
+pub struct Clustered {
+    /// The flag by which it finds the others.
+    pub entry: String,
+    /// The object store of all.
+    pub objects: PathBuf,
+}
+
 #[derive(Debug)]
 pub struct Node {
     pub name: String,
-    at: usize,
+    number: usize,
     home: PathBuf,
     pub address: NodeAddress,
     pub disk: Disk,
-    /// How it finds the others.
-    join: Option<String>,
+    pub(super) clustered: Option<Clustered>,
     child: Option<Child>,
 }
 
 impl Node {
-    pub fn name_of(at: usize) -> String {
-        format!("n{}", at + 1)
+    pub fn name_of(number: usize) -> String {
+        format!("n{}", number + 1)
     }
 
+    /// The node of this number, counted from 0, in a folder of its own below `home`.
     pub(super) async fn create(
-        at: usize,
+        number: usize,
         home: &Path,
         address: NodeAddress,
         disk: DiskKind,
-        join: Option<String>,
+        clustered: Option<Clustered>,
     ) -> Result<Self> {
-        fs::create_dir_all(home)?;
-        let disk = Disk::create(home, disk).await.with_context(|| format!("the disk of {}", Self::name_of(at)))?;
-        Ok(Self { name: Self::name_of(at), at, home: home.to_owned(), address, disk, join, child: None })
+        let name = Self::name_of(number);
+        let home = home.join(&name);
+        fs::create_dir_all(&home)?;
+        let disk = Disk::create(&home, disk).await.with_context(|| format!("the disk of {name}"))?;
+        Ok(Self { name, number, home, address, disk, clustered, child: None })
     }
 
     pub(super) async fn start(&mut self, options: &NodeOptions) -> Result<()> {
@@ -80,12 +99,15 @@ impl Node {
         command.arg("server").arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.path={}", self.disk.path.join("data").display()));
         command.arg(format!("--web.listen-address={}", self.address.api)).args(&options.flags);
-        if let Some(join) = &self.join {
-            command.arg("--cluster.name=jepsen").arg(format!("--cluster.listen-address={}", self.address.peer));
-            command.arg(format!("--cluster.zone=zone-{}", self.at % 3)).arg(join);
+        if let Some(Clustered { entry, objects }) = &self.clustered {
+            let peer = self.address.peer;
+            command.arg("--cluster.name=jepsen").arg(format!("--cluster.listen-address={peer}"));
+            command.arg(format!("--cluster.advertise-address={peer}")).arg("--cluster.allow-plaintext");
+            command.arg(format!("--cluster.zone=zone-{}", self.number % 3)).arg(entry);
+            command.arg(format!("--object-store=file://{}", objects.display())).arg("--web.enable-admin-api");
         }
         if options.shift_clocks {
-            self.shift_clock(0)?;
+            self.set_clock(Clock::Off(0))?;
             let library = CLOCK_LIBRARIES.iter().find(|path| Path::new(path).exists()).context("no libfaketime")?;
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
             command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
@@ -104,10 +126,14 @@ impl Node {
         self.home.join("clock")
     }
 
-    /// Sets the wall clock of the node so far off the machine's. It is read again within a second.
-    pub fn shift_clock(&self, seconds: i64) -> Result<()> {
+    /// Sets the wall clock of the node off the machine's; a rate counts from the node's start. It is read again within a second.
+    pub fn set_clock(&self, clock: Clock) -> Result<()> {
         let draft = self.home.join("clock.tmp");
-        fs::write(&draft, format!("{seconds:+}\n"))?;
+        let text = match clock {
+            Clock::Off(seconds) => format!("{seconds:+}\n"),
+            Clock::Rate(rate) => format!("+0 x{rate}\n"),
+        };
+        fs::write(&draft, text)?;
         Ok(fs::rename(draft, self.clock_file())?)
     }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep};
 
-use super::partition::{Grudges, Shape};
+use super::partition::{Grudges, Shape, grudges};
 use super::schedule::{Detail, Schedule, Step};
-use super::{Fault, Reach};
+use super::{Fault, Reach, members};
 use crate::env::Environment;
 use crate::env::net::{Filter, set_filter};
+use crate::env::node::{Clock, Node};
 use crate::history::{About, Action, Kind, Recorder, Trouble};
 
 /// How often a flapping link changes.
@@ -46,6 +47,8 @@ impl Nemesis {
             }
             sleep(step.quiet).await;
             self.look_for_crashes(environment).await?;
+            let aim = if step.fault.aims_at_leader() { environment.busiest().await } else { None };
+            let step = if let Some(at) = aim { step.aimed_at(at) } else { step };
             self.step(environment, &step).await.with_context(|| format!("{step:?}"))?;
         }
         tokio::time::sleep_until(deadline).await;
@@ -54,11 +57,7 @@ impl Nemesis {
 
     /// One step from beginning to end.
     pub async fn step(&mut self, environment: &mut Environment, step: &Step) -> Result<()> {
-        let trouble = Trouble {
-            fault: step.fault.name().to_owned(),
-            nodes: step.victims.iter().map(|&at| environment.nodes[at].name.clone()).collect(),
-            whole: step.fault.reach() != Reach::Links && 2 * step.victims.len() >= environment.nodes.len(),
-        };
+        let trouble = self.trouble(environment, step).await;
         environment.observe().await;
         println!("{:7.1} s  {} {}", self.recorder.elapsed_ns() as f64 / 1e9, trouble.fault, trouble.nodes.join(" "));
         self.recorder.record(self.process, Kind::Info, Action::Fault(trouble.clone()), About::default());
@@ -69,6 +68,20 @@ impl Nemesis {
         self.recorder.record(self.process, Kind::Info, Action::Heal(trouble), About::default());
         *self.outcome.steps.entry(step.fault.name()).or_default() += 1;
         Ok(())
+    }
+
+    async fn trouble(&self, environment: &Environment, step: &Step) -> Trouble {
+        let (victims, nodes) = (step.victims(), environment.nodes.len());
+        let leads = environment.leads().await;
+        let many = step.fault.reach() != Reach::Across && 2 * victims.len() >= nodes;
+        // One is gone for ever already.
+        let disturbed = matches!(step.detail, Detail::Leave { disturbed: true, .. });
+        Trouble {
+            fault: step.fault.name().to_owned(),
+            nodes: victims.iter().map(|&at| environment.nodes[at].name.clone()).collect(),
+            whole: many || disturbed,
+            leads: victims.iter().map(|&at| leads[at]).sum(),
+        }
     }
 
     /// A node that ended by itself is noted, and started again so that the run can go on.
@@ -85,12 +98,12 @@ impl Nemesis {
 
 async fn inject(environment: &mut Environment, step: &Step) -> Result<()> {
     match (step.fault, &step.detail) {
-        (Fault::PowerLoss | Fault::PowerLossAll, _) => {
+        (Fault::PowerLoss(_), _) => {
             // All disks first: nothing may be written on the way down.
-            for &at in &step.victims {
+            for &at in step.victims() {
                 environment.nodes[at].disk.cut_power().await?;
             }
-            kill(environment, &step.victims).await;
+            kill(environment, step.victims()).await;
         }
         (Fault::PowerLossAndPause, _) => {
             let [first, second] = pair(step);
@@ -98,25 +111,23 @@ async fn inject(environment: &mut Environment, step: &Step) -> Result<()> {
             environment.nodes[first].disk.cut_power().await?;
             kill(environment, &[first]).await;
         }
-        (Fault::Kill | Fault::KillAll | Fault::Replace, _) => kill(environment, &step.victims).await,
-        (Fault::Partition, Detail::Cut { grudges, .. }) => cut(environment, grudges).await?,
-        (Fault::Loss, Detail::LossPercent(percent)) => {
-            let filter = Filter { loss_percent: *percent, ..Filter::default() };
-            for at in 0..environment.nodes.len() {
-                filter_node(environment, at, &filter).await?;
-            }
+        (Fault::Kill(_), _) => kill(environment, step.victims()).await,
+        (Fault::Partition | Fault::LeaderAlone, Detail::Cut(shape)) => {
+            cut(environment, &grudges(*shape, &step.order)).await?;
         }
         (Fault::FullRestart, _) => {
-            for &at in &step.victims {
+            for &at in step.victims() {
                 environment.nodes[at].disk.fill()?;
                 environment.nodes[at].kill().await;
                 environment.start(at).await?;
             }
             environment.wait_ready().await?;
         }
-        (Fault::Grow, _) => environment.grow().await?,
+        (Fault::Rolling, _) => members::roll(environment, step).await?,
+        (Fault::Replace, _) => members::replace(environment, step).await?,
+        (Fault::Resize, _) => members::resize(environment, step).await?,
         (fault, detail) => {
-            for &at in &step.victims {
+            for &at in step.victims() {
                 inject_one(environment, at, fault, detail).await?;
             }
         }
@@ -128,78 +139,83 @@ async fn inject_one(environment: &mut Environment, at: usize, fault: Fault, deta
     let node = &mut environment.nodes[at];
     match (fault, detail) {
         (Fault::Terminate, _) => node.terminate().await,
-        (Fault::Pause, _) => node.pause(),
+        (Fault::Pause(_), _) => node.pause(),
+        (Fault::Loss(_), Detail::LossPercent(percent)) => {
+            filter_node(node, &Filter { loss_percent: *percent, ..Filter::default() }).await
+        }
+        (Fault::SlowLink(_), Detail::LinkKilobytes(kilobytes)) => {
+            filter_node(node, &Filter { kilobytes_max: Some(*kilobytes), ..Filter::default() }).await
+        }
         (Fault::DiskFull, _) => node.disk.fill(),
         (Fault::HungDisk, _) => node.disk.freeze().await,
         (Fault::SlowDisk, Detail::BytesPerSecond(rate)) => node.throttle(Some(*rate)),
-        (Fault::Clock, Detail::ClockSeconds(seconds)) => node.shift_clock(*seconds),
+        (Fault::Clock, Detail::Clock(clock)) => node.set_clock(*clock),
         (fault, detail) => unreachable!("{fault:?} is not drawn with {detail:?}"),
     }
 }
 
 async fn hold(environment: &mut Environment, step: &Step) -> Result<()> {
-    let Detail::Cut { shape: Shape::Flapping, grudges } = &step.detail else {
+    if is_over(step.fault) {
+        return Ok(());
+    }
+    let Detail::Cut(shape @ Shape::Flapping) = step.detail else {
         sleep(step.hold).await;
         return Ok(());
     };
+    let grudges = grudges(shape, &step.order);
     let until = Instant::now() + step.hold;
     let mut joined = false;
     while Instant::now() < until {
         sleep(FLAP_PERIOD).await;
         joined = !joined;
-        cut(environment, if joined { const { &Grudges::new() } } else { grudges }).await?;
+        cut(environment, if joined { const { &Grudges::new() } } else { &grudges }).await?;
     }
     Ok(())
 }
 
 async fn heal(environment: &mut Environment, step: &Step) -> Result<()> {
-    match step.fault {
-        Fault::Partition | Fault::Loss => {
-            for at in 0..environment.nodes.len() {
-                filter_node(environment, at, &Filter::default()).await?;
-            }
-            return Ok(());
-        }
-        Fault::Grow => return Ok(()),
-        // The one without power comes back while the other still sleeps.
-        Fault::PowerLossAndPause => {
-            let [first, second] = pair(step);
-            environment.nodes[first].disk.restore_power().await?;
-            environment.start(first).await?;
-            sleep(step.hold).await;
-            return environment.nodes[second].resume();
-        }
-        _ => {}
+    if is_over(step.fault) {
+        return Ok(());
     }
-    for &at in &step.victims {
+    // The one without power comes back while the other still sleeps.
+    if step.fault == Fault::PowerLossAndPause {
+        let [first, second] = pair(step);
+        environment.nodes[first].disk.restore_power().await?;
+        environment.start(first).await?;
+        sleep(step.hold).await;
+        return environment.nodes[second].resume();
+    }
+    for &at in step.victims() {
         let node = &mut environment.nodes[at];
         match step.fault {
-            Fault::PowerLoss | Fault::PowerLossAll => node.disk.restore_power().await?,
-            Fault::Replace => node.disk.replace().await?,
-            Fault::Pause => node.resume()?,
+            Fault::PowerLoss(_) => node.disk.restore_power().await?,
+            Fault::Pause(_) => node.resume()?,
+            Fault::Partition | Fault::LeaderAlone | Fault::Loss(_) | Fault::SlowLink(_) => {
+                filter_node(node, &Filter::default()).await?;
+            }
             Fault::DiskFull | Fault::FullRestart => node.disk.free()?,
             Fault::HungDisk => node.disk.thaw().await,
             Fault::SlowDisk => node.throttle(None)?,
-            Fault::Clock => node.shift_clock(0)?,
+            Fault::Clock => node.set_clock(Clock::Off(0))?,
             _ => {}
         }
     }
-    if ends_process(step.fault) {
+    if step.fault.is_death() || step.fault == Fault::Terminate {
         // All at once: nodes may wait for each other.
-        for &at in &step.victims {
+        for &at in step.victims() {
             environment.start(at).await?;
         }
     }
     Ok(())
 }
 
-fn pair(step: &Step) -> [usize; 2] {
-    [step.victims[0], step.victims[1]]
+/// Whether it takes its own time, and nothing is left to heal.
+fn is_over(fault: Fault) -> bool {
+    matches!(fault, Fault::Rolling | Fault::Replace | Fault::Resize)
 }
 
-fn ends_process(fault: Fault) -> bool {
-    use Fault::{Kill, KillAll, PowerLoss, PowerLossAll, Replace, Terminate};
-    matches!(fault, Kill | KillAll | PowerLoss | PowerLossAll | Replace | Terminate)
+fn pair(step: &Step) -> [usize; 2] {
+    [step.order[0], step.order[1]]
 }
 
 async fn kill(environment: &mut Environment, victims: &[usize]) {
@@ -208,15 +224,15 @@ async fn kill(environment: &mut Environment, victims: &[usize]) {
     }
 }
 
-async fn cut(environment: &mut Environment, grudges: &Grudges) -> Result<()> {
-    for at in 0..environment.nodes.len() {
-        let deaf_to = grudges.get(&at).cloned().unwrap_or_default();
-        filter_node(environment, at, &Filter { deaf_to, loss_percent: 0 }).await?;
+async fn cut(environment: &Environment, grudges: &Grudges) -> Result<()> {
+    for (at, node) in environment.nodes.iter().enumerate() {
+        let deaf_to =
+            grudges.get(&at).into_iter().flatten().map(|&other| environment.nodes[other].address.ip).collect();
+        filter_node(node, &Filter { deaf_to, ..Filter::default() }).await?;
     }
     Ok(())
 }
 
-async fn filter_node(environment: &Environment, at: usize, filter: &Filter) -> Result<()> {
-    let node = &environment.nodes[at];
+async fn filter_node(node: &Node, filter: &Filter) -> Result<()> {
     set_filter(node.address.namespace.as_deref().context("a node without a namespace")?, filter).await
 }

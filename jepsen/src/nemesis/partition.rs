@@ -8,7 +8,9 @@ pub enum Shape {
     /// Two parts that do not hear each other, one of them with a majority.
     Halves,
     /// A minority is heard, but hears nothing.
-    OneWay,
+    Deaf,
+    /// A minority hears, but is not heard.
+    Mute,
     /// Each node hears its two neighbours only.
     Ring,
     /// One node alone.
@@ -18,7 +20,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    pub const ALL: [Self; 5] = [Self::Halves, Self::OneWay, Self::Ring, Self::Alone, Self::Flapping];
+    pub const ALL: [Self; 6] = [Self::Halves, Self::Deaf, Self::Mute, Self::Ring, Self::Alone, Self::Flapping];
 }
 
 /// For each node those whose packets it drops.
@@ -38,7 +40,8 @@ pub fn grudges(shape: Shape, order: &[usize]) -> Grudges {
     let few = |node: usize| place(node) < minority;
     let deaf = |to: usize, from: usize| match shape {
         Shape::Halves | Shape::Alone | Shape::Flapping => few(to) != few(from),
-        Shape::OneWay => few(to) && !few(from),
+        Shape::Deaf => few(to) && !few(from),
+        Shape::Mute => !few(to) && few(from),
         Shape::Ring => !near(to, from),
     };
     order.iter().map(|&to| (to, order.iter().copied().filter(|&from| deaf(to, from)).collect())).collect()
@@ -64,7 +67,8 @@ mod tests {
 
     #[test]
     fn one_way_leaves_the_other_way_open() {
-        assert_eq!(cut(Shape::OneWay, &[1, 0, 2]), [(0, vec![]), (1, vec![0, 2]), (2, vec![])]);
+        assert_eq!(cut(Shape::Deaf, &[1, 0, 2]), [(0, vec![]), (1, vec![0, 2]), (2, vec![])]);
+        assert_eq!(cut(Shape::Mute, &[1, 0, 2]), [(0, vec![1]), (1, vec![]), (2, vec![1])]);
     }
 
     #[test]

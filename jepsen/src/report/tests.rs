@@ -8,6 +8,7 @@ fn facts() -> Facts {
         command: "jepsen run --flag='<x>'".into(),
         nodes: 1,
         scrape_interval_seconds: 2,
+        bound: false,
         faults: BTreeMap::from([("kill".into(), 1)]),
         coverage: BTreeMap::from([("checkpoints".into(), 12.0)]),
         skipped: BTreeMap::from([("loss".into(), "needs 2 nodes".into())]),
@@ -23,7 +24,7 @@ fn event(kind: Kind, action: Action, t_ms: u64) -> Event {
 
 fn events() -> Vec<Event> {
     let add = |ts_ms| Action::Add(vec![Sample { series: 0, ts_ms, value: ts_ms }]);
-    let trouble = || Trouble { fault: "kill".into(), nodes: vec!["n1".into()], whole: true };
+    let trouble = || Trouble { fault: "kill".into(), nodes: vec!["n1".into()], whole: true, leads: 0 };
     vec![
         event(Kind::Invoke, add(1), 100),
         event(Kind::Ok, add(1), 110),

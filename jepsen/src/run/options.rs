@@ -8,7 +8,7 @@ use clap::Args;
 use crate::env::disk::DiskKind;
 use crate::env::net::NetKind;
 use crate::env::node::NodeOptions;
-use crate::workload::Family;
+use crate::workload::{Family, Paths};
 
 /// Flags of `jepsen run`.
 #[derive(Clone, Debug, Args)]
@@ -19,6 +19,9 @@ pub struct RunOptions {
     /// Folder for nodes, history and report.
     #[arg(long, default_value = "target/jepsen")]
     pub out: PathBuf,
+    /// Folder in which summaries of many runs are kept, for `jepsen sum`.
+    #[arg(long)]
+    pub results: Option<PathBuf>,
     /// Every random choice comes from it; drawn and printed when not given.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -58,6 +61,9 @@ pub struct RunOptions {
     /// Seconds between two scrapes.
     #[arg(long, default_value_t = 2)]
     pub scrape_interval: u64,
+    /// Which nodes clients write to.
+    #[arg(long, value_enum, default_value = "any")]
+    pub paths: Paths,
     /// `storage.tsdb.out_of_order_time_window` of the nodes.
     #[arg(long, default_value = "0s")]
     pub late_window: String,

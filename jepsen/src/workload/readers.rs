@@ -18,17 +18,19 @@ const AHEAD_MS: i64 = 5_000;
 const LAST_ATTEMPTS_MAX: usize = 20;
 const LAST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Reads the newest samples of one writer after the other through any node.
+/// Reads the newest samples of one writer after the other through any node, and through the next one where there is no answer.
 pub async fn read_until_stopped(writers: Vec<(Family, u32)>, rate: f64, mut rng: fastrand::Rng, shared: Shared) {
     let mut pace = Pace::new(rate, shared.stop.clone());
     let mut process = shared.processes.next();
     while !writers.is_empty() && pace.turn().await {
         let (family, writer) = writers[rng.usize(..writers.len())];
-        let endpoint = shared.endpoint(&mut rng);
         let now_ms = shared.clock.now_ms();
         let (from_ms, to_ms) = (now_ms - shared.clock.of(RECENT), now_ms + AHEAD_MS);
         let wanted = Read { writer, from_ms, to_ms, ..Read::default() };
-        if !read(process, family, wanted, &endpoint, &shared).await {
+        for endpoint in shared.endpoints_from_any(&mut rng) {
+            if read(process, family, wanted.clone(), &endpoint, &shared).await {
+                break;
+            }
             process = shared.processes.next();
         }
     }
@@ -81,27 +83,32 @@ async fn read(process: u32, family: Family, wanted: Read, endpoint: &Endpoint, s
     done
 }
 
-/// Counts all samples of the set through any node.
+/// Counts all samples of the set through any node, and through the next one where there is no answer.
 pub async fn count_until_stopped(rate: f64, mut rng: fastrand::Rng, shared: Shared) {
     let mut pace = Pace::new(rate, shared.stop.clone());
     let mut process = shared.processes.next();
     while pace.turn().await {
-        let endpoint = shared.endpoint(&mut rng);
-        let invoked = Action::Count(Count::default());
-        shared.recorder.record(process, Kind::Invoke, invoked.clone(), About::node(&endpoint.node));
-        let to_ms = shared.clock.now_ms() + AHEAD_MS;
-        let query = count_query(to_ms - shared.clock.since_ms() + 1);
-        let answer = shared.client.query(&endpoint.api, &query, to_ms).await.and_then(Reading::into_count);
-        match answer {
-            Ok((count, flagged)) => {
-                let action = Action::Count(Count { count: Some(count), flagged });
-                shared.recorder.record(process, Kind::Ok, action, About::node(&endpoint.node));
+        for endpoint in shared.endpoints_from_any(&mut rng) {
+            if count(process, &endpoint, &shared).await {
+                break;
             }
-            Err(error) => {
-                let about = About { node: Some(&endpoint.node), error: Some(error) };
-                shared.recorder.record(process, Kind::Info, invoked, about);
-                process = shared.processes.next();
-            }
+            process = shared.processes.next();
         }
     }
+}
+
+/// One count; false when it has no answer.
+async fn count(process: u32, endpoint: &Endpoint, shared: &Shared) -> bool {
+    let invoked = Action::Count(Count::default());
+    shared.recorder.record(process, Kind::Invoke, invoked.clone(), About::node(&endpoint.node));
+    let to_ms = shared.clock.now_ms() + AHEAD_MS;
+    let query = count_query(to_ms - shared.clock.since_ms() + 1);
+    let answer = shared.client.query(&endpoint.api, &query, to_ms).await.and_then(Reading::into_count);
+    let done = answer.is_ok();
+    let (kind, action, error) = match answer {
+        Ok((count, flagged)) => (Kind::Ok, Action::Count(Count { count: Some(count), flagged }), None),
+        Err(error) => (Kind::Info, invoked, Some(error)),
+    };
+    shared.recorder.record(process, kind, action, About { node: Some(&endpoint.node), error });
+    done
 }

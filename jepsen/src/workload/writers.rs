@@ -10,7 +10,7 @@ use crate::client::{WriteOutcome, encode};
 use crate::history::{About, Action, Kind, Sample};
 
 /// Requests for one operation, at most.
-const ATTEMPTS_MAX: usize = 4;
+const ATTEMPTS_MAX: usize = 6;
 /// Pause before an unanswered request is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// One operation in so many is sent again at once, and one after the next.
@@ -79,7 +79,7 @@ impl Writer {
             Family::Append => Action::Append(samples),
         };
         // One after the other, so that a node that hangs costs an operation its patience once.
-        let endpoints = shared.endpoints_from_any(&mut self.rng);
+        let endpoints = shared.path_of(self.number, &mut self.rng);
         let mut endpoint = &endpoints[0];
         shared.recorder.record(process, Kind::Invoke, action.clone(), About::node(&endpoint.node));
         let mut reached = None;

@@ -63,6 +63,30 @@ impl Channels for InProcess {
     }
 }
 
+/// Workers of this process, and all others by another way.
+#[derive(Clone, Debug)]
+pub struct NearAndFar {
+    pub near: InProcess,
+    pub far: Arc<dyn Channels>,
+}
+
+impl NearAndFar {
+    fn to(&self, worker: &WorkerId) -> &dyn Channels {
+        if self.near.workers.contains_key(worker) { &self.near } else { &*self.far }
+    }
+}
+
+#[async_trait]
+impl Channels for NearAndFar {
+    async fn channel(&self, worker: &WorkerId) -> Result<Box<dyn WorkerChannel>> {
+        self.to(worker).channel(worker).await
+    }
+
+    async fn ask(&self, worker: &WorkerId, question: Vec<u8>) -> Result<Vec<u8>> {
+        self.to(worker).ask(worker, question).await
+    }
+}
+
 /// The plan goes through its bytes as if it were sent, so that it means the same here as elsewhere; rows are handed over.
 struct InProcessChannel {
     worker: Worker,

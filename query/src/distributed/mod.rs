@@ -25,7 +25,7 @@ mod stages;
 mod unshare;
 mod worker;
 
-pub use channel::{Channels, InProcess, WorkerChannel};
+pub use channel::{Channels, InProcess, NearAndFar, WorkerChannel};
 pub use placement::{FixedPlacement, Placement, Share, Snapshot, Unplaced, WorkerId, WorkerIdError};
 pub(crate) use question::estimate_on_worker;
 pub(crate) use receive::ReceiveExec;

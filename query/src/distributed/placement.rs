@@ -41,6 +41,8 @@ pub trait Placement: fmt::Debug + Send + Sync {
     /// The shares as they are now, without workers that a query has lost. `None` when the node that asks has all partitions:
     /// its engine reads them itself, without a worker.
     fn snapshot(&self, lost: &[WorkerId]) -> Result<Option<Snapshot>, Unplaced>;
+    /// The node that asks, if it is a worker too.
+    fn here(&self) -> Option<WorkerId>;
 }
 
 /// Partitions whose replicas do not move.
@@ -48,7 +50,7 @@ pub trait Placement: fmt::Debug + Send + Sync {
 pub struct FixedPlacement {
     /// The workers that hold each partition, the one that is asked first in front.
     pub replicas: Vec<Vec<WorkerId>>,
-    /// The node that asks, if it is a worker too.
+    /// See [`Placement::here`].
     pub here: Option<WorkerId>,
 }
 
@@ -122,6 +124,10 @@ impl Placement for FixedPlacement {
         }
         let shares = shares.into_iter().map(|(worker, partitions)| Share::new(worker, partitions));
         Ok(Some(Snapshot::new(shares.collect())))
+    }
+
+    fn here(&self) -> Option<WorkerId> {
+        self.here.clone()
     }
 }
 

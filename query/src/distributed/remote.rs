@@ -3,7 +3,9 @@
 //! Two kinds of streams go from a worker to who asks it, each begun by one request ([`Request`]):
 //! - a *plan*'s says in one piece that the worker has the plan, and lasts until whoever asked drops it, with which the worker
 //!   forgets the plan;
-//! - a *task*'s are the batches of one partition of a plan, as Arrow's stream format has them, cut into pieces.
+//! - a *task*'s are the batches of one partition of a plan, as Arrow's stream format has them, in frames.
+//!
+//! A transport carries the bytes in order. It may cut pieces and join them, and need not bring empty ones.
 //!
 //! An error ends a stream. What is lost on the way cannot be taken for the end of an answer: see [`super::report`].
 
@@ -32,10 +34,15 @@ use self::message::{PlanRequest, Request, TaskRequest};
 use super::channel::{Channels, WorkerChannel};
 use super::placement::WorkerId;
 use super::worker::Worker;
+use crate::error::QueryError;
+use crate::exec::context::fail;
 use crate::wire::Wire;
 
 /// Bytes in pieces, or the reason why no more come.
 pub type Pieces = BoxStream<'static, Result<Bytes, String>>;
+
+/// A plan was taken.
+const TAKEN: &[u8] = b"1";
 
 /// Takes bytes to a worker and brings bytes back: a node's connections to its peers. An error is the reason in words.
 #[async_trait]
@@ -114,7 +121,7 @@ impl WorkerChannel for RemoteChannel {
 }
 
 fn in_words(reason: String) -> DataFusionError {
-    DataFusionError::Execution(reason)
+    fail(QueryError::Internal(reason))
 }
 
 impl Worker {
@@ -132,7 +139,7 @@ impl Worker {
         let messages = ended.into_stream().filter_map(|_| future::ready(None)).boxed();
         let (headers, request) = request.into_parts()?;
         let mut answers = self.inner.coordinator_channel(headers, request, messages).await?;
-        let taken = stream::once(future::ready(Ok(Bytes::new())));
+        let taken = stream::once(future::ready(Ok(Bytes::from_static(TAKEN))));
         let lasts = stream::once(async move {
             let _held = held;
             while answers.next().await.is_some() {}

@@ -87,12 +87,13 @@ impl Engine {
 }
 
 impl Run<'_> {
-    /// As a query is run: once more when a worker is lost, without that one.
+    /// As a query is run: once more when a worker is lost, or this node cannot tell, without that one.
     async fn explain(&self, analyze: bool) -> Result<Explanation, QueryError> {
         let (_, lowered) = self.lowered()?;
         let first = self.explain_on(&lowered, self.snapshot(&[])?, analyze).await;
-        let Err(QueryError::Worker { worker, .. }) = &first else { return first };
-        match self.snapshot(std::slice::from_ref(worker)) {
+        let lost = first.as_ref().err().and_then(|error| self.lost_by(error));
+        let Some(worker) = lost else { return first };
+        match self.snapshot(std::slice::from_ref(&worker)) {
             Ok(snapshot) => self.explain_on(&lowered, snapshot, analyze).await,
             Err(_) => first,
         }

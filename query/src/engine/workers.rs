@@ -19,20 +19,22 @@ use crate::exec::context::fail;
 use crate::exec::logical::QueryNode;
 use crate::lower::Lowered;
 use crate::plan::{Float, Op};
-use crate::source::Relying;
+use crate::source::{ReadError, Relying};
 
 impl Run<'_> {
-    /// Runs the query; once more when a worker is lost, without that one. Nobody has seen a part of an answer by then.
+    /// Runs the query; once more when a worker is lost, or this node cannot tell, without that one. Nobody has seen a part of an
+    /// answer by then.
     pub(super) async fn attempts(
         &self,
         tree: &Expr,
         lowered: &Lowered,
     ) -> Result<(Arc<QueryContext>, Evaluated), QueryError> {
         let first = self.attempt(tree, lowered, self.snapshot(&[])?).await;
-        let Err(QueryError::Worker { worker, reason }) = &first.1 else { return Ok(first) };
+        let Err(error) = &first.1 else { return Ok(first) };
+        let Some(worker) = self.lost_by(error) else { return Ok(first) };
         // Whoever cannot be stood in for is what the user has to hear of.
-        let Ok(snapshot) = self.snapshot(std::slice::from_ref(worker)) else { return Ok(first) };
-        tracing::warn!(%worker, reason, "query runs again without a worker");
+        let Ok(snapshot) = self.snapshot(std::slice::from_ref(&worker)) else { return Ok(first) };
+        tracing::warn!(%worker, %error, "query runs again without a worker");
         self.engine.metrics.retried();
         Ok(self.attempt(tree, lowered, snapshot).await)
     }
@@ -48,6 +50,15 @@ impl Run<'_> {
         lowered.annotations.iter().for_each(|annotation| query.annotations.add(annotation.clone()));
         let evaluated = self.answer(tree, lowered.query.clone(), &query).await;
         (query, evaluated)
+    }
+
+    /// The worker without which a query that failed so may succeed.
+    pub(super) fn lost_by(&self, error: &QueryError) -> Option<WorkerId> {
+        match error {
+            QueryError::Worker { worker, .. } => Some(worker.clone()),
+            QueryError::Read(ReadError::Elsewhere { .. }) => self.engine.workers.as_ref()?.placement.here(),
+            _ => None,
+        }
     }
 
     pub(super) fn snapshot(&self, lost: &[WorkerId]) -> Result<Option<Snapshot>, QueryError> {

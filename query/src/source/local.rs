@@ -1,5 +1,6 @@
 //! The partitions of this node, head and data files as one.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,15 +13,35 @@ use super::{
     Selection, SeriesBatch, SeriesSamples, SeriesSource,
 };
 
-/// Reads every partition that it was given.
+/// Where readers of partitions come from: a node whose replicas come and go, or a list of all partitions in the order of their ids.
+#[async_trait]
+pub trait Readers: fmt::Debug + Send + Sync {
+    /// How many partitions the cluster has.
+    fn partitions(&self) -> usize;
+    /// A reader of each, which has everything that was answered before this was called. [`ReadError::Elsewhere`] where this node
+    /// cannot say so of one.
+    async fn readers(&self, partitions: &[usize]) -> Result<Vec<PartitionReader>, ReadError>;
+}
+
+#[async_trait]
+impl Readers for Vec<PartitionReader> {
+    fn partitions(&self) -> usize {
+        self.len()
+    }
+
+    async fn readers(&self, partitions: &[usize]) -> Result<Vec<PartitionReader>, ReadError> {
+        Ok(partitions.iter().map(|partition| self[*partition].clone()).collect())
+    }
+}
+
+/// Reads the partitions that this node has.
 #[derive(Clone, Debug)]
 pub struct Local {
-    readers: Vec<Arc<PartitionReader>>,
+    readers: Arc<dyn Readers>,
 }
 
 impl Local {
-    /// One reader for each partition of the cluster, in the order of their ids.
-    pub fn new(readers: Vec<Arc<PartitionReader>>) -> Self {
+    pub fn new(readers: Arc<dyn Readers>) -> Self {
         Self { readers }
     }
 }
@@ -28,11 +49,11 @@ impl Local {
 #[async_trait]
 impl SeriesSource for Local {
     fn partitions(&self) -> usize {
-        self.readers.len()
+        self.readers.partitions()
     }
 
     fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
-        let count = u16::try_from(self.readers.len()).ok()?;
+        let count = u16::try_from(self.readers.partitions()).ok()?;
         partition::of_matchers(&request.tenant, &request.matchers, count).map(|only| usize::from(only.0))
     }
 
@@ -41,7 +62,7 @@ impl SeriesSource for Local {
         partitions: &[usize],
         request: &SelectRequest,
     ) -> Result<Vec<Box<dyn Selection>>, ReadError> {
-        let readers = partitions.iter().map(|partition| PartitionReader::clone(&self.readers[*partition])).collect();
+        let readers = self.readers.readers(partitions).await?;
         let selections = PartitionReader::select_some(readers, request).await?;
         Ok(selections.into_iter().map(|selection| Box::new(LocalSelection(selection)) as Box<dyn Selection>).collect())
     }
@@ -52,11 +73,11 @@ impl SeriesSource for Local {
             Some(Revision::Partitions(relied)) if of_same(relied) => Some(relied),
             _ => None,
         };
-        let relies = relying.partitions.iter().enumerate().map(|(at, partition)| {
+        let readers = self.readers.readers(&relying.partitions).await?;
+        let relies = relying.partitions.iter().zip(&readers).enumerate().map(|(at, (partition, reader))| {
             let earlier = earlier.map(|relied| relied[at].1);
             async move {
-                let (relied, amended) =
-                    self.readers[*partition].rely(&relying.tenant, relying.until_ms, earlier).await?;
+                let (relied, amended) = reader.rely(&relying.tenant, relying.until_ms, earlier).await?;
                 Ok::<_, ReadError>(((*partition, relied), amended))
             }
         });

@@ -1,4 +1,4 @@
-//! `admin/tsdb/*`: deleting series and taking snapshots, behind `--web.enable-admin-api`.
+//! `admin/tsdb/*`: deleting series and taking snapshots. What is below `admin` needs `--web.enable-admin-api`.
 
 use std::sync::Arc;
 
@@ -13,8 +13,17 @@ use super::super::params::Params;
 use super::{success, tenant_of};
 use crate::app::App;
 
+/// Worded as in Prometheus.
 fn enabled(app: &App) -> Result<(), ApiError> {
     if app.flags.web_admin_api { Ok(()) } else { Err(ApiError::new(Kind::Unavailable, "admin APIs disabled")) }
+}
+
+/// The same for what Prometheus does not have; says what to do.
+pub(super) fn allowed(app: &App) -> Result<(), ApiError> {
+    enabled(app).map_err(|error| {
+        let message = format!("{}: a node that is started with --web.enable-admin-api can be asked", error.message);
+        ApiError { message, ..error }
+    })
 }
 
 pub async fn delete_series(

@@ -1,6 +1,8 @@
 //! `/api/v1`: one file for each family of endpoints.
 
 pub mod admin;
+pub mod cluster;
+pub mod documents;
 pub mod explain;
 pub mod query;
 pub mod rules;
@@ -49,6 +51,14 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/status/buildinfo", get(status::build_info))
         .route("/status/tsdb", get(status::tsdb))
         .route("/status/walreplay", get(status::wal_replay))
+        .route("/config/documents", get(documents::list))
+        .route("/config/documents/{name}", get(documents::get).put(documents::put))
+        .route("/config/documents/{name}/diff", get(documents::difference))
+        .route("/config/documents/{name}/rollback", post(documents::roll_back))
+        .route("/status/cluster", get(cluster::status))
+        .route("/admin/cluster/drain", post(cluster::drain).put(cluster::drain))
+        .route("/admin/cluster/undrain", post(cluster::undrain).put(cluster::undrain))
+        .route("/admin/cluster/remove", post(cluster::remove).put(cluster::remove))
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
 }
@@ -56,6 +66,11 @@ pub fn routes() -> Router<Arc<App>> {
 /// A successful answer around any data.
 pub fn success(data: &impl serde::Serialize) -> Response {
     json_response(json::data_body(data, &[], &[]))
+}
+
+/// [`success`] with something that its user should know.
+pub fn warned(data: &impl serde::Serialize, warnings: &[String]) -> Response {
+    json_response(json::data_body(data, warnings, &[]))
 }
 
 pub fn json_response(body: impl Into<Body>) -> Response {

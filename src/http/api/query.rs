@@ -14,8 +14,10 @@ use pharos_query::{QueryOptions, QueryOutcome, Value};
 use super::super::error::ApiError;
 use super::super::json::{self, StatsDetail};
 use super::super::params::Params;
+use super::series::within_timeout;
 use super::{json_response, success, tenant_of};
 use crate::app::App;
+use crate::node::IndexRequest;
 
 /// Most points of one series that a range query may ask for.
 const POINTS_MAX: i64 = 11_000;
@@ -124,7 +126,8 @@ pub async fn exemplars(State(app): State<Arc<App>>, headers: HeaderMap, params: 
     let tenant = tenant_of(&headers)?;
     let mut selectors = Vec::new();
     collect_selectors(&parsed(&app, &params)?, &mut selectors);
-    let found = app.node.exemplars(&tenant, &selectors, range);
+    let asked = IndexRequest { tenant, matcher_sets: selectors, range, limit: usize::MAX };
+    let found = within_timeout(&app, app.node.exemplars(&asked)).await?;
     Ok(json_response(json::exemplars_body(&found)))
 }
 

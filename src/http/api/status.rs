@@ -6,15 +6,17 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat};
 use http::HeaderMap;
-use pharos_model::TimestampMs;
+use pharos_model::{TimeRange, TimestampMs};
 use pharos_storage::index::stats::NamedCount;
 use serde_json::{Value, json};
 
 use super::super::error::ApiError;
 use super::super::params::Params;
+use super::series::within_timeout;
 use super::{success, tenant_of};
 use crate::app::App;
 use crate::build_info;
+use crate::node::IndexRequest;
 
 /// Entries of each list of `status/tsdb` when no limit is given, and the most that may be asked for.
 const TSDB_LIMIT_DEFAULT: usize = 10;
@@ -81,7 +83,9 @@ pub async fn tsdb(State(app): State<Arc<App>>, headers: HeaderMap, params: Param
             return Err(ApiError::bad_data(format!("limit must be a positive number of at most {TSDB_LIMIT_MAX}")));
         }
     };
-    let stats = app.node.head_stats(&tenant_of(&headers)?, limit);
+    let tenant = tenant_of(&headers)?;
+    let asked = IndexRequest { tenant, matcher_sets: Vec::new(), range: TimeRange::ALL, limit };
+    let stats = within_timeout(&app, app.node.head_stats(&asked)).await?;
     let entries = |list: &[NamedCount]| -> Vec<Value> {
         list.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
     };

@@ -1,10 +1,7 @@
 //! The router over real groups of one node.
 
-use std::path::Path;
-
 use pharos_cluster::checkpoint::CheckpointPolicy;
 use pharos_cluster::fs::Disk;
-use pharos_cluster::group::Restored;
 use pharos_cluster::log::LogOptions;
 use pharos_cluster::metrics::Metrics;
 use pharos_cluster::node::{ClusterOptions, FreshIds, Node, NodeDir, NodeOptions};
@@ -13,20 +10,19 @@ use pharos_ingest::sink::{BatchHistograms, BatchStarts, FreshSample, KnownSample
 use pharos_model::clock::SystemClock;
 use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::{Exemplar, FloatHistogram, LabelSet, Sample, TenantId, TimeRange, partition};
-use pharos_storage::fs::OsFileSystem;
-use pharos_storage::partition::{self as store, PartitionOptions};
+use pharos_storage::partition as store;
 use pharos_storage::select::{SampleColumns, SelectRequest};
 use prometheus::Registry;
 
 use super::*;
-use crate::node::machine::Machine;
+use crate::node::stores::StoreOptions;
 
 const PARTITIONS: u16 = 2;
 const NOW_MS: i64 = 1_700_000_000_000;
 
 struct Bench {
     router: Router,
-    cluster: Node,
+    cluster: Arc<Node>,
     _dir: tempfile::TempDir,
 }
 
@@ -37,8 +33,11 @@ impl Bench {
 
     async fn taking(proposer: ProposerOptions, intake: Intake) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let stores: Vec<_> = (0..PARTITIONS).map(|at| open_store(&dir.path().join(at.to_string()))).collect();
-        let opened = stores.clone();
+        let stores = Arc::new(Stores::new(StoreOptions {
+            root: dir.path().join("head"),
+            metrics: store::Metrics::register(&Registry::new()).unwrap(),
+            hash_seed: 1,
+        }));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let options = NodeOptions {
             partitions: PARTITIONS,
@@ -53,13 +52,8 @@ impl Bench {
             metrics: Metrics::register(&Registry::new()).unwrap(),
         };
         let node_dir = NodeDir::lock(Arc::new(Disk), &dir.path().join("node")).unwrap();
-        let open = move |id: PartitionId| {
-            let machine = Arc::new(Machine(opened[usize::from(id.0)].clone()));
-            Ok(Restored { machine, raft_state: None })
-        };
-        let cluster = Node::open(node_dir, options, Arc::new(open)).await.unwrap();
-        let proposers = (0..PARTITIONS).map(|at| cluster.proposer(PartitionId(at))).collect();
-        let router = Router::new(proposers, stores, clock, intake);
+        let cluster = Arc::new(Node::open(node_dir, options, stores.opener()).await.unwrap());
+        let router = Router::new(cluster.clone(), stores, clock, intake);
         router.set_out_of_order_window(Duration::from_secs(3600));
         Self { router, cluster, _dir: dir }
     }
@@ -67,12 +61,6 @@ impl Bench {
     async fn append(&self, fresh: Vec<FreshSample>) -> Result<AppendOutcome, AppendError> {
         self.router.append(Arc::new(SampleBatch { fresh, ..SampleBatch::default() })).await
     }
-}
-
-fn open_store(dir: &Path) -> Arc<Partition> {
-    let metrics = store::Metrics::register(&Registry::new()).unwrap();
-    let opened = Partition::open(dir, Arc::new(OsFileSystem), PartitionOptions::default(), &metrics);
-    Arc::new(opened.unwrap().partition)
 }
 
 fn sample(labels: &LabelSet, ts: i64) -> FreshSample {
@@ -193,7 +181,7 @@ async fn histograms_go_where_their_places_say() {
         totals_only: false,
     };
     let mut found = Vec::new();
-    for partition in &bench.router.partitions {
+    for (_, partition) in bench.router.stores.all() {
         let selection = partition.select(&request);
         let mut samples = SampleColumns::default();
         for i in 0..selection.len() {
@@ -241,7 +229,7 @@ async fn start_timestamps_go_where_their_places_say() {
         totals_only: false,
     };
     let mut found = Vec::new();
-    for partition in &bench.router.partitions {
+    for (_, partition) in bench.router.stores.all() {
         let selection = partition.select(&request);
         let mut samples = SampleColumns::default();
         for i in 0..selection.len() {

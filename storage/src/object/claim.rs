@@ -29,18 +29,22 @@ pub enum ClaimError {
 struct Claim {
     format: u32,
     cluster: String,
+    /// Drawn when the store was taken; stores from before that have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    mark: String,
 }
 
 impl Bucket {
-    /// Makes sure that the store is the cluster's: takes it when it is nobody's. Comes before everything else.
-    pub async fn claim(&self, cluster: &str) -> Result<(), ClaimError> {
-        let claim = Claim { format: FORMAT, cluster: cluster.to_owned() };
+    /// Makes sure that the store is the cluster's: takes it when it is nobody's, with a mark that was drawn for that. Returns the mark
+    /// that it has, by which two nodes know that they mean the same store. Comes before everything else.
+    pub async fn claim(&self, cluster: &str, fresh_mark: &str) -> Result<String, ClaimError> {
+        let claim = Claim { format: FORMAT, cluster: cluster.to_owned(), mark: fresh_mark.to_owned() };
         let bytes = Bytes::from(serde_json::to_vec(&claim).expect("a claim is plain data"));
         // Read first: a node whose disk is full has to come up all the same, and an attempt to create needs room.
         let found = match self.get(CLAIM_KEY).await {
             Err(ObjectError::NotFound { .. }) => {
                 if self.create(CLAIM_KEY, bytes.clone()).await? == Created::New {
-                    return Ok(());
+                    return Ok(claim.mark);
                 }
                 // Somebody else came first, just now.
                 self.get(CLAIM_KEY).await?
@@ -52,9 +56,12 @@ impl Bucket {
             Ok(Claim { cluster: found, .. }) if found != cluster => {
                 Err(ClaimError::OtherCluster { found, ours: cluster.to_owned() })
             }
-            Ok(_) => Ok(()),
-            // Torn by a power loss before it was durable, so nobody has gone past it.
-            Err(_) => Ok(self.put(CLAIM_KEY, bytes).await?),
+            Ok(found) if !found.mark.is_empty() => Ok(found.mark),
+            // From before there were marks, or torn by a power loss before it was durable, so nobody has gone past it.
+            Ok(_) | Err(_) => {
+                self.put(CLAIM_KEY, bytes).await?;
+                Ok(claim.mark)
+            }
         }
     }
 }
@@ -73,14 +80,22 @@ mod tests {
     async fn a_store_belongs_to_the_first_cluster_that_takes_it() {
         let bucket = memory_bucket(Arc::new(InMemory::new()));
         for _ in 0..2 {
-            bucket.claim("aa").await.unwrap();
+            bucket.claim("aa", "m").await.unwrap();
         }
-        let refused = bucket.claim("bb").await.unwrap_err();
+        let refused = bucket.claim("bb", "m").await.unwrap_err();
         assert!(
             matches!(&refused, ClaimError::OtherCluster { found, ours } if found == "aa" && ours == "bb"),
             "{refused}"
         );
-        bucket.claim("aa").await.unwrap();
+        assert_eq!(bucket.claim("aa", "another").await.unwrap(), "m");
+    }
+
+    #[tokio::test]
+    async fn a_store_without_a_mark_gets_one() {
+        let bucket = memory_bucket(Arc::new(InMemory::new()));
+        bucket.put(CLAIM_KEY, Bytes::from_static(br#"{"format":1,"cluster":"aa"}"#)).await.unwrap();
+        assert_eq!(bucket.claim("aa", "m").await.unwrap(), "m");
+        assert_eq!(bucket.claim("aa", "another").await.unwrap(), "m");
     }
 
     #[tokio::test]
@@ -88,24 +103,24 @@ mod tests {
         let faults = Faults::default();
         let store = FaultyStore { inner: Arc::new(InMemory::new()), faults: faults.clone() };
         let bucket = memory_bucket(Arc::new(store));
-        bucket.claim("aa").await.unwrap();
+        bucket.claim("aa", "m").await.unwrap();
         faults.refuse_writes();
-        bucket.claim("aa").await.unwrap();
-        assert!(bucket.claim("bb").await.is_err());
+        bucket.claim("aa", "m").await.unwrap();
+        assert!(bucket.claim("bb", "m").await.is_err());
     }
 
     #[tokio::test]
     async fn a_torn_claim_is_made_again() {
         let bucket = memory_bucket(Arc::new(InMemory::new()));
         bucket.put(CLAIM_KEY, Bytes::from_static(b"{\"form")).await.unwrap();
-        bucket.claim("aa").await.unwrap();
-        assert!(bucket.claim("bb").await.is_err());
+        bucket.claim("aa", "m").await.unwrap();
+        assert!(bucket.claim("bb", "m").await.is_err());
     }
 
     #[tokio::test]
     async fn a_claim_of_a_later_format_is_not_understood() {
         let bucket = memory_bucket(Arc::new(InMemory::new()));
         bucket.put(CLAIM_KEY, Bytes::from_static(br#"{"format":2,"cluster":"aa"}"#)).await.unwrap();
-        assert!(matches!(bucket.claim("aa").await, Err(ClaimError::Format { format: 2 })));
+        assert!(matches!(bucket.claim("aa", "m").await, Err(ClaimError::Format { format: 2 })));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pharos_model::PartitionId;
 
 use super::group::Group;
-use crate::controller::{GroupRef, Guard, Limits, NodeReport, Observed, Step, next};
+use crate::controller::{GroupRef, Guard, Left, Limits, NodeReport, Observed, Step, left, next};
 use crate::fs::sim::Random;
 use crate::meta::{Cluster, MemberState, NodeSpec, Topology};
 use crate::peers::NodeId;
@@ -281,7 +281,7 @@ impl World {
             };
             let silence = Duration::from_secs(self.now - node.silent_since);
             let replicas = self.groups.iter().filter_map(held).collect();
-            (*id, NodeReport { silence, revision: node.topology.revision, replicas })
+            (*id, NodeReport { silence, revision: node.topology.revision, replicas, leaving: false })
         };
         let fresh = Observed {
             meta: report(&GroupRef::Meta),
@@ -385,6 +385,12 @@ impl World {
                 && group.leader == wanted.first().copied()
         });
         placed && self.meta_is_settled()
+    }
+
+    /// What the controller says that it has left to do.
+    pub(super) fn left(&mut self) -> Left {
+        let observed = self.observe(false);
+        left(&self.topology, &observed, &self.limits)
     }
 
     fn meta_is_settled(&self) -> bool {

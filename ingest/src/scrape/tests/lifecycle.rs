@@ -44,7 +44,7 @@ async fn a_loop_that_panics_is_begun_again() {
 
 #[tokio::test]
 async fn series_with_times_of_their_own_get_a_marker_only_when_tracked() {
-    let past = pharos_model::Clock::now_ms(&SystemClock::default()) - 10_000;
+    let past = Clock::now_ms(&SystemClock::default()) - 10_000;
     for (keys, marked) in [("", false), ("track_timestamps_staleness: true", true)] {
         let (server, body) = serving(&format!("a 1 {past}\nb 1\n")).await;
         let world = World::scraping(&server, keys).await;
@@ -102,11 +102,10 @@ async fn a_target_that_comes_back_in_time_goes_on_as_if_never_gone() {
 }
 
 #[tokio::test]
-async fn a_reload_that_changes_nothing_about_a_target_keeps_its_series_and_phase() {
+async fn a_reload_that_changes_nothing_about_a_target_keeps_its_series() {
     let (server, _) = serving("a 1\n").await;
     let world = World::scraping(&server, "").await;
     world.sink.wait_for("up", |sink| sink.last(UP) == Some(1.0)).await;
-    let phase = |sample: &Sample| sample.ts.rem_euclid(20);
     for keys in ["", "sample_limit: 10", "sample_limit: 20, bearer_token: t", "metrics_path: /other"] {
         world.apply(&[job("j", keys), job("other", "")]).await;
         let scrapes = world.sink.count(UP);
@@ -116,11 +115,6 @@ async fn a_reload_that_changes_nothing_about_a_target_keeps_its_series_and_phase
     assert!(!world.sink.has_markers());
     assert_eq!(server.requests().last().unwrap().uri, "/other");
     assert_eq!(server.last_header("authorization"), "");
-    let up = world.sink.samples(UP);
-    let moved = up.iter().filter(|sample| {
-        (phase(sample) - phase(&up[0])).rem_euclid(20).min((phase(&up[0]) - phase(sample)).rem_euclid(20)) > 8
-    });
-    assert!(moved.count() * 2 < up.len(), "{:?}", ts_of(&up));
 }
 
 #[tokio::test]

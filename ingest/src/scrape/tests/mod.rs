@@ -1,12 +1,15 @@
 //! Scraping of servers on loopback into a recording store. Every wait is for something that the store or the manager
-//! shows; intervals are a few milliseconds.
+//! shows; intervals are a few milliseconds. Where only times matter, no target is asked and time is the runtime's own ([`virtual_time`]).
 
 mod failures;
 mod features;
 mod lifecycle;
 mod log;
+mod ownership;
 mod samples;
+mod snapshots;
 mod targets;
+mod virtual_time;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use parking_lot::Mutex;
 use pharos_model::clock::SystemClock;
 use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::sample::is_stale;
-use pharos_model::{LabelSet, Sample, TenantId, TimestampMs};
+use pharos_model::{Clock, LabelSet, Metadata, Sample, TenantId, TimestampMs};
 use prometheus::Registry;
 use tokio::sync::watch;
 
@@ -36,6 +39,9 @@ use crate::test_server::{TestServer, metrics};
 pub(super) struct Recorder {
     kept: Mutex<Kept>,
     appends: watch::Sender<usize>,
+    /// While it is true, appends wait.
+    held: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -55,19 +61,24 @@ struct Kept {
     markers_unavailable: usize,
     /// The next append is a bug of ours.
     panics: bool,
-    /// The refusal of every sample of a metric.
-    refuse: Option<(&'static str, Refusal)>,
+    /// The refusals of every sample of these metrics.
+    refuse: Vec<(&'static str, Refusal)>,
 }
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { kept: Mutex::default(), appends: watch::channel(0).0 }
+        let (appends, held, waiting) = (watch::channel(0).0, watch::channel(false).0, watch::channel(0).0);
+        Self { kept: Mutex::default(), appends, held, waiting }
     }
 }
 
 #[async_trait]
 impl Sink for Recorder {
     async fn append(&self, batch: Arc<SampleBatch>) -> Result<AppendOutcome, AppendError> {
+        self.waiting.send_modify(|count| *count += 1);
+        let waited = self.held.subscribe().wait_for(|held| !held).await.is_ok();
+        assert!(waited, "the sender is this store's own");
+        self.waiting.send_modify(|count| *count -= 1);
         let outcome = self.kept.lock().append(Arc::unwrap_or_clone(batch));
         self.appends.send_modify(|count| *count += 1);
         outcome
@@ -121,12 +132,12 @@ impl Kept {
 
     fn store(&mut self, series: SeriesHandle, sample: Sample, place: Place, outcome: &mut AppendOutcome) -> bool {
         let (labels, samples) = &mut self.series[series.0 as usize];
-        match self.refuse {
-            Some((name, refusal)) if labels.metric_name() == Some(name) => {
-                outcome.refused.push((place, refusal));
+        match self.refuse.iter().find(|(name, _)| labels.metric_name() == Some(name)) {
+            Some((_, refusal)) => {
+                outcome.refused.push((place, *refusal));
                 false
             }
-            _ => {
+            None => {
                 samples.push(sample);
                 true
             }
@@ -201,22 +212,42 @@ struct World {
     manager: ScrapeManager,
 }
 
+/// What nodes may share, or have apart from others.
+struct Setting {
+    sink: Arc<Recorder>,
+    clock: Arc<dyn Clock>,
+    ownership: Arc<dyn Ownership>,
+    sync_pause: Duration,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let (clock, ownership) = (Arc::new(SystemClock::default()), Arc::new(OwnsAll));
+        Self { sink: Arc::default(), clock, ownership, sync_pause: Duration::ZERO }
+    }
+}
+
 impl World {
     fn new() -> Self {
-        let (sink, registry, fs) = (Arc::new(Recorder::default()), Registry::new(), Arc::new(InMemory::default()));
+        Self::within(Setting::default())
+    }
+
+    fn within(Setting { sink, clock, ownership, sync_pause }: Setting) -> Self {
+        let (registry, fs) = (Registry::new(), Arc::new(InMemory::default()));
         let options = ScrapeOptions {
             surroundings: Surroundings {
                 fs: fs.clone(),
-                clock: Arc::new(SystemClock::default()),
+                clock,
                 proxies: EnvironmentProxies::default(),
                 user_agent: HeaderValue::from_static("Pharos/test"),
             },
             sink: sink.clone(),
             tenant: TenantId::anonymous(),
+            ownership,
             offset_seed: 0,
             hasher: SeriesHasher::new(7),
             metrics: ScrapeMetrics::new(&registry).unwrap(),
-            sync_pause: Duration::ZERO,
+            sync_pause,
             runtimes: [Handle::current()].into(),
             features: ScrapeFeatures::default(),
         };
@@ -247,6 +278,13 @@ impl World {
             sets.entry((*job).to_owned()).or_default().push(Arc::new(group));
         }
         self.targets.send_replace(Arc::new(sets));
+    }
+
+    async fn wait_for_status(&self, condition: impl Fn(&status::Pools) -> bool) {
+        let mut status = self.manager.status();
+        while !condition(&status.pools()) {
+            assert!(status.changed().await, "scraping has ended");
+        }
     }
 
     /// The only target's state.

@@ -102,7 +102,7 @@ async fn metric_relabelling_drops_and_renames_before_the_store() {
 #[tokio::test]
 async fn exposed_times_are_honored_unless_told_otherwise() {
     let now = SystemClock::default();
-    let past = pharos_model::Clock::now_ms(&now) - 10_000;
+    let past = Clock::now_ms(&now) - 10_000;
     let (server, _) = serving(&format!("a 1 {past}\n")).await;
     let world = World::scraping(&server, "").await;
     world.sink.wait_for("scraped", |sink| sink.count(UP) >= 1).await;
@@ -114,7 +114,7 @@ async fn exposed_times_are_honored_unless_told_otherwise() {
 
 #[tokio::test]
 async fn samples_far_ahead_of_the_clock_are_refused_alone() {
-    let ahead = pharos_model::Clock::now_ms(&SystemClock::default()) + 3_600_000;
+    let ahead = Clock::now_ms(&SystemClock::default()) + 3_600_000;
     let (server, _) = serving(&format!("a 1 {ahead}\nb 2\n")).await;
     let world = World::scraping(&server, "").await;
     world.sink.wait_for("scraped", |sink| sink.count(UP) >= 1).await;
@@ -233,7 +233,7 @@ async fn refusals_of_the_store_are_counted_and_harm_nothing_else() {
         (Refusal::SeriesLimit, "pharos_target_scrapes_sample_series_limit_total"),
     ] {
         let world = World::new();
-        world.sink.kept.lock().refuse = Some(("a", refusal));
+        world.sink.kept.lock().refuse = vec![("a", refusal)];
         world.discover(&[("j", &server.address.to_string())]);
         world.apply(&[job("j", "")]).await;
         world.sink.wait_for("scraped twice", |sink| sink.count(UP) >= 2).await;
@@ -251,7 +251,7 @@ async fn refusals_are_logged_with_their_job_and_target() {
     let (log, _guard) = Log::start();
     let (server, _) = serving("a 1\na 1\nb 2\n").await;
     let world = World::new();
-    world.sink.kept.lock().refuse = Some(("b", Refusal::OutOfOrder));
+    world.sink.kept.lock().refuse = vec![("b", Refusal::OutOfOrder)];
     world.discover(&[("j", &server.address.to_string())]);
     world.apply(&[job("j", "")]).await;
     world.sink.wait_for("scraped twice", |sink| sink.count(UP) >= 2).await;

@@ -34,8 +34,8 @@ pub(super) fn step(state: State, call: RegisterCall) -> Option<State> {
     match call {
         RegisterCall::Read(seen) => (seen == state).then_some(state),
         RegisterCall::Write(value) => Some(Some(value)),
-        RegisterCall::Cas { from, to, swapped: true } => (state == Some(from)).then_some(Some(to)),
-        RegisterCall::Cas { from, swapped: false, .. } => (state != Some(from)).then_some(state),
+        RegisterCall::Cas { from, to, swapped: true } => (state == from).then_some(Some(to)),
+        RegisterCall::Cas { from, swapped: false, .. } => (state != from).then_some(state),
     }
 }
 

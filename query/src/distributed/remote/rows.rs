@@ -1,4 +1,5 @@
-//! The batches of one partition as bytes: Arrow's stream format, cut into pieces with a checksum in front of each.
+//! The batches of one partition as bytes: Arrow's stream format, cut into frames, with length and checksum in front of each. A transport may
+//! cut the bytes anew, and join them.
 //!
 //! The checksum is not for what TCP lets through alone: Arrow's reader panics where lengths in its headers are wrong.
 
@@ -6,18 +7,18 @@ use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
-use bytes::Bytes;
-use datafusion::common::{DataFusionError, Result, exec_datafusion_err, exec_err};
+use bytes::{Bytes, BytesMut};
+use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{Stream, StreamExt, stream};
 use twox_hash::XxHash3_64;
 
 use super::Pieces;
 
-/// Largest piece. A batch of a million series' labels is more than a connection should carry at once.
-const PIECE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a checksum.
-const CHECKSUM_BYTES: usize = 8;
+/// Largest frame. A batch of a million series' labels is more than a connection should carry at once.
+const FRAME_BYTES_MAX: usize = 128 << 10;
+/// Bytes before a frame's content: its length (4), its checksum (8), both little endian.
+const HEADER_BYTES: usize = 12;
 
 /// Writes batches as they come.
 pub(super) fn write(batches: SendableRecordBatchStream) -> impl Stream<Item = Result<Bytes, String>> {
@@ -39,42 +40,53 @@ pub(super) fn write(batches: SendableRecordBatchStream) -> impl Stream<Item = Re
     });
     pieces.flat_map(|written: Result<Vec<u8>>| {
         let cut: Vec<_> = match written {
-            Ok(bytes) => bytes.chunks(PIECE_BYTES_MAX - CHECKSUM_BYTES).map(|part| Ok(sealed(part))).collect(),
+            Ok(bytes) => bytes.chunks(FRAME_BYTES_MAX - HEADER_BYTES).map(|part| Ok(framed(part))).collect(),
             Err(error) => vec![Err(error.to_string())],
         };
         stream::iter(cut)
     })
 }
 
-fn sealed(part: &[u8]) -> Bytes {
-    let mut piece = Vec::with_capacity(CHECKSUM_BYTES + part.len());
-    piece.extend_from_slice(&XxHash3_64::oneshot(part).to_le_bytes());
-    piece.extend_from_slice(part);
-    piece.into()
+fn framed(part: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(HEADER_BYTES + part.len());
+    frame.extend_from_slice(&(part.len() as u32).to_le_bytes());
+    frame.extend_from_slice(&XxHash3_64::oneshot(part).to_le_bytes());
+    frame.extend_from_slice(part);
+    frame.into()
 }
 
-/// What [`sealed`] sealed.
-fn unsealed(mut piece: Bytes) -> Result<Bytes> {
-    if piece.len() < CHECKSUM_BYTES {
-        return exec_err!("a piece of {} bytes", piece.len());
+/// Takes the content of the next frame from what has come, if all of it is there.
+fn take_frame(came: &mut BytesMut) -> Result<Option<Bytes>> {
+    let Some((header, content)) = came.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+    let [length @ .., _, _, _, _, _, _, _, _] = header;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > FRAME_BYTES_MAX - HEADER_BYTES {
+        return exec_err!("a frame of {length} bytes");
     }
-    let checksum = piece.split_to(CHECKSUM_BYTES);
-    match XxHash3_64::oneshot(&piece).to_le_bytes() == checksum[..] {
-        true => Ok(piece),
-        false => exec_err!("a piece was changed on its way"),
+    if content.len() < length {
+        return Ok(None);
+    }
+    let frame = came.split_to(HEADER_BYTES + length).freeze();
+    let content = frame.slice(HEADER_BYTES..);
+    match XxHash3_64::oneshot(&content).to_le_bytes() == frame[HEADER_BYTES - 8..HEADER_BYTES] {
+        true => Ok(Some(content)),
+        false => exec_err!("a frame was changed on its way"),
     }
 }
 
 /// Reads what [`write`] wrote. Pieces that end before the last word of the format are an error.
 pub(super) fn read(pieces: Pieces) -> impl Stream<Item = Result<RecordBatch>> {
-    let reader = Reader { pieces, decoder: StreamDecoder::new(), rest: Buffer::from(Vec::<u8>::new()) };
+    let rest = Buffer::from(Vec::<u8>::new());
+    let reader = Reader { pieces, came: BytesMut::new(), decoder: StreamDecoder::new(), rest };
     stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|batch| (batch, reader))) })
 }
 
 struct Reader {
     pieces: Pieces,
+    /// What has come and is no whole frame yet.
+    came: BytesMut,
     decoder: StreamDecoder,
-    /// What has come and is not read yet.
+    /// Of frames, what is not read yet.
     rest: Buffer,
 }
 
@@ -84,16 +96,15 @@ impl Reader {
             if let Some(batch) = self.decoder.decode(&mut self.rest)? {
                 return Ok(Some(batch));
             }
+            if let Some(frame) = take_frame(&mut self.came)? {
+                self.rest = Buffer::from(frame);
+                continue;
+            }
             match self.pieces.next().await {
-                Some(Ok(piece)) => self.rest = Buffer::from(unsealed(piece)?),
+                Some(Ok(piece)) => self.came.extend_from_slice(&piece),
                 Some(Err(reason)) => return exec_err!("{reason}"),
-                None => {
-                    return self
-                        .decoder
-                        .finish()
-                        .map(|()| None)
-                        .map_err(|_| exec_datafusion_err!("it stopped within a batch"));
-                }
+                None if self.came.is_empty() && self.decoder.finish().is_ok() => return Ok(None),
+                None => return exec_err!("it stopped within a batch"),
             }
         }
     }
@@ -135,8 +146,13 @@ mod tests {
     fn batches_come_as_they_were_sent() {
         for sent in [vec![], vec![batch(0, 3)], vec![batch(5, 3), batch(1, 0)], vec![batch(200, 50_000), batch(7, 9)]] {
             let pieces = pieces(sent.iter().cloned().map(Ok).collect());
-            assert!(pieces.iter().flatten().all(|piece| piece.len() <= PIECE_BYTES_MAX));
-            assert_eq!(came(pieces).unwrap(), sent);
+            assert!(pieces.iter().flatten().all(|piece| piece.len() <= FRAME_BYTES_MAX));
+            assert_eq!(came(pieces.clone()).unwrap(), sent);
+            let whole = pieces.into_iter().map(Result::unwrap).collect::<Vec<_>>().concat();
+            for cut in [1, 5, 4096, whole.len()].into_iter().filter(|cut| whole.len() / cut < 100_000) {
+                let anew = whole.chunks(cut.max(1)).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
+                assert_eq!(came(anew).unwrap(), sent, "pieces of {cut}");
+            }
         }
     }
 
@@ -149,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_was_changed_on_the_way_is_an_error() {
+    fn a_frame_that_was_changed_on_the_way_is_an_error() {
         let sent = pieces(vec![Ok(batch(3, 4))]);
         for (place, piece) in sent.iter().flatten().enumerate() {
             for at in 0..piece.len() {
@@ -161,7 +177,8 @@ mod tests {
                 let mut damaged = piece.to_vec();
                 damaged[at] ^= 0x40;
                 assert!(damaged_at(damaged).is_err());
-                assert!(damaged_at(piece[..at].to_vec()).is_err());
+                // A whole frame that is missing is no damage here: then the last word is, or a batch.
+                assert!(at == 0 || damaged_at(piece[..at].to_vec()).is_err());
             }
         }
     }

@@ -1,7 +1,7 @@
 mod workers;
 
 use pharos_model::clock::ManualClock;
-use pharos_model::{Clock, LabelSet, Matcher, Sample, TenantId};
+use pharos_model::{Clock, LabelSet, Matcher, PartitionId, Sample, TenantId};
 use prometheus::core::Collector;
 
 use super::*;

@@ -81,9 +81,9 @@ impl Stored {
         let (dir, pointers) = (TempDir::new().expect("a folder"), Arc::default());
         let mut readers = Vec::new();
         for partition in 0..self.memory.partitions() {
-            readers.push(Arc::new(self.reader(partition, &dir, &pointers).await?));
+            readers.push(self.reader(partition, &dir, &pointers).await?);
         }
-        let source = Local::new(readers);
+        let source = Local::new(Arc::new(readers));
         *made = Some(Made { of: revision, source: source.clone(), _dir: dir });
         Ok(source)
     }

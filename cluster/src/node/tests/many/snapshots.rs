@@ -97,3 +97,33 @@ async fn a_fresh_replica_begins_with_a_copy() {
     eventually(async || town.running(3).metrics.raft.snapshots_received.get() == 1).await;
     town.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_copy_covers_is_not_in_flight_any_more() {
+    let town = Town::of(&[1, 2, 3], 1).await;
+    let old = town.leader(0).await;
+    let others: Vec<NodeId> = [1, 2, 3].into_iter().filter(|&node| node != old).collect();
+    town.web.isolate(old);
+    for command in ["a", "b"] {
+        // As many as may be in flight, and nobody hears of them.
+        let sending = patient(Duration::from_millis(100));
+        town.node(old).propose(PartitionId(0), Bytes::from(command), sending).await.unwrap_err();
+    }
+    let new = town.leader_among(&others, 0).await;
+    let mut expected = numbered(100);
+    for command in expected.clone() {
+        town.propose(new, 0, command).await.unwrap();
+    }
+    for &node in &others {
+        town.wait_for_commands(node, 0, &expected).await;
+        town.group(node, 0).checkpoint().await.unwrap();
+    }
+    town.web.heal();
+    eventually(async || town.running(old).metrics.raft.snapshots_received.get() == 1).await;
+    eventually(async || town.group(new, 0).transfer(old).await.is_ok()).await;
+    town.propose(old, 0, "after").await.unwrap();
+    expected.push(Bytes::from("after"));
+    town.wait_for_commands(new, 0, &expected).await;
+    eventually(async || town.group(old, 0).transfer(new).await.is_ok()).await;
+    town.stop().await;
+}

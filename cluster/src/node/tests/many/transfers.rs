@@ -6,7 +6,7 @@ use crate::group::TransferError;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lead_is_handed_over_under_load_and_nothing_is_lost() {
     let town = Arc::new(Town::of(&[1, 2, 3], 1).await);
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (1..=3u64)
         .flat_map(|node| (0..4).map(move |writer| (node, writer)))
         .map(|(node, writer)| {

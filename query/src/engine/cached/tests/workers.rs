@@ -7,6 +7,7 @@ use crate::QueryError;
 use crate::distributed::{
     Channels, FixedPlacement, InProcess, Placement, Snapshot, Unplaced, Worker, WorkerChannel, WorkerId,
 };
+use crate::source::{ReadError, Reliance, Relying, Revision, SelectRequest, Selection, SeriesSource};
 use crate::testing::Cluster;
 
 /// Workers over the same series, any of which can read every partition.
@@ -48,6 +49,10 @@ impl Placement for Movable {
         };
         let replicas = self.places.lock().iter().map(in_order).collect();
         FixedPlacement { replicas, here: None }.snapshot(lost)
+    }
+
+    fn here(&self) -> Option<WorkerId> {
+        None
     }
 }
 
@@ -173,4 +178,47 @@ impl Placement for AtHome {
         let is_here = |snapshot: &Snapshot| snapshot.shares().iter().all(|share| share.worker == worker("a"));
         Ok(snapshot.filter(|snapshot| !is_here(snapshot)))
     }
+
+    fn here(&self) -> Option<WorkerId> {
+        Some(worker("a"))
+    }
+}
+
+/// A node's own partitions, before it has caught up.
+#[derive(Debug)]
+struct Behind(MemorySource);
+
+#[async_trait]
+impl SeriesSource for Behind {
+    fn partitions(&self) -> usize {
+        self.0.partitions()
+    }
+
+    fn partition_of(&self, request: &SelectRequest) -> Option<usize> {
+        self.0.partition_of(request)
+    }
+
+    async fn select(&self, partitions: &[usize], _: &SelectRequest) -> Result<Vec<Box<dyn Selection>>, ReadError> {
+        let partition = PartitionId(partitions[0] as u16);
+        Err(ReadError::Elsewhere { partition, reason: "it catches up".into() })
+    }
+
+    async fn rely(&self, relying: &Relying, since: Option<&Revision>) -> Result<Reliance, ReadError> {
+        self.0.rely(relying, since).await
+    }
+}
+
+#[test]
+fn what_this_node_cannot_tell_others_are_asked_for() {
+    let source = filled();
+    let clock = Arc::new(ManualClock::at(NOW));
+    let (places, workers) = (Mutex::default(), Mutex::default());
+    let movable = Arc::new(Movable { source: source.clone(), clock: Arc::clone(&clock), places, workers });
+    movable.place(["a", "a"]);
+    movable.start(&[1, 2]);
+    let engine = Engine::new(Arc::new(Behind(source.clone())), options(), Arc::clone(&clock) as _).unwrap();
+    let here = Arc::new(AtHome { movable: Arc::clone(&movable) });
+    let engine = engine.over_workers(here, movable.clone()).unwrap();
+    let whole = Fixture { engine, source, clock }.ask(QUERY, START, END);
+    assert!(whole > 0);
 }

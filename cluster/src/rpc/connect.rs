@@ -15,7 +15,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 
 use super::Shared;
-use super::record::{Metered, Wire};
+use super::record::{CutOnDrop, Metered, Wire};
 
 /// Most bytes of an HTTP/2 frame: what one stream puts before another's.
 pub(super) const FRAME_BYTES_MAX: u32 = 64 << 10;
@@ -28,6 +28,9 @@ pub(super) struct Opened {
     pub(super) channel: Channel,
     pub(super) driver: Pin<Box<dyn Future<Output = String> + Send>>,
     pub(super) wire: Arc<Wire>,
+    /// HTTP/2 has a task of its own for a connection, which goes on until all requests on it have ended. On a network that says nothing
+    /// any more they do not, so who gives a connection up cuts it.
+    _cut: CutOnDrop,
 }
 
 pub(super) async fn open(shared: &Shared, address: &str) -> Result<Opened, String> {
@@ -55,7 +58,8 @@ pub(super) async fn open(shared: &Shared, address: &str) -> Result<Opened, Strin
             Err(error) => format!("the connection broke: {}", with_causes(&error)),
         }
     };
-    Ok(Opened { channel: Channel(send), driver: Box::pin(driver), wire })
+    let cut = CutOnDrop(Arc::clone(&wire));
+    Ok(Opened { channel: Channel(send), driver: Box::pin(driver), wire, _cut: cut })
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, io};
 
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use pharos_model::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -130,12 +131,31 @@ pub(super) struct Wire {
     clock: Arc<dyn Clock>,
     record: OnceLock<Arc<Record>>,
     read_at: AtomicU64,
+    cut: AtomicBool,
+    reader: AtomicWaker,
+}
+
+/// Cuts a connection when it is dropped.
+#[derive(Debug)]
+pub(super) struct CutOnDrop(pub(super) Arc<Wire>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.cut.store(true, Ordering::SeqCst);
+        self.0.reader.wake();
+    }
 }
 
 impl Wire {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let read_at = AtomicU64::new(nanos(clock.monotonic()));
-        Arc::new(Self { clock, record: OnceLock::new(), read_at })
+        Arc::new(Self {
+            clock,
+            record: OnceLock::new(),
+            read_at,
+            cut: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+        })
     }
 
     /// From now on what comes is the node's. Once.
@@ -156,6 +176,10 @@ impl Wire {
             record.heard_at.store(now + 1, Ordering::Relaxed);
             record.metrics.received_bytes.inc_by(bytes as u64);
         }
+    }
+
+    fn check_cut(&self) -> io::Result<()> {
+        if self.cut.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     fn wrote(&self, bytes: usize) {
@@ -189,6 +213,8 @@ impl fmt::Debug for Metered {
 
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.wire.reader.register(cx.waker());
+        self.wire.check_cut()?;
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         let bytes = buf.filled().len() - before;
@@ -201,6 +227,7 @@ impl AsyncRead for Metered {
 
 impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.wire.check_cut()?;
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         if let Poll::Ready(Ok(bytes)) = polled {
             self.wire.wrote(bytes);
@@ -213,6 +240,7 @@ impl AsyncWrite for Metered {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.wire.check_cut()?;
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         if let Poll::Ready(Ok(bytes)) = polled {
             self.wire.wrote(bytes);
@@ -225,10 +253,12 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.check_cut()?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.check_cut()?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -54,6 +54,23 @@ async fn a_node_that_falls_silent_is_given_up_and_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn transfers_end_with_the_connection_that_is_given_up() {
+    let (book, memory) = (Book::default(), Memory::default());
+    let (one, two) = (memory.node(1, &book, |_| ()).await, memory.node(2, &book, |_| ()).await);
+    one.reaches(2).await;
+    let network = Arc::clone(&one.network);
+    // The service waits before it reads, so that no answer comes.
+    let upload = tokio::spawn(async move { network.upload(2, STUCK, Bytes::new(), stream::empty().boxed()).await });
+    until("the upload began", || two.script.held() == 1).await;
+
+    memory.stall(&two.address);
+    let began = Instant::now();
+    let lost = upload.await.expect("no panic").expect_err("the connection is given up");
+    assert!(matches!(&lost, CallError::Lost { .. }), "{lost:?}");
+    assert!((5 * SECOND..7 * SECOND).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_calls_wait_for_the_connection_but_not_for_ever() {
     let (book, memory) = (Book::default(), Memory::default());
     let (one, two) = (memory.node(1, &book, |_| ()).await, memory.node(2, &book, |_| ()).await);

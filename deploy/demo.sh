@@ -27,7 +27,7 @@ for at in 0 1 2; do
 done
 cat <<END
 three nodes, what they keep is in $dir
-  graph    http://127.0.0.1:9190/query?g0.expr=sum by (instance)(rate(prometheus_http_requests_total[1m]))
+  graph    http://127.0.0.1:9190/query?g0.expr=sum+by+(instance)(rate(prometheus_http_requests_total%5B1m%5D))
   targets  http://127.0.0.1:9191/targets       each is scraped by one node
   cluster  http://127.0.0.1:9192/cluster
   $pharos cluster status --url=http://127.0.0.1:9190

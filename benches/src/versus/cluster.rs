@@ -19,8 +19,8 @@ use super::report::Figure;
 const WARM_ROUNDS: usize = 1;
 /// Copies of a sample where there are as many nodes.
 const COPIES: usize = 3;
-/// Requests under way at a time.
-const WRITERS: usize = 4;
+/// Requests under way at a time: a fleet of senders, whose commands share entries.
+const WRITERS: usize = 32;
 const REST_TIMEOUT: Duration = Duration::from_secs(300);
 const REST_POLL: Duration = Duration::from_millis(500);
 /// How long idle nodes are looked at.

@@ -79,8 +79,11 @@ pub trait Peers: Send + Sync + std::fmt::Debug + 'static {
     /// A small question, many bytes back.
     async fn download(&self, to: NodeId, method: Method, header: Bytes) -> Result<Pieces, CallError>;
 
-    /// How long ago anything came from the node; `None` when nothing ever did. Something has to come from every node that is well at
-    /// least twice in the longest election time (1.5 s): groups do not elect without a majority that is heard.
+    /// Keeps in touch with the node from now on, though nobody calls it: something has to come from it at least twice in the longest
+    /// election time (1.5 s) while it is well, for groups do not elect without a majority that is heard.
+    fn meet(&self, node: NodeId);
+
+    /// How long ago anything came from the node; `None` when nothing ever did.
     fn silence(&self, node: NodeId) -> Option<Duration>;
 }
 

@@ -262,6 +262,11 @@ impl Peers for Network {
         self.shared.link(to)?.download(method, header).await
     }
 
+    fn meet(&self, node: NodeId) {
+        // Who is not known yet is met when asked for again.
+        let _ = self.shared.link(node);
+    }
+
     fn silence(&self, node: NodeId) -> Option<Duration> {
         self.shared.records.get(node)?.silence(self.shared.clock.monotonic())
     }

@@ -101,6 +101,12 @@ impl Warden {
                 group.set_elects(standing.is_voter(self.own));
                 continue;
             }
+            // Followers have nothing to call each other for, and have to hear each other when their leader is gone.
+            standing
+                .all_voters()
+                .into_iter()
+                .filter(|voter| *voter != self.own)
+                .for_each(|voter| self.peers.meet(voter));
             let majority = is_majority(&standing.voters, |voter| voter == self.own || self.hears(voter));
             let gate = gates.entry(group.id()).or_default();
             let (next, elects) = gate.step(majority, group.is_installing(), now, self.times);

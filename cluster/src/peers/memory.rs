@@ -181,6 +181,8 @@ impl Peers for End {
         service.download(self.own, method, header).await
     }
 
+    fn meet(&self, _: NodeId) {}
+
     /// As if nodes sent each other something all the time.
     fn silence(&self, node: NodeId) -> Option<Duration> {
         let state = self.web.state.lock();

@@ -29,6 +29,8 @@ impl Peers for Nobody {
         Err(nobody(to))
     }
 
+    fn meet(&self, _: NodeId) {}
+
     fn silence(&self, _: NodeId) -> Option<Duration> {
         None
     }

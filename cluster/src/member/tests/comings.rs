@@ -86,3 +86,18 @@ async fn a_node_of_one_is_joined_by_others_when_it_listens() {
     eventually("what was there comes along", has).await;
     village.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_hear_each_other_before_they_need_to() {
+    let mut village = Village::of(&[1, 2, 3]).await;
+    let heard = |one: u16, other: u16| {
+        let (network, id) = (village.members[&one].network(), village.id(other));
+        network.silence(id).is_some_and(|silence| silence < Duration::from_secs(1))
+    };
+    // Nobody reads or writes, so these two have not called each other.
+    eventually("they hear each other", async || heard(2, 3) && heard(3, 2)).await;
+    village.kill(1).await;
+    village.write(2, "x").await;
+    village.has(&[2, 3], &["x"]).await;
+    village.stop().await;
+}

@@ -6,7 +6,7 @@
 # make fix     formats and applies what the linter can mend
 # make fuzz    every fuzz target for a minute
 # make differential   random PromQL against a plain evaluator and Prometheus, for a minute
-# make simulate   whole clusters on simulated time, SEEDS of them (200), two minutes;  SEED=7 runs one and tells what happens
+# make simulate   whole clusters on simulated time, SEEDS of them (300), two minutes;  SEED=7 runs one and tells what happens
 # make jepsen-short   faults on three real nodes and a judgement of what clients saw, five minutes;  make jepsen   about an hour
 # make jepsen-bugs    plants known bugs in a copy of the tree and sees that they are caught, hours
 # make bench   micro-benchmarks;  make versus  side by side with installed peers
@@ -15,7 +15,7 @@ CARGO ?= cargo
 LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
 DIFFERENTIAL_SECONDS ?= 60
-SEEDS ?= 200
+SEEDS ?= 300
 # `dev` has what tests build; slower nodes want a smaller RATE.
 JEPSEN_PROFILE ?= release
 JEPSEN_PROGRAMS = $(TARGET)/$(if $(filter dev,$(JEPSEN_PROFILE)),debug,$(JEPSEN_PROFILE))
@@ -39,6 +39,7 @@ demo:
 
 test: verify peers
 	$(CARGO) test --workspace
+	$(MAKE) simulate
 
 verify:
 	$(CARGO) fmt --all --check

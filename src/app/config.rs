@@ -15,6 +15,7 @@ use prometheus::{Gauge, IntGauge, Opts, Registry};
 use tracing::{error, info};
 
 use super::App;
+use super::limits::LIMITS_DOCUMENT;
 use super::scraping::Scraping;
 use crate::flags::ServerFlags;
 use crate::node::Node;
@@ -218,12 +219,13 @@ impl App {
     }
 
     /// What `pharos check config` finds wrong with the text of a document; else what should be said about it. Documents other than the
-    /// configuration mean nothing here.
+    /// configuration and the limits mean nothing here.
     pub fn check_document(&self, name: &str, text: &str) -> Result<Vec<String>, String> {
-        if name != CONFIG_DOCUMENT {
-            return Ok(Vec::new());
+        match name {
+            CONFIG_DOCUMENT => source::check(text, &self.flags, &self.clock),
+            LIMITS_DOCUMENT => super::limits::read(text, self.flags.series_limit).map(|_| Vec::new()),
+            _ => Ok(Vec::new()),
         }
-        source::check(text, &self.flags, &self.clock)
     }
 
     /// What nodes say of their configurations: this one, and those that can be heard.

@@ -1,6 +1,7 @@
 //! The server: what its parts share, and its life from flags to the last answer.
 
 pub mod config;
+mod limits;
 mod metrics;
 mod query_threads;
 mod run;
@@ -49,6 +50,7 @@ pub struct App {
     scraping: tokio::sync::Mutex<Option<Scraping>>,
     config: RwLock<Arc<Config>>,
     config_metrics: config::Metrics,
+    limits: limits::Seen,
 }
 
 impl App {

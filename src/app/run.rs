@@ -22,7 +22,7 @@ use super::config;
 use super::query_threads::QueryThreads;
 use super::scraping::{Conditions, Scraping};
 use super::signals::{Request, Signals};
-use super::{App, metrics};
+use super::{App, limits, metrics};
 use crate::flags::ServerFlags;
 use crate::http::api::targets::external_address;
 use crate::http::body::BodyReader;
@@ -172,6 +172,7 @@ async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: 
         stop: begun.stop,
         config: RwLock::new(Arc::new(config)),
         config_metrics,
+        limits: limits::Seen::default(),
     }))
 }
 
@@ -218,6 +219,7 @@ async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartErro
     let mut documents = app.node.meta().documents();
     loop {
         app.follow_documents().await;
+        app.follow_limits();
         tokio::select! {
             Ok(()) = documents.changed() => {}
             request = signals.next() => match request {

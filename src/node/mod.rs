@@ -52,7 +52,7 @@ use ownership::LedTargets;
 use pointers::MetaPointers;
 pub use retention::Retention;
 use router::Intake;
-pub use router::Router;
+pub use router::{Router, SeriesLimits};
 use stores::{StoreOptions, Stores};
 pub use targets::Scrapes;
 use workers::Whereabouts;
@@ -186,7 +186,8 @@ impl Node {
             peers,
             alive_silence_max: Limits::default().alive_silence_max,
         };
-        let intake = Intake { series_max: flags.series_limit, starts: flags.starts() };
+        let limits = SeriesLimits { default: flags.series_limit, ..SeriesLimits::default() };
+        let intake = Intake { limits, starts: flags.starts() };
         let router = Arc::new(Router::new(cluster.clone(), stores, clock.clone(), intake));
         let slice = flags.seal_interval;
         let tasks = Tasks::start(Maintenance {

@@ -1,12 +1,14 @@
 //! Sends a batch of samples to the partitions they belong to, and joins the answers to one outcome.
 
 mod admission;
+mod limits;
 mod split;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
@@ -20,6 +22,7 @@ use pharos_storage::record::{self, AppendAnswer, AppendLimits, SeriesRef, StartR
 
 use super::stores::Stores;
 use admission::Admission;
+pub use limits::SeriesLimits;
 use split::{Part, PartitionParts, Places, Terms, split};
 
 /// Samples may be this far ahead of the node's clock, as in Prometheus.
@@ -44,15 +47,15 @@ pub struct Router {
     clock: Arc<dyn Clock>,
     out_of_order_window_ms: AtomicI64,
     starts: StartRule,
-    series_max: u32,
+    limits: ArcSwap<SeriesLimits>,
     tenants: Admission,
 }
 
 /// What a node is told of the samples that it takes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Intake {
-    /// Series that a tenant may have in a partition.
-    pub series_max: Option<u32>,
+    /// Series that tenants may have in a partition.
+    pub limits: SeriesLimits,
     /// What becomes of start timestamps.
     pub starts: StartRule,
 }
@@ -67,13 +70,18 @@ impl Router {
             clock,
             out_of_order_window_ms: AtomicI64::new(0),
             starts: intake.starts,
-            series_max: intake.series_max.unwrap_or(u32::MAX),
+            limits: ArcSwap::from_pointee(intake.limits),
         }
     }
 
     /// How late a sample may be, from now on.
     pub fn set_out_of_order_window(&self, window: Duration) {
         self.out_of_order_window_ms.store(window.as_millis() as i64, Ordering::Relaxed);
+    }
+
+    /// How many series tenants may have, from now on.
+    pub fn set_series_limits(&self, limits: SeriesLimits) {
+        self.limits.store(Arc::new(limits));
     }
 
     pub fn out_of_order_window_ms(&self) -> i64 {
@@ -85,7 +93,7 @@ impl Router {
         let limits = AppendLimits {
             out_of_order_window_ms: if batch.refuse_late { 0 } else { self.out_of_order_window_ms() },
             newest_allowed_ms: self.clock.now_ms() + FUTURE_TOLERANCE.as_millis() as i64,
-            series_max: self.series_max,
+            series_max: self.limits.load().of(&batch.tenant),
         };
         Terms { limits, starts: self.starts }
     }

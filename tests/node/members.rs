@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{NO_SCRAPES, Node, eventually, free_port, now_ms};
+use crate::harness::{NO_SCRAPES, Node, eventually, free_port, now_ms, send};
 
 const PARTITIONS: usize = 4;
 
@@ -128,6 +128,25 @@ fn any_node_takes_writes_and_answers_for_all() {
     }
     let tsdb = |node: &Node| node.data("/api/v1/status/tsdb")["headStats"]["numSeries"].clone();
     assert!(cluster.nodes.iter().all(|node| tsdb(node) == 36));
+
+    let push = |text: &[u8]| put(&cluster.nodes[0], "/api/v1/config/documents/limits.yml?expected=0", text);
+    let (status, body) = push(b"default: {series: 1}");
+    assert!(status == 400 && body.contains("series"), "{body}");
+    assert_eq!(push(b"default: {series_limit: 1}").0, 200);
+    for (at, node) in cluster.nodes.iter().enumerate() {
+        let name = format!("over{at}");
+        let refused = || {
+            let written: Vec<u16> = (0..8)
+                .map(|i| node.write(&[(&[("__name__", &*name), ("i", &*i.to_string())], &[(now_ms(), 1.0)])]).0)
+                .collect();
+            written.contains(&400)
+        };
+        eventually("the limit is in force on every node", refused);
+    }
+}
+
+fn put(node: &Node, path: &str, body: &[u8]) -> (u16, String) {
+    send(&format!("PUT {path} HTTP/1.1"), &node.address, &[], body).unwrap()
 }
 
 #[test]

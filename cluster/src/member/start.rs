@@ -79,6 +79,11 @@ pub(super) async fn start(
     let book = Arc::new(Book::default());
     let network = Arc::new(network(own, &book, options)?);
     let groups = Arc::new(GroupService::default());
+    // Said from the first moment on: a node that was taken for fresh once would let another found the cluster anew.
+    let cluster = OnceLock::new();
+    if let Some(known) = dir.cluster() {
+        cluster.get_or_init(|| known.id.clone());
+    }
     let front = Arc::new(Front {
         own,
         flags: options.flags.clone(),
@@ -87,7 +92,7 @@ pub(super) async fn start(
         application: Arc::clone(&options.application),
         clock: Arc::clone(&options.node.clock),
         lead_silence: options.node.cluster.times.election_max * 2,
-        cluster: OnceLock::new(),
+        cluster,
         node: OnceLock::new(),
     });
     network.serve(&options.listen, Arc::clone(&front) as Arc<dyn Service>, Arc::clone(&front) as Arc<dyn Door>).await?;

@@ -101,7 +101,7 @@ pub fn load_text(
 const YAML_NODES_MAX: usize = 10_000_000;
 
 /// Reads one YAML document; `None` when it is empty. The library's limits on size, depth and what aliases unfold to hold.
-pub(crate) fn parse<T: for<'de> serde::Deserialize<'de>>(text: &str) -> Result<Option<T>, ParseError> {
+pub fn parse<T: for<'de> serde::Deserialize<'de>>(text: &str) -> Result<Option<T>, ParseError> {
     let options = serde_saphyr::options! {
         // A hundred jobs may share one list of rules by its anchor, so that there are many aliases says nothing.
         budget: serde_saphyr::budget! {

@@ -101,3 +101,21 @@ async fn followers_hear_each_other_before_they_need_to() {
     village.has(&[2, 3], &["x"]).await;
     village.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_first_node_founds_nothing_while_the_others_start_again() {
+    let ports = [1, 2, 3];
+    let mut village = Village::of(&ports).await;
+    village.write(2, "x").await;
+    let cluster = village.members[&2].node().cluster().id.clone();
+    for port in ports {
+        village.kill(port).await;
+    }
+    village.sims.insert(1, Sim::new());
+    // The first of the list is fresh, and the others answer before they are open.
+    village.start(ports.iter().map(|&port| listed(port, &ports)).collect()).await;
+    assert_eq!(village.members[&1].node().cluster().id, cluster);
+    village.write(1, "y").await;
+    village.has(&ports, &["x", "y"]).await;
+    village.stop().await;
+}

@@ -217,7 +217,11 @@ impl Opening<'_> {
                 }
             }
         };
-        tokio::time::timeout(waited, named).await.unwrap_or(Err(NodeError::NotTakenIn { waited }))
+        tokio::select! {
+            named = tokio::time::timeout(waited, named) => named.unwrap_or(Err(NodeError::NotTakenIn { waited })),
+            // A log that fails meanwhile takes nobody in.
+            reason = group.ended() => Err(GroupError::Core { group: group.id(), reason }.into()),
+        }
     }
 
     /// Opens all of them, and returns those that lost something others count on.

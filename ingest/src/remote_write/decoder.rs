@@ -177,13 +177,13 @@ impl Decoder {
     ) -> Result<Decoded, WriteError> {
         let mut buffer = std::mem::take(&mut scratch.body);
         let decoded = match (snappy_block(compressed, &self.limits.body, &mut buffer), version) {
-            (Ok(body), Version::One) => self.decode_body(tenant, body, ts_max, scratch),
+            (Ok(body), Version::One) => self.decode_body(tenant, body, ts_max, scratch, Refusals::default()),
             (Ok(body), Version::Two) => {
-                let mut rewritten = Vec::with_capacity(2 * body.len());
+                let (mut rewritten, mut refusals) = (Vec::with_capacity(2 * body.len()), Refusals::default());
                 let decoded = self
                     .rewriting
-                    .rewrite(body, &mut rewritten)
-                    .and_then(|()| self.decode_body(tenant, &rewritten, ts_max, scratch));
+                    .rewrite(body, &mut rewritten, &mut refusals)
+                    .and_then(|()| self.decode_body(tenant, &rewritten, ts_max, scratch, refusals));
                 buffer = rewritten;
                 decoded
             }
@@ -199,8 +199,8 @@ impl Decoder {
         body: &[u8],
         ts_max: TimestampMs,
         scratch: &mut Scratch,
+        mut refusals: Refusals,
     ) -> Result<Decoded, WriteError> {
-        let mut refusals = Refusals::default();
         let metadata = self.walk(tenant, body, scratch, &mut refusals)?;
         self.cache.resolve(&scratch.keys, &mut scratch.handles);
         let kept = scratch.samples.len();

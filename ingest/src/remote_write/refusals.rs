@@ -23,6 +23,8 @@ pub(super) struct Refusals {
 /// Reasons beside those of [`Refusal::reason`].
 pub(super) const INVALID_LABELS: &str = "invalid_labels";
 pub(super) const HISTOGRAM: &str = "histogram";
+/// Of series that have none: counts no samples.
+pub(super) const NO_SAMPLES: &str = "no_samples";
 
 impl Refusals {
     pub(super) fn add(&mut self, reason: &'static str, samples: usize, text: impl FnOnce() -> String) {

@@ -4,12 +4,15 @@
 //! series, and samples say when their counters began. Symbols are written out, metadata becomes entries of its own;
 //! start timestamps stay in their messages, which [`super::request`] reads.
 
+use std::fmt;
+
 use pharos_model::MetricType;
 use pharos_model::histogram::classic::ClassicPart;
 use pharos_model::labels::{METRIC_NAME, TYPE_LABEL, UNIT_LABEL};
 
-use super::WriteError;
+use super::refusals::{INVALID_LABELS, NO_SAMPLES, Refusals};
 use super::request::metric_type;
+use super::{WriteError, labels};
 use crate::label_limits::LabelLimits;
 use crate::wire::{BYTES, Reader, Tag, VARINT, WireError, put_bytes, put_varint};
 
@@ -17,6 +20,8 @@ use crate::wire::{BYTES, Reader, Tag, VARINT, WireError, put_bytes, put_varint};
 const SYMBOLS_MAX: usize = 1_000_000;
 /// References to symbols that are kept of one label set: more labels than a series may have, so that it is refused.
 const REFS_MAX: usize = 2 * (LabelLimits::CEILING.labels_max + 1);
+/// References that an error repeats.
+const REFS_SHOWN_MAX: usize = 64;
 
 /// Fields of a request of version 2.0.
 const SYMBOLS: u32 = 4;
@@ -52,12 +57,26 @@ struct RawMetadata {
 /// The symbols of a request.
 struct Symbols<'a>(Vec<&'a [u8]>);
 
+/// Name and value.
+type Label<'a> = (&'a [u8], &'a [u8]);
+
+/// References that stand for nothing. Texts are Prometheus'.
+#[derive(Debug, thiserror::Error)]
+enum RefError {
+    #[error("invalid labelRefs length {0}")]
+    Odd(usize),
+    #[error("labelRefs {name} (name) = {value} (value) outside of symbols table (size {size})")]
+    Label { name: u32, value: u32, size: usize },
+    #[error("{what} {at} outside of symbols table (size {size})")]
+    Text { what: &'static str, at: u32, size: usize },
+}
+
 impl Rewriting {
-    /// Appends the request as version 1.0 has it to `out`.
-    pub(super) fn rewrite(self, body: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+    /// Appends the request as version 1.0 has it to `out`, but for what is refused.
+    pub(super) fn rewrite(self, body: &[u8], out: &mut Vec<u8>, refusals: &mut Refusals) -> Result<(), WriteError> {
         let symbols = Symbols::read(body)?;
         let mut fields = Reader::new(body);
-        let (mut parts, mut series) = (Parts::default(), Vec::new());
+        let (mut parts, mut labels, mut series) = (Parts::default(), Vec::new(), Vec::new());
         let mut told = (Vec::new(), RawMetadata::default());
         while let Some(tag) = fields.tag()? {
             if tag.field != TIMESERIES {
@@ -66,10 +85,21 @@ impl Rewriting {
             }
             tag.expect(BYTES)?;
             parts.read(fields.message(TIMESERIES)?)?;
+            if let Err((what, reason)) = parts.resolve(&symbols, &mut labels) {
+                let text = || format!("parsing {what} for series {:?}: {reason}", Refs(&parts.labels));
+                refusals.add(INVALID_LABELS, parts.sample_count(), text);
+                continue;
+            }
             series.clear();
-            self.put_series(&parts, &symbols, &mut series)?;
+            self.put_labels(&parts, &labels, &symbols, &mut series)?;
+            if parts.sample_count() == 0 {
+                let text = "TimeSeries must contain at least one sample or histogram for series";
+                refusals.add(NO_SAMPLES, 0, || format!("{text} {}", labels::series_name(&series)));
+                continue;
+            }
+            self.put_samples(&parts, &symbols, &mut series, refusals)?;
             put_bytes(out, 1, &series);
-            put_metadata(&parts, &symbols, &mut told, out);
+            put_metadata(&parts, &labels, &symbols, &mut told, out);
             self.check_size(out)?;
         }
         Ok(())
@@ -80,13 +110,19 @@ impl Rewriting {
         if out.len() > max { Err(WriteError::TooMany { what, max }) } else { Ok(()) }
     }
 
-    fn put_series(self, parts: &Parts<'_>, symbols: &Symbols<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
+    fn put_labels(
+        self,
+        parts: &Parts<'_>,
+        labels: &[Label<'_>],
+        symbols: &Symbols<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
         let metadata = parts.metadata;
-        let (metric_type, unit) = (metric_type(metadata.number), symbols.get(metadata.unit));
+        let (metric_type, unit) = (metric_type(metadata.number), symbols.text(metadata.unit));
         let replaced = |name: &[u8]| name == TYPE_LABEL.as_bytes() || name == UNIT_LABEL.as_bytes();
-        let is_known = metric_type != MetricType::Unknown || unit.is_some_and(|unit| !unit.is_empty());
+        let is_known = metric_type != MetricType::Unknown || !unit.is_empty();
         let with_metadata = self.metadata_labels && is_known;
-        for (name, value) in symbols.pairs(&parts.labels).filter(|(name, _)| !(with_metadata && replaced(name))) {
+        for (name, value) in labels.iter().filter(|(name, _)| !(with_metadata && replaced(name))) {
             put_label(out, name, value);
             self.check_size(out)?;
         }
@@ -94,22 +130,40 @@ impl Rewriting {
             if metric_type != MetricType::Unknown {
                 put_label(out, TYPE_LABEL.as_bytes(), metric_type.as_str().as_bytes());
             }
-            put_label(out, UNIT_LABEL.as_bytes(), unit.unwrap_or_default());
+            put_label(out, UNIT_LABEL.as_bytes(), unit);
         }
-        if !symbols.has(metadata.unit) || !symbols.has(metadata.help) {
-            put_label(out, b"", b"");
-        }
+        Ok(())
+    }
+
+    /// `out` has the series' labels. An exemplar that is refused takes no sample with it.
+    fn put_samples(
+        self,
+        parts: &Parts<'_>,
+        symbols: &Symbols<'_>,
+        out: &mut Vec<u8>,
+        refusals: &mut Refusals,
+    ) -> Result<(), WriteError> {
+        let labels_end = out.len();
         parts.samples.iter().for_each(|sample| put_bytes(out, 2, sample));
         parts.histograms.iter().for_each(|histogram| put_bytes(out, 4, histogram));
         for exemplar in &parts.exemplars {
-            let exemplar = self.rewrite_exemplar(*exemplar, symbols)?;
-            put_bytes(out, 3, &exemplar);
+            match self.rewrite_exemplar(*exemplar, symbols)? {
+                Ok(exemplar) => put_bytes(out, 3, &exemplar),
+                Err(reason) => {
+                    let series = || labels::series_name(&out[..labels_end]);
+                    refusals.add(INVALID_LABELS, 0, || format!("parsing exemplar for series {}: {reason}", series()));
+                }
+            }
             self.check_size(out)?;
         }
         Ok(())
     }
 
-    fn rewrite_exemplar(self, message: Reader<'_>, symbols: &Symbols<'_>) -> Result<Vec<u8>, WriteError> {
+    fn rewrite_exemplar(
+        self,
+        message: Reader<'_>,
+        symbols: &Symbols<'_>,
+    ) -> Result<Result<Vec<u8>, RefError>, WriteError> {
         let (mut fields, mut refs, mut out, mut scalars) = (message, Vec::new(), Vec::new(), Vec::new());
         while let Some(tag) = fields.tag()? {
             if tag.field == 1 {
@@ -119,12 +173,16 @@ impl Rewriting {
                 scalars.extend_from_slice(fields.slice(tag.at, fields.position()));
             }
         }
-        for (name, value) in symbols.pairs(&refs) {
+        let mut labels = Vec::new();
+        if let Err(error) = symbols.labels(&refs, &mut labels) {
+            return Ok(Err(error));
+        }
+        for (name, value) in labels {
             put_label(&mut out, name, value);
             self.check_size(&out)?;
         }
         out.extend_from_slice(&scalars);
-        Ok(out)
+        Ok(Ok(out))
     }
 }
 
@@ -156,6 +214,20 @@ impl<'a> Parts<'a> {
         }
         Ok(())
     }
+
+    /// Floats and histograms.
+    fn sample_count(&self) -> usize {
+        self.samples.len() + self.histograms.len()
+    }
+
+    /// Puts the labels into `out`; else says what cannot be read, and why.
+    fn resolve<'s>(&self, symbols: &Symbols<'s>, out: &mut Vec<Label<'s>>) -> Result<(), (&'static str, RefError)> {
+        symbols.labels(&self.labels, out).map_err(|error| ("labels", error))?;
+        for (what, at) in [("helpRef", self.metadata.help), ("unitRef", self.metadata.unit)] {
+            symbols.check_text(what, at).map_err(|error| ("metadata", error))?;
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Symbols<'a> {
@@ -180,17 +252,36 @@ impl<'a> Symbols<'a> {
     }
 
     /// Nothing said is nothing missing.
-    fn has(&self, at: u32) -> bool {
-        at == 0 || self.get(at).is_some()
+    fn check_text(&self, what: &'static str, at: u32) -> Result<(), RefError> {
+        let size = self.0.len();
+        if at == 0 || self.get(at).is_some() { Ok(()) } else { Err(RefError::Text { what, at, size }) }
     }
 
-    /// The labels that references stand for. One that stands for nothing is a label without a name, for which its series is
-    /// refused.
-    fn pairs(&self, refs: &[u32]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        refs.chunks(2).map(|pair| match pair {
-            [name, value] => self.get(*name).zip(self.get(*value)).unwrap_or_default(),
-            _ => Default::default(),
-        })
+    /// A text that was checked.
+    fn text(&self, at: u32) -> &'a [u8] {
+        self.get(at).unwrap_or_default()
+    }
+
+    /// The labels that references stand for, in place of those in `out`.
+    fn labels(&self, refs: &[u32], out: &mut Vec<Label<'a>>) -> Result<(), RefError> {
+        out.clear();
+        let (pairs, []) = refs.as_chunks::<2>() else { return Err(RefError::Odd(refs.len())) };
+        for &[name, value] in pairs {
+            let label = self.get(name).zip(self.get(value));
+            out.push(label.ok_or(RefError::Label { name, value, size: self.0.len() })?);
+        }
+        Ok(())
+    }
+}
+
+/// References as Prometheus prints them, the first ones if there are many.
+struct Refs<'a>(&'a [u32]);
+
+impl fmt::Debug for Refs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<_> = self.0.iter().take(REFS_SHOWN_MAX).map(u32::to_string).collect();
+        let more = if self.0.len() > REFS_SHOWN_MAX { " ..." } else { "" };
+        write!(f, "[{}{more}]", shown.join(" "))
     }
 }
 
@@ -241,12 +332,18 @@ fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// Adds what a series says of its metric, unless the series before said it: those of one metric mostly stand together.
-fn put_metadata(parts: &Parts<'_>, symbols: &Symbols<'_>, told: &mut (Vec<u8>, RawMetadata), out: &mut Vec<u8>) {
+fn put_metadata(
+    parts: &Parts<'_>,
+    labels: &[Label<'_>],
+    symbols: &Symbols<'_>,
+    told: &mut (Vec<u8>, RawMetadata),
+    out: &mut Vec<u8>,
+) {
     let metadata = parts.metadata;
     if metadata == RawMetadata::default() {
         return;
     }
-    let name = symbols.pairs(&parts.labels).find(|(name, _)| *name == METRIC_NAME.as_bytes());
+    let name = labels.iter().find(|(name, _)| *name == METRIC_NAME.as_bytes());
     let Some(Ok(name)) = name.map(|(_, value)| std::str::from_utf8(value)) else { return };
     let family = family_of(name, metric_type(metadata.number));
     if told.0 == family.as_bytes() && told.1 == metadata {
@@ -256,8 +353,8 @@ fn put_metadata(parts: &Parts<'_>, symbols: &Symbols<'_>, told: &mut (Vec<u8>, R
     let mut entry = Vec::new();
     put_varint(&mut entry, 1, metadata.number);
     put_bytes(&mut entry, 2, family.as_bytes());
-    put_bytes(&mut entry, 4, symbols.get(metadata.help).unwrap_or_default());
-    put_bytes(&mut entry, 5, symbols.get(metadata.unit).unwrap_or_default());
+    put_bytes(&mut entry, 4, symbols.text(metadata.help));
+    put_bytes(&mut entry, 5, symbols.text(metadata.unit));
     put_bytes(out, 3, &entry);
 }
 

@@ -146,16 +146,53 @@ async fn exemplars_and_metadata_name_symbols() {
 }
 
 #[tokio::test]
-async fn a_series_with_a_reference_to_nothing_is_refused_and_the_others_are_stored() {
+async fn a_series_that_cannot_be_read_is_refused_in_prometheus_words_and_the_others_are_stored() {
     let bench = Bench::new();
-    let lost = |labels: &[u32]| named(labels, vec![sample(10, 1.0, 0)]);
-    let unit = Some(Metadata2 { unit_ref: 99, ..Metadata2::default() });
-    for bad in [lost(&[1, 99]), lost(&[1, 2, 3]), Series2 { metadata: unit, ..lost(&[1, 2]) }] {
-        let error = bench.send2(vec![bad, named(&[1, 2], vec![sample(10, 1.0, 0)])]).await.unwrap_err();
-        let WriteError::Refused { refused, samples, stored, .. } = error else { panic!("{error}") };
-        assert_eq!((refused, samples, stored.samples), (1, 2, 1));
+    let one = |labels: &[u32]| named(labels, vec![sample(10, 1.0, 0)]);
+    let told = |help_ref, unit_ref| Some(Metadata2 { help_ref, unit_ref, ..Metadata2::default() });
+    let lost = || Exemplar2 { labels_refs: vec![3, 99], value: 0.5, timestamp: 9 };
+    let cases = [
+        (
+            one(&[1, 99]),
+            1,
+            "parsing labels for series [1 99]: labelRefs 1 (name) = 99 (value) outside of symbols table (size 9)",
+        ),
+        (one(&[1, 2, 3]), 1, "parsing labels for series [1 2 3]: invalid labelRefs length 3"),
+        (
+            Series2 { metadata: told(0, 99), ..one(&[1, 2]) },
+            1,
+            "parsing metadata for series [1 2]: unitRef 99 outside of symbols table (size 9)",
+        ),
+        (
+            Series2 { metadata: told(9, 0), ..one(&[1, 2]) },
+            1,
+            "parsing metadata for series [1 2]: helpRef 9 outside of symbols table (size 9)",
+        ),
+        (
+            Series2 { exemplars: vec![lost()], ..named(&[1, 2, 3, 4], vec![]) },
+            0,
+            r#"TimeSeries must contain at least one sample or histogram for series {__name__="a_seconds_total", x="1"}"#,
+        ),
+    ];
+    for (bad, expected, text) in cases {
+        let error = bench.send2(vec![bad, one(&[1, 2])]).await.unwrap_err();
+        let WriteError::Refused { first, refused, samples, stored } = error else { panic!("{error}") };
+        assert_eq!((first.as_str(), refused, samples, stored.samples), (text, expected, expected + 1, 1));
     }
     assert_eq!(bench.stored(), [r#"t {__name__="a_seconds_total"} 1 @10"#]);
+}
+
+#[tokio::test]
+async fn an_exemplar_that_cannot_be_read_is_refused_without_its_sample() {
+    let bench = Bench::new();
+    let exemplar = |labels: &[u32]| Exemplar2 { labels_refs: labels.to_vec(), value: 0.5, timestamp: 9 };
+    let exemplars = vec![exemplar(&[3, 99]), exemplar(&[3, 4])];
+    let series = Series2 { exemplars, ..named(&[1, 2], vec![sample(10, 1.0, 0)]) };
+    let error = bench.send2(vec![series]).await.unwrap_err();
+    let WriteError::Refused { first, refused: 0, samples: 1, stored } = error else { panic!("{error}") };
+    let reason = "labelRefs 3 (name) = 99 (value) outside of symbols table (size 9)";
+    assert_eq!(first, format!(r#"parsing exemplar for series {{__name__="a_seconds_total"}}: {reason}"#));
+    assert_eq!((stored.samples, stored.exemplars), (1, 1));
 }
 
 #[tokio::test]

@@ -177,13 +177,13 @@ impl Decoder {
     ) -> Result<Decoded, WriteError> {
         let mut buffer = std::mem::take(&mut scratch.body);
         let decoded = match (snappy_block(compressed, &self.limits.body, &mut buffer), version) {
-            (Ok(body), Version::One) => self.decode_body(tenant, body, ts_max, scratch, Refusals::default()),
+            (Ok(body), Version::One) => self.decode_body(tenant, (body, Refusals::default()), ts_max, scratch),
             (Ok(body), Version::Two) => {
                 let (mut rewritten, mut refusals) = (Vec::with_capacity(2 * body.len()), Refusals::default());
                 let decoded = self
                     .rewriting
                     .rewrite(body, &mut rewritten, &mut refusals)
-                    .and_then(|()| self.decode_body(tenant, &rewritten, ts_max, scratch, refusals));
+                    .and_then(|()| self.decode_body(tenant, (&rewritten, refusals), ts_max, scratch));
                 buffer = rewritten;
                 decoded
             }
@@ -193,13 +193,13 @@ impl Decoder {
         decoded
     }
 
+    /// Decodes a body of version 1.0, of which something may have been refused before.
     fn decode_body(
         &self,
         tenant: &TenantId,
-        body: &[u8],
+        (body, mut refusals): (&[u8], Refusals),
         ts_max: TimestampMs,
         scratch: &mut Scratch,
-        mut refusals: Refusals,
     ) -> Result<Decoded, WriteError> {
         let metadata = self.walk(tenant, body, scratch, &mut refusals)?;
         self.cache.resolve(&scratch.keys, &mut scratch.handles);

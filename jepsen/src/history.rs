@@ -4,8 +4,10 @@
 //! one operation at a time.
 
 mod recorder;
+mod samples;
 
 pub use recorder::{About, Recorder, read};
+pub use samples::Samples;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -46,11 +48,11 @@ pub struct Event {
 #[serde(tag = "f", content = "value", rename_all = "kebab-case")]
 pub enum Action {
     /// W-set: one request of samples that are sent in no other.
-    Add(Vec<Sample>),
+    Add(Samples),
     /// W-set: what one writer's series hold.
     ReadSet(Read),
     /// W-append: the next samples of a writer's one series; values count up by one.
-    Append(Vec<Sample>),
+    Append(Samples),
     /// W-append: what one writer's series holds.
     ReadList(Read),
     /// Q-partial: how many samples of W-set there are.
@@ -111,9 +113,8 @@ pub enum Mark {
     LoadEnds,
 }
 
-/// A sample; written as `[series, ts_ms, value]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "(u32, i64, i64)", into = "(u32, i64, i64)")]
+/// A sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sample {
     pub series: u32,
     pub ts_ms: i64,
@@ -126,8 +127,8 @@ pub struct Read {
     pub writer: u32,
     pub from_ms: i64,
     pub to_ms: i64,
-    /// In the answer's order, series by series.
-    pub samples: Vec<Sample>,
+    /// Of a list in the answer's order; of a set by time and series, as they were sent.
+    pub samples: Samples,
     /// Whether the answer says itself that it may be incomplete.
     pub flagged: bool,
 }
@@ -170,18 +171,6 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scrape {
     pub target: String,
-}
-
-impl From<(u32, i64, i64)> for Sample {
-    fn from((series, ts_ms, value): (u32, i64, i64)) -> Self {
-        Self { series, ts_ms, value }
-    }
-}
-
-impl From<Sample> for (u32, i64, i64) {
-    fn from(sample: Sample) -> Self {
-        (sample.series, sample.ts_ms, sample.value)
-    }
 }
 
 /// An invocation with what became of it.
@@ -263,7 +252,7 @@ mod tests {
         let event = Event {
             process: 3,
             kind: Kind::Ok,
-            action: Action::Add(vec![Sample { series: 1, ts_ms: 2, value: 3 }]),
+            action: Action::Add([Sample { series: 1, ts_ms: 2, value: 3 }].into_iter().collect()),
             t_ns: 4,
             node: Some("n1".into()),
             error: None,

@@ -7,7 +7,7 @@
 
 use super::Verdict;
 use super::elements::{DoneRead, Elements, reads};
-use crate::history::{Action, Event, Read, Sample};
+use crate::history::{Action, Event, Read, Samples};
 
 pub fn check(events: &[Event]) -> Verdict {
     let mut verdict = Verdict::new("W-append");
@@ -30,7 +30,7 @@ pub fn check(events: &[Event]) -> Verdict {
     verdict
 }
 
-fn samples_of(action: &Action) -> Option<&Vec<Sample>> {
+fn samples_of(action: &Action) -> Option<&Samples> {
     if let Action::Append(samples) = action { Some(samples) } else { None }
 }
 
@@ -40,15 +40,15 @@ fn read_of(action: &Action) -> Option<&Read> {
 
 fn check_shape(elements: &Elements, done: &DoneRead<'_>, verdict: &mut Verdict) {
     let about = |what: &dyn std::fmt::Debug| format!("{what:?} from {} at {} ns", done.node, done.completed_ns);
-    for pair in done.read.samples.windows(2) {
-        let [before, after] = [pair[0], pair[1]];
+    for pair in done.read.samples.iter().zip(done.read.samples.iter().skip(1)) {
+        let (before, after) = pair;
         if before.ts_ms == after.ts_ms {
             verdict.violate("twice", || about(&pair));
         } else if before.ts_ms > after.ts_ms || before.value >= after.value {
             verdict.violate("reorder", || about(&pair));
         }
     }
-    for &sample in &done.read.samples {
+    for sample in done.read.samples.iter() {
         if elements.find(sample, done.completed_ns).is_none() {
             verdict.violate("phantom", || about(&sample));
         }
@@ -75,7 +75,7 @@ mod tests {
     use super::super::testing::{Script, read, sample};
     use super::*;
     use crate::check::Outcome;
-    use crate::history::Kind;
+    use crate::history::{Kind, Sample};
 
     fn three() -> Script {
         let mut script = Script::default();
@@ -113,9 +113,9 @@ mod tests {
     #[test]
     fn values_rise_with_time() {
         let mut script = Script::default();
-        let swapped = |ts_ms, value| Sample { value, ..sample(ts_ms) };
-        script.op(Kind::Ok, Action::Append(vec![swapped(1, 2), swapped(2, 1)]));
-        let wrong = Read { samples: vec![swapped(1, 2), swapped(2, 1)], ..read(&[]) };
+        let swapped = || [(1, 2), (2, 1)].into_iter().map(|(ts_ms, value)| Sample { value, ..sample(ts_ms) }).collect();
+        script.op(Kind::Ok, Action::Append(swapped()));
+        let wrong = Read { samples: swapped(), ..read(&[]) };
         assert_eq!(check(&script.op(Kind::Ok, Action::ReadList(wrong)).events).violated("reorder"), 1);
     }
 

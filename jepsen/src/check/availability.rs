@@ -16,7 +16,7 @@ pub fn check(events: &[Event], silence_max: Option<Duration>) -> Verdict {
     let mut longest = 0;
     for event in events {
         let series = match &event.action {
-            Action::Append(samples) if event.kind == Kind::Ok => samples.first().map(|sample| sample.series),
+            Action::Append(samples) if event.kind == Kind::Ok => samples.iter().next().map(|sample| sample.series),
             Action::Mark(Mark::LoadEnds) => break,
             _ => None,
         };
@@ -48,7 +48,7 @@ mod tests {
         let trouble = || Trouble { fault: "kill-all".into(), nodes: Vec::new(), whole: true, leads: 0 };
         let mut script = Script::default();
         for _ in acks {
-            script.event(0, Kind::Ok, Action::Append(vec![sample(1)]));
+            script.event(0, Kind::Ok, Action::Append([sample(1)].into_iter().collect()));
         }
         script.event(1, Kind::Info, Action::Fault(trouble())).event(1, Kind::Info, Action::Heal(trouble()));
         let times = acks.iter().copied().chain([10, 20]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{Action, Event, Read, Sample, operations};
+use crate::history::{Action, Event, Read, Sample, Samples, operations};
 use crate::workload::writer_of;
 
 /// A sample that somebody tried to write.
@@ -34,11 +34,11 @@ pub(super) struct DoneRead<'a> {
 
 impl Elements {
     /// Those that `samples_of` finds in events' actions.
-    pub(super) fn of(events: &[Event], samples_of: fn(&Action) -> Option<&Vec<Sample>>) -> Self {
+    pub(super) fn of(events: &[Event], samples_of: fn(&Action) -> Option<&Samples>) -> Self {
         let mut elements = Self::default();
         for operation in operations(events, |action| samples_of(action).is_some()) {
             let acked_ns = operation.ok().map(|event| event.t_ns);
-            for &sample in samples_of(&operation.invoke.action).into_iter().flatten() {
+            for sample in samples_of(&operation.invoke.action).into_iter().flat_map(Samples::iter) {
                 let (invoked_ns, failed) = (operation.invoke.t_ns, operation.failed());
                 elements.add(Element { sample, invoked_ns, acked_ns, failed });
             }

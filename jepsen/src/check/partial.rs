@@ -4,7 +4,7 @@
 
 use super::Verdict;
 use super::elements::Elements;
-use crate::history::{Action, Event, Sample, operations};
+use crate::history::{Action, Event, Samples, operations};
 
 pub fn check(events: &[Event]) -> Verdict {
     let mut verdict = Verdict::new("Q-partial");
@@ -44,7 +44,7 @@ pub fn check(events: &[Event]) -> Verdict {
     verdict
 }
 
-fn samples_of(action: &Action) -> Option<&Vec<Sample>> {
+fn samples_of(action: &Action) -> Option<&Samples> {
     if let Action::Add(samples) = action { Some(samples) } else { None }
 }
 

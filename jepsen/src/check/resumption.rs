@@ -30,7 +30,7 @@ pub fn resumptions(events: &[Event]) -> Vec<Resumption> {
     let mut last_acks: BTreeMap<u32, u64> = BTreeMap::new();
     for event in load().filter(|event| event.kind == Kind::Ok) {
         let Action::Append(samples) = &event.action else { continue };
-        let Some(series) = samples.first().map(|sample| sample.series) else { continue };
+        let Some(series) = samples.iter().next().map(|sample| sample.series) else { continue };
         let Some(from) = last_acks.insert(series, event.t_ns) else { continue };
         let next = faults.partition_point(|&(at, _)| at <= from);
         // The first fault within the silence is its reason, or else the last one before.
@@ -121,7 +121,7 @@ mod tests {
     fn death(whole: bool, late_ms: u64) -> Vec<Event> {
         let other = |ts_ms| Sample { series: 2000, ..sample(ts_ms) };
         let mut script = Script::default();
-        let ack = |sample| Action::Append(vec![sample]);
+        let ack = |sample| Action::Append([sample].into_iter().collect());
         script.event(0, Kind::Ok, ack(sample(1))).event(1, Kind::Ok, ack(other(1)));
         script.event(2, Kind::Info, Action::Fault(trouble("kill", whole)));
         script.event(0, Kind::Ok, ack(sample(2))).event(1, Kind::Ok, ack(other(2)));

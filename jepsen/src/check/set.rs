@@ -7,7 +7,7 @@
 
 use super::elements::{DoneRead, Elements, reads};
 use super::{Verdict, quantile};
-use crate::history::{Action, Event, Read, Sample};
+use crate::history::{Action, Event, Read, Samples};
 
 /// What reads say about one element.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +34,7 @@ pub fn check(events: &[Event]) -> Verdict {
     verdict
 }
 
-fn samples_of(action: &Action) -> Option<&Vec<Sample>> {
+fn samples_of(action: &Action) -> Option<&Samples> {
     if let Action::Add(samples) = action { Some(samples) } else { None }
 }
 
@@ -43,7 +43,7 @@ fn read_of(action: &Action) -> Option<&Read> {
 }
 
 fn see(elements: &Elements, done: &DoneRead<'_>, number: usize, sightings: &mut [Sightings], verdict: &mut Verdict) {
-    for &sample in &done.read.samples {
+    for sample in done.read.samples.iter() {
         let Some(at) = elements.find(sample, done.completed_ns) else {
             verdict.violate("phantom", || format!("{sample:?} read from {} at {} ns", done.node, done.completed_ns));
             continue;

@@ -27,11 +27,11 @@ impl Script {
     }
 
     pub(super) fn add(&mut self, ts_ms: i64, kind: Kind) -> &mut Self {
-        self.op(kind, Action::Add(vec![sample(ts_ms)]))
+        self.op(kind, Action::Add([sample(ts_ms)].into_iter().collect()))
     }
 
     pub(super) fn append(&mut self, ts_ms: i64, kind: Kind) -> &mut Self {
-        self.op(kind, Action::Append(vec![sample(ts_ms)]))
+        self.op(kind, Action::Append([sample(ts_ms)].into_iter().collect()))
     }
 
     pub(super) fn read_set(&mut self, seen: &[i64]) -> &mut Self {

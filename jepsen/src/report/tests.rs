@@ -23,7 +23,7 @@ fn event(kind: Kind, action: Action, t_ms: u64) -> Event {
 }
 
 fn events() -> Vec<Event> {
-    let add = |ts_ms| Action::Add(vec![Sample { series: 0, ts_ms, value: ts_ms }]);
+    let add = |ts_ms| Action::Add([Sample { series: 0, ts_ms, value: ts_ms }].into_iter().collect());
     let trouble = || Trouble { fault: "kill".into(), nodes: vec!["n1".into()], whole: true, leads: 0 };
     vec![
         event(Kind::Invoke, add(1), 100),

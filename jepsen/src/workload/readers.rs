@@ -6,7 +6,7 @@ use super::pace::Pace;
 use super::{Family, Shared, count_query, read_query};
 use crate::client::Reading;
 use crate::env::Endpoint;
-use crate::history::{About, Action, Count, Kind, Read};
+use crate::history::{About, Action, Count, Kind, Read, Sample, Samples};
 
 /// How far back a read goes while the run goes on.
 const RECENT: Duration = Duration::from_secs(20);
@@ -76,11 +76,19 @@ async fn read(process: u32, family: Family, wanted: Read, endpoint: &Endpoint, s
     let answer = shared.client.query(&endpoint.api, &query, wanted.to_ms).await.and_then(Reading::into_samples);
     let done = answer.is_ok();
     let (kind, read, error) = match answer {
-        Ok((samples, flagged)) => (Kind::Ok, Read { samples, flagged, ..wanted }, None),
+        Ok((samples, flagged)) => (Kind::Ok, Read { samples: in_order(family, samples), flagged, ..wanted }, None),
         Err(error) => (Kind::Info, wanted, Some(error)),
     };
     shared.recorder.record(process, kind, action(read), About { node: Some(&endpoint.node), error });
     done
+}
+
+/// Samples as a history has them. Those of a set, as they were sent: so they are runs again.
+fn in_order(family: Family, mut samples: Vec<Sample>) -> Samples {
+    if family == Family::Set {
+        samples.sort_unstable_by_key(|sample| (sample.ts_ms, sample.series));
+    }
+    samples.into_iter().collect()
 }
 
 /// Counts all samples of the set through any node, and through the next one where there is no answer.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::pace::Pace;
 use super::{Family, Shared, series_of};
 use crate::client::{WriteOutcome, encode};
-use crate::history::{About, Action, Kind, Sample};
+use crate::history::{About, Action, Kind, Sample, Samples};
 
 /// Requests for one operation, at most.
 const ATTEMPTS_MAX: usize = 6;
@@ -37,7 +37,7 @@ pub async fn write_until_stopped(mut writer: Writer, shared: Shared) {
     while pace.turn().await {
         let samples = writer.next_samples(shared.clock.now_ms(), &mut last_ts, &mut written);
         let body = encode(writer.family.metric(), writer.number, &samples);
-        let kind = writer.operation(process, samples, &body, &shared).await;
+        let kind = writer.operation(process, samples.into_iter().collect(), &body, &shared).await;
         if kind == Kind::Info {
             process = shared.processes.next();
         }
@@ -73,7 +73,7 @@ impl Writer {
     }
 
     /// Sends until the outcome is certain or the patience ends; gives how it ended.
-    async fn operation(&mut self, process: u32, samples: Vec<Sample>, body: &Bytes, shared: &Shared) -> Kind {
+    async fn operation(&mut self, process: u32, samples: Samples, body: &Bytes, shared: &Shared) -> Kind {
         let action = match self.family {
             Family::Set => Action::Add(samples),
             Family::Append => Action::Append(samples),

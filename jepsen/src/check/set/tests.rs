@@ -1,7 +1,7 @@
 use super::super::testing::{Script, read, sample};
 use super::*;
 use crate::check::Outcome;
-use crate::history::Kind;
+use crate::history::{Kind, Sample};
 
 fn verdict(script: &mut Script) -> Verdict {
     check(&script.events)
@@ -44,7 +44,7 @@ fn samples_nobody_sent_and_wrong_values_are_phantoms() {
     assert_eq!(found.violated("phantom"), 1, "{found:?}");
     let mut script = Script::default();
     script.add(1, Kind::Ok);
-    let wrong = Read { samples: vec![Sample { value: 9, ..sample(1) }], ..read(&[]) };
+    let wrong = Read { samples: [Sample { value: 9, ..sample(1) }].into_iter().collect(), ..read(&[]) };
     let found = verdict(script.op(Kind::Ok, Action::ReadSet(wrong)));
     assert_eq!((found.violated("phantom"), found.violated("lost")), (1, 1), "{found:?}");
 }

@@ -24,7 +24,7 @@ use crate::env::Endpoint;
 use crate::history::Recorder;
 
 /// A writer's series are numbered from a multiple of this on.
-const SERIES_PER_WRITER_MAX: u32 = 1000;
+pub const SERIES_PER_WRITER_MAX: u32 = 1000;
 
 /// Which list of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::env::disk::DiskKind;
 use crate::env::net::NetKind;
 use crate::env::node::NodeOptions;
-use crate::workload::{Family, Paths};
+use crate::workload::{Family, Paths, SERIES_PER_WRITER_MAX};
 
 /// Flags of `jepsen run`.
 #[derive(Clone, Debug, Args)]
@@ -53,7 +53,7 @@ pub struct RunOptions {
     #[arg(long, default_value_t = 5.0)]
     pub read_rate: f64,
     /// Series of one of the set's writers: so many samples in a request.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(SERIES_PER_WRITER_MAX)))]
     pub width: u32,
     /// Scrape targets. Default 4, none with --hours-of-samples.
     #[arg(long)]

@@ -71,8 +71,14 @@ pub async fn hunt(bugs: &[Bug], tree: &Path, work: &Path) -> Result<()> {
         if let Some(running) = running.take() {
             told.push(running.await?);
         }
-        let (bug, program, work) = (bug.clone(), built?, work.to_owned());
-        running = Some(tokio::spawn(async move { Hunted::by(hunt_one(&bug, &program, &work).await, bug) }));
+        let (bug, work) = (bug.clone(), work.to_owned());
+        running = Some(tokio::spawn(async move {
+            let runs = match built {
+                Ok(program) => hunt_one(&bug, &program, &work).await,
+                Err(error) => Err(error),
+            };
+            Hunted::by(runs, bug)
+        }));
     }
     if let Some(running) = running {
         told.push(running.await?);

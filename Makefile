@@ -16,8 +16,9 @@ LISTEN ?= 0.0.0.0:9090
 FUZZ_SECONDS ?= 60
 DIFFERENTIAL_SECONDS ?= 60
 SEEDS ?= 300
-# `dev` has what tests build; slower nodes want a smaller RATE.
+# `dev` is what `make test` has built, down to dependencies' features: those that a test asks for. Slower nodes want a smaller RATE.
 JEPSEN_PROFILE ?= release
+JEPSEN_BUILD = $(if $(filter dev,$(JEPSEN_PROFILE)),--test arrows,--profile=$(JEPSEN_PROFILE))
 JEPSEN_PROGRAMS = $(TARGET)/$(if $(filter dev,$(JEPSEN_PROFILE)),debug,$(JEPSEN_PROFILE))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The Python that tests talk to: an environment of its own, because Debian's takes no packages from elsewhere.
@@ -76,7 +77,7 @@ simulate:
 		$(CARGO) test --profile simulation --target-dir $(TARGET)/simulation -p pharos-cluster --lib simulation -- --nocapture
 
 jepsen jepsen-short:
-	$(CARGO) build --profile=$(JEPSEN_PROFILE) --workspace --bin pharos --bin jepsen
+	$(CARGO) build $(JEPSEN_BUILD) --workspace --bin pharos --bin jepsen
 	PHAROS=$(JEPSEN_PROGRAMS)/pharos JEPSEN=$(JEPSEN_PROGRAMS)/jepsen OUT=$(TARGET)/jepsen jepsen/run.sh $(if $(findstring short,$@),short,long)
 
 jepsen-bugs:

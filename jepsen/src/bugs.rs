@@ -2,12 +2,14 @@
 //!
 //! A patch begins with lines `Bug:`, `Run:` (flags of `jepsen run`) and `Caught by:` (checkers); what follows is a diff.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 
 use crate::env::command;
 
@@ -54,28 +56,79 @@ pub async fn applies(bug: &Bug, tree: &Path) -> Result<()> {
     git(tree, &["apply", "--check", text(&bug.patch)?]).await
 }
 
-/// Plants, builds and runs each bug in a copy of the tree; fails when one is not caught.
+/// Plants and builds each bug in a copy of the tree, and runs it while the next one is built; fails when one is not caught.
 pub async fn hunt(bugs: &[Bug], tree: &Path, work: &Path) -> Result<()> {
     let copy = work.join("tree");
     copy_tree(tree, &copy).await?;
-    let (mut missed, mut told) = (Vec::new(), String::new());
+    let mut told = Vec::new();
+    let mut running: Option<JoinHandle<Hunted>> = None;
     for bug in bugs {
         println!("== {}: {}", bug.name, bug.about);
-        git(&copy, &["apply", text(&fs::canonicalize(&bug.patch)?)?]).await?;
-        let caught = hunt_one(bug, &copy, work).await;
-        git(&copy, &["apply", "--reverse", text(&fs::canonicalize(&bug.patch)?)?]).await?;
-        let found_by = caught?;
-        let caught = found_by.iter().any(|checker| bug.caught_by.contains(checker));
-        let line = format!("{}: {} ({})", bug.name, if caught { "caught" } else { "MISSED" }, found_by.join(", "));
-        println!("== {line}");
-        told += &format!("{line}\n    by {}\n", bug.run.join(" "));
-        if !caught {
-            missed.push(bug.name.as_str());
+        let patch = fs::canonicalize(&bug.patch)?;
+        git(&copy, &["apply", text(&patch)?]).await?;
+        let built = build(bug, &copy, work).await;
+        git(&copy, &["apply", "--reverse", text(&patch)?]).await?;
+        if let Some(running) = running.take() {
+            told.push(running.await?);
         }
+        let (bug, work) = (bug.clone(), work.to_owned());
+        running = Some(tokio::spawn(async move {
+            let runs = match built {
+                Ok(program) => hunt_one(&bug, &program, &work).await,
+                Err(error) => Err(error),
+            };
+            Hunted::by(runs, bug)
+        }));
     }
-    print!("{told}");
+    if let Some(running) = running {
+        told.push(running.await?);
+    }
+    told.iter().for_each(|hunted| println!("{}\n    in {}", hunted.line, hunted.bug.run.join(" ")));
+    let missed: Vec<&str> =
+        told.iter().filter(|hunted| !hunted.caught).map(|hunted| hunted.bug.name.as_str()).collect();
     ensure!(missed.is_empty(), "not caught: {}", missed.join(", "));
     Ok(())
+}
+
+/// What became of a bug.
+struct Hunted {
+    bug: Bug,
+    caught: bool,
+    line: String,
+}
+
+impl Hunted {
+    fn by(runs: Result<Vec<Seen>>, bug: Bug) -> Self {
+        let (caught, line) = match runs {
+            Ok(runs) => {
+                let caught = runs.last().is_some_and(|seen| seen.is_of(&bug));
+                let seen: Vec<String> = runs.iter().map(Seen::text).collect();
+                (caught, format!("{}: {}: {}", bug.name, if caught { "caught" } else { "MISSED" }, seen.join("; ")))
+            }
+            Err(error) => (false, format!("{}: MISSED: {error:#}", bug.name)),
+        };
+        println!("== {line}");
+        Self { bug, caught, line }
+    }
+}
+
+/// What one run found.
+struct Seen {
+    seed: u64,
+    checkers: Vec<String>,
+    seconds: u64,
+}
+
+impl Seen {
+    /// Whether it was found by a checker that may.
+    fn is_of(&self, bug: &Bug) -> bool {
+        self.checkers.iter().any(|checker| bug.caught_by.contains(checker))
+    }
+
+    fn text(&self) -> String {
+        let found = if self.checkers.is_empty() { "nothing".to_owned() } else { self.checkers.join(", ") };
+        format!("seed {}, {found}, {} s", self.seed, self.seconds)
+    }
 }
 
 /// The files that git knows, as they are on disk. Files that did not change keep their time, so that little is built again.
@@ -93,8 +146,8 @@ async fn copy_tree(tree: &Path, copy: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The checkers that found something, in as many runs as it takes until one of the right ones is among them.
-async fn hunt_one(bug: &Bug, copy: &Path, work: &Path) -> Result<Vec<String>> {
+/// The program with the bug in it, under a name of its own.
+async fn build(bug: &Bug, copy: &Path, work: &Path) -> Result<PathBuf> {
     let target = work.join("target");
     // The whole workspace and a small test: so dependencies have the features that `make test` built them with, and its target
     // folder may be copied here.
@@ -102,30 +155,45 @@ async fn hunt_one(bug: &Bug, copy: &Path, work: &Path) -> Result<Vec<String>> {
         .args(["build", "--workspace", "--bin", "pharos", "--test", "arrows"])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", &target)
+        // Patches are small: what they do not touch is not compiled again, even in the crates that they do.
+        .env("CARGO_INCREMENTAL", "1")
         .status()
         .await?;
     ensure!(built.success(), "{} does not build", bug.name);
-    let mut found = Vec::new();
-    for attempt in 1..=ATTEMPTS {
-        let out = work.join(format!("{}-{attempt}", bug.name));
+    let program = work.join(format!("pharos-{}", bug.name));
+    fs::copy(target.join("debug/pharos"), &program)?;
+    Ok(program)
+}
+
+/// As many runs as it takes until one of the right checkers finds something.
+async fn hunt_one(bug: &Bug, program: &Path, work: &Path) -> Result<Vec<Seen>> {
+    let mut runs = Vec::new();
+    for seed in 1..=ATTEMPTS {
+        let out = work.join(format!("{}-{seed}", bug.name));
+        fs::create_dir_all(&out)?;
+        let began = Instant::now();
         let status = Command::new(std::env::current_exe()?)
             .arg("run")
             .args(&bug.run)
-            .arg(format!("--pharos={}", target.join("debug/pharos").display()))
+            .arg(format!("--pharos={}", program.display()))
             .arg(format!("--out={}", out.display()))
-            .arg(format!("--seed={attempt}"))
+            .arg(format!("--seed={seed}"))
+            // Beside the build of the next one, which says what it does.
+            .stdout(File::create(out.join("output"))?)
             .status()
             .await?;
-        match status.code() {
-            Some(0) => {}
-            Some(crate::VIOLATED) => found.extend(found_by(&out)?),
-            _ => bail!("the run of {} failed: {status}", bug.name),
-        }
-        if found.iter().any(|checker| bug.caught_by.contains(checker)) {
+        let checkers = match status.code() {
+            Some(0) => Vec::new(),
+            Some(crate::VIOLATED) => found_by(&out)?,
+            _ => bail!("the run failed: {status}"),
+        };
+        runs.push(Seen { seed, checkers, seconds: began.elapsed().as_secs() });
+        if runs.last().is_some_and(|seen| seen.is_of(bug)) {
             break;
         }
     }
-    Ok(found)
+    fs::remove_file(program)?;
+    Ok(runs)
 }
 
 fn found_by(out: &Path) -> Result<Vec<String>> {

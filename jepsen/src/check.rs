@@ -2,7 +2,9 @@
 
 pub mod append;
 pub mod availability;
+pub mod ends;
 pub mod lease;
+pub mod limit;
 pub mod partial;
 pub mod register;
 pub mod resumption;
@@ -10,12 +12,15 @@ pub mod scrape;
 pub mod set;
 
 mod elements;
+mod silences;
 #[cfg(test)]
 mod testing;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+use limit::Limit;
 
 /// Most violations of one kind that are spelled out; all are counted.
 const DETAILS_MAX: usize = 10;
@@ -65,6 +70,13 @@ impl Verdict {
 
     pub fn count(&mut self, name: &'static str, count: usize) {
         self.figures.insert(name, count as f64);
+    }
+
+    /// What was judged by, and how often a promise was not kept by less than that.
+    pub fn limit(&mut self, limit: Limit, beyond: usize) {
+        self.figure("promised s", limit.promised.as_secs_f64());
+        self.figure("judged s", limit.judged.as_secs_f64());
+        self.count("beyond the promise", beyond);
     }
 
     /// Nothing was found, because there was nothing to look at.

@@ -89,7 +89,12 @@ impl Client {
 
     /// Whether the node says that it is ready.
     pub async fn ready(&self, api: &str) -> bool {
-        self.get(api, "/-/ready").await.is_ok_and(|(status, _)| status.is_success())
+        self.readiness(api).await == Some(true)
+    }
+
+    /// The same, if it says anything.
+    pub async fn readiness(&self, api: &str) -> Option<bool> {
+        self.get(api, "/-/ready").await.ok().map(|(status, _)| status.is_success())
     }
 
     /// The node's telemetry, if it answers.

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 
 use crate::client::Client;
+use crate::history::Farewell;
 use coverage::Coverage;
 use disk::DiskKind;
 use net::{Net, NetKind};
@@ -46,6 +47,8 @@ pub struct Environment {
     pub client: Client,
     endpoints: watch::Sender<Vec<Endpoint>>,
     pub coverage: Coverage,
+    /// What nodes said that were told to end.
+    farewells: Vec<(String, Farewell)>,
 }
 
 /// Where a node's API is.
@@ -62,8 +65,18 @@ impl Environment {
         // Nodes are told of folders in it, and have working directories of their own.
         let home = fs::canonicalize(home)?;
         let (endpoints, coverage) = (watch::Sender::default(), Coverage::default());
-        let mut environment =
-            Self { home, options, net, nodes: Vec::new(), made: 0, departed: Vec::new(), client, endpoints, coverage };
+        let mut environment = Self {
+            home,
+            options,
+            net,
+            nodes: Vec::new(),
+            made: 0,
+            departed: Vec::new(),
+            client,
+            endpoints,
+            coverage,
+            farewells: Vec::new(),
+        };
         environment.furnish().await?;
         environment.publish();
         Ok(environment)
@@ -156,6 +169,19 @@ impl Environment {
 
     pub async fn start(&mut self, at: usize) -> Result<()> {
         self.nodes[at].start(&self.options.node).await
+    }
+
+    /// Asks a node to end, and looks on until it did.
+    pub async fn terminate(&mut self, at: usize) -> Result<()> {
+        let node = &mut self.nodes[at];
+        let farewell = node.terminate(&self.client).await?;
+        self.farewells.push((node.name.clone(), farewell));
+        Ok(())
+    }
+
+    /// What nodes said that were told to end, since this was last asked.
+    pub fn take_farewells(&mut self) -> Vec<(String, Farewell)> {
+        std::mem::take(&mut self.farewells)
     }
 
     /// Waits until every node is ready.

@@ -57,12 +57,16 @@ pub enum Action {
     ReadList(Read),
     /// Q-partial: how many samples of W-set there are.
     Count(Count),
+    /// R-ends: a query as its user sees it, whichever nodes it takes.
+    Ask(Manner),
     /// M-reg.
     Register(RegisterOp),
     /// M-lease: who leads what by the event's node, as far as it says something new.
     Claims(Vec<Claim>),
     /// S-scrape: a target was scraped by the event's node.
     Scrape(Scrape),
+    /// R-ends: the event's node was told to end, and did.
+    Farewell(Farewell),
     /// Something begins to go wrong.
     Fault(Trouble),
     /// It is over, and all nodes are ready again.
@@ -83,6 +87,8 @@ impl Action {
             Self::Register(_) => "register",
             Self::Claims(_) => "claims",
             Self::Scrape(_) => "scrape",
+            Self::Ask(_) => "ask",
+            Self::Farewell(_) => "farewell",
             Self::Fault(_) => "fault",
             Self::Heal(_) => "heal",
             Self::Mark(_) => "mark",
@@ -171,6 +177,40 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scrape {
     pub target: String,
+}
+
+/// Whom a query is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manner {
+    /// One node after the other, until one answers.
+    Retried,
+    /// One node, that was ready when it was looked at last, as by a load balancer.
+    Balanced,
+}
+
+/// What a node that was told to end said on `/-/ready`, in milliseconds since then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Farewell {
+    /// When it last said that it is ready.
+    pub ready_ms: Option<u64>,
+    /// When it first and last said that it is not.
+    pub unready_ms: Option<(u64, u64)>,
+    /// It said that it is ready after it had said that it is not.
+    pub ready_again: bool,
+    pub ended_ms: u64,
+}
+
+impl Farewell {
+    /// It said so.
+    pub fn note(&mut self, ready: bool, ms: u64) {
+        if ready {
+            self.ready_again |= self.unready_ms.is_some();
+            self.ready_ms = Some(ms);
+        } else {
+            self.unready_ms = Some((self.unready_ms.map_or(ms, |(first, _)| first), ms));
+        }
+    }
 }
 
 /// An invocation with what became of it.

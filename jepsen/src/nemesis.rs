@@ -194,6 +194,11 @@ impl Fault {
         matches!(self, Self::Kill(_) | Self::PowerLoss(_))
     }
 
+    /// Whether nodes are told to end, in the middle of their work, and nothing else happens.
+    pub fn is_graceful(self) -> bool {
+        matches!(self, Self::Terminate | Self::Rolling)
+    }
+
     /// How long it lasts, in milliseconds.
     pub fn hold_ms(self) -> std::ops::Range<u64> {
         match self {

@@ -84,7 +84,7 @@ fn ends(events: &[Event]) -> BTreeMap<String, Ends> {
     for event in events.iter().filter(|event| event.kind != Kind::Invoke) {
         let name = event.action.name();
         // Not something that a client does and waits for.
-        if ["fault", "heal", "mark", "claims"].contains(&name) {
+        if ["fault", "heal", "mark", "claims", "farewell"].contains(&name) {
             continue;
         }
         let ends = ends.entry(name.to_owned()).or_default();

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::check::limit::TimeBounds;
 use crate::check::scrape::Bounds;
 use crate::check::{self, Verdict};
 use crate::client::{Client, WriteOutcome, encode};
@@ -36,14 +37,6 @@ const CLUSTER_TIMEOUT: Duration = Duration::from_secs(3);
 const AFTERMATH: Duration = Duration::from_secs(3);
 /// A write at every node must be taken within this after the last fault.
 const SERVE_AGAIN_MAX: Duration = Duration::from_secs(60);
-/// Beyond one missed scrape (W5).
-const FAILOVER_MAX: Duration = Duration::from_secs(10);
-/// Two nodes scrape a target for one interval at most, which touches two.
-const DOUBLE_SCRAPES_MAX: usize = 2;
-/// A leader's death is over within this (M3).
-const RESUMPTION_MAX: Duration = Duration::from_secs(5);
-/// With a majority of nodes alive, a writer is served again within this: an election, and clients' own patience.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Width of W-append's requests.
 const APPEND_WIDTH: u32 = 3;
 /// M-reg: clients, and calls a second of each. M-lease: questions a second.
@@ -61,6 +54,8 @@ pub struct Facts {
     /// Whether writers have one node each, and so are not served while it is away.
     #[serde(default)]
     pub bound: bool,
+    #[serde(default)]
+    pub time_bounds: TimeBounds,
     pub faults: BTreeMap<String, u64>,
     /// What nodes did, by their own metrics.
     pub coverage: BTreeMap<String, f64>,
@@ -106,8 +101,8 @@ pub fn judge(events: &[Event], facts: &Facts) -> Vec<Verdict> {
     let several = facts.nodes >= 3 && !facts.bound;
     if has(|action| matches!(action, Action::Append(_))) {
         verdicts.push(check::append::check(events));
-        verdicts.push(check::availability::check(events, several.then_some(SILENCE_MAX)));
-        verdicts.push(check::resumption::check(events, several.then_some(RESUMPTION_MAX)));
+        verdicts.push(check::availability::check(events, several.then_some(facts.time_bounds.silence())));
+        verdicts.push(check::resumption::check(events, several.then_some(facts.time_bounds.resumption())));
     }
     if has(|action| matches!(action, Action::Count(_))) {
         verdicts.push(check::partial::check(events));
@@ -118,6 +113,9 @@ pub fn judge(events: &[Event], facts: &Facts) -> Vec<Verdict> {
     }
     if has(|action| matches!(action, Action::Scrape(_))) {
         verdicts.push(check::scrape::check(events, &scrape_bounds(events, facts)));
+    }
+    if has(|action| matches!(action, Action::Farewell(_))) {
+        verdicts.push(check::ends::check(events, facts.nodes > 1, facts.time_bounds));
     }
     verdicts.push(nodes_live(facts));
     verdicts
@@ -137,8 +135,7 @@ fn scrape_bounds(events: &[Event], facts: &Facts) -> Bounds {
     let last = events.last().map_or(0, |event| event.t_ns);
     Bounds {
         interval: Duration::from_secs(facts.scrape_interval_seconds),
-        failover: FAILOVER_MAX,
-        doubles_max: DOUBLE_SCRAPES_MAX,
+        failover: facts.time_bounds.failover(),
         outages_ns: outages(events),
         observed_ns: mark(Mark::LoadBegins).unwrap_or(0)..mark(Mark::LoadEnds).unwrap_or(last),
     }
@@ -169,6 +166,7 @@ async fn drive(options: &RunOptions, seed: u64, recorder: &Recorder) -> Result<F
         nodes: options.nodes,
         scrape_interval_seconds: options.scrape_interval,
         bound: options.paths == Paths::Bound,
+        time_bounds: options.time_bounds,
         faults: named(&outcome.steps),
         coverage: named(environment.coverage.totals()),
         skipped,
@@ -307,6 +305,9 @@ impl Run<'_> {
             workers.spawn(workload::count_until_stopped(reads / 4.0, self.rng(3), shared.clone()));
         }
         if self.options.nodes > 1 {
+            if self.options.workloads().contains(&Family::Set) {
+                workers.spawn(workload::count_balanced_until_stopped(reads, self.rng(4), shared.clone()));
+            }
             for client in 0..REGISTER_CLIENTS {
                 let rng = self.rng(10 + client);
                 workers.spawn(workload::swap_until_stopped(client, REGISTER_RATE, rng, shared.clone()));

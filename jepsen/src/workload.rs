@@ -9,7 +9,7 @@ mod writers;
 
 pub use claims::ask_until_stopped;
 pub use query::{count_query, read_query};
-pub use readers::{count_until_stopped, read_everything, read_until_stopped};
+pub use readers::{count_balanced_until_stopped, count_until_stopped, read_everything, read_until_stopped};
 pub use registers::swap_until_stopped;
 pub use writers::{Writer, write_until_stopped};
 

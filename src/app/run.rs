@@ -15,6 +15,7 @@ use pharos_promql::ParserOptions;
 use pharos_query::{Engine, EngineOptions, QueryError};
 use prometheus::Registry;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -87,7 +88,12 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
         info!("Server is ready to receive web requests.");
         node = Some(app.node.clone());
         let ended = until_stopped(&app, &mut signals).await;
+        let told = Instant::now();
         leave(&app).await;
+        // A node that was told to end is waited for; one that has to end is not.
+        if let (Ok(()), Some(delay)) = (&ended, app.flags.web_shutdown_delay) {
+            stay(told + delay, &mut signals).await;
+        }
         ended
     }
     .await;
@@ -231,6 +237,14 @@ async fn until_stopped(app: &App, signals: &mut Signals) -> Result<(), StartErro
             reason = app.node.log_failed() => return Err(StartError::Log(reason)),
             () = app.node.removed() => return Err(StartError::Removed),
         }
+    }
+}
+
+/// Answers on without being ready, so that load balancers send clients elsewhere before nobody listens here any more.
+async fn stay(until: Instant, signals: &mut Signals) {
+    tokio::select! {
+        () = tokio::time::sleep_until(until) => {}
+        () = signals.end() => {}
     }
 }
 

@@ -54,6 +54,8 @@ pub struct ServerFlags {
     pub listen_addresses: Vec<String>,
     pub web_read_timeout: Duration,
     pub web_connections_max: u32,
+    /// How long a node that ends still answers.
+    pub web_shutdown_delay: Option<Duration>,
     pub web_external_url: String,
     /// Before every path of the pages as users see them; a proxy in front may take it away.
     pub web_external_prefix: String,
@@ -150,6 +152,7 @@ impl ServerFlags {
             listen_addresses: texts["web.listen-address"].split(',').map(str::to_owned).collect(),
             web_read_timeout: read.duration("web.read-timeout")?,
             web_connections_max: u32::try_from(read.number("web.max-connections", 1)?).unwrap_or(u32::MAX),
+            web_shutdown_delay: read.duration_unless_zero("web.shutdown-delay")?,
             web_route_prefix: match texts["web.route-prefix"].as_str() {
                 "" => external_prefix.clone(),
                 given => prefix(given),

@@ -89,6 +89,12 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     text("web.max-connections", "N", "512", "Most simultaneous connections over all listeners."),
     text(
+        "web.shutdown-delay",
+        "DURATION",
+        "0s",
+        "How long a node that is told to end still answers, while /-/ready says that it is not ready: the time that load balancers need to notice. A second signal ends it at once.",
+    ),
+    text(
         "web.external-url",
         "URL",
         "",

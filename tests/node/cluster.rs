@@ -1,6 +1,7 @@
 //! What a node tells of its cluster, and `pharos cluster`. A node alone is a cluster of one.
 
 use std::process::Output;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -113,28 +114,34 @@ struct Several {
 impl Several {
     /// As many nodes that begin a cluster together.
     fn begin(many: usize) -> Self {
+        Self::begin_with(many, &[])
+    }
+
+    /// The same with further flags for each of them.
+    fn begin_with(many: usize, flags: &[&str]) -> Self {
         let ports: Vec<u16> = (0..many).map(|_| free_port()).collect();
         let list = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
         let mut several = Self { nodes: Vec::new(), home: tempfile::tempdir().unwrap() };
         for port in ports {
-            several.launch(port, &format!("--cluster.initial-nodes={list}"));
+            let entry = format!("--cluster.initial-nodes={list}");
+            several.launch(port, &[&[entry.as_str()], flags].concat());
         }
         several.ready();
         several
     }
 
-    fn launch(&mut self, port: u16, how: &str) {
+    fn launch(&mut self, port: u16, flags: &[&str]) {
         let folder = self.home.path().join(port.to_string());
         std::fs::create_dir_all(&folder).unwrap();
         let objects = format!("--object-store=file://{}", self.home.path().join("objects").display());
         let listen = format!("--cluster.listen-address=127.0.0.1:{port}");
-        let arguments = ["--cluster.name=test", "--cluster.partitions=4", ADMIN, &listen, how, &objects];
-        self.nodes.push((port, Node::launch_in(&folder, NO_SCRAPES, &arguments)));
+        let own = ["--cluster.name=test", "--cluster.partitions=4", ADMIN, &listen, &objects];
+        self.nodes.push((port, Node::launch_in(&folder, NO_SCRAPES, &[&own, flags].concat())));
     }
 
     fn join(&mut self) {
         let how = format!("--cluster.join=127.0.0.1:{}", self.nodes[0].0);
-        self.launch(free_port(), &how);
+        self.launch(free_port(), &[&how]);
         self.ready();
     }
 
@@ -217,4 +224,44 @@ fn without_a_majority_the_status_says_so_and_orders_are_put_off() {
     assert!(text(&output.stdout).contains("metadata without a leader"), "{output:?}");
     let (status, body) = several.nodes[0].1.post_form("/api/v1/admin/cluster/drain", &[("node", &id)]);
     assert!(status == 503 && error_of(&body).contains("voters of the metadata group"), "{status} {body}");
+}
+
+/// Queries' samples, written and read through a node that was told to end.
+fn answers(node: &Node, value: f64) {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let (status, body) = node.write(&[(&[("__name__", "m")], &[(now_ms, value)])]);
+    assert!(status == 204 || status == 200, "{status} {body}");
+    assert_eq!(node.number("m", None), Some(value));
+}
+
+#[test]
+fn a_node_that_ends_says_that_it_is_not_ready_and_answers_until_load_balancers_know() {
+    // Only the second signal ends it: nothing here depends on how fast the machine is.
+    let mut node = Node::start(NO_SCRAPES, &["--web.shutdown-delay=1h"]);
+    answers(&node, 1.0);
+    node.signal("TERM");
+    eventually("the node is not ready any more", || node.get("/-/ready").0 == 503);
+    answers(&node, 2.0);
+    assert_eq!((node.get("/-/ready").0, node.get("/-/healthy").0), (503, 200));
+    assert_eq!(node.terminate(), 0, "a second signal ends it at once");
+}
+
+#[test]
+fn a_node_that_ends_has_handed_over_what_it_leads_while_it_still_answers() {
+    let mut several = Several::begin_with(3, &["--web.shutdown-delay=1h"]);
+    let output = several.run(&["rebalance", "--timeout=2m"]);
+    assert!(output.status.success(), "{output:?}");
+    let id = several.id(2);
+    several.nodes[2].1.signal("TERM");
+    eventually("the node is not ready any more", || several.nodes[2].1.get("/-/ready").0 == 503);
+    eventually("others lead all partitions", || {
+        let status = several.nodes[0].1.data("/api/v1/status/cluster");
+        status["partitions"].as_array().unwrap().iter().all(|partition| {
+            partition["state"] == "ok" && partition["leader"].is_string() && partition["leader"] != id.as_str()
+        })
+    });
+    answers(&several.nodes[2].1, 1.0);
+    assert_eq!(several.nodes[2].1.get("/-/ready").0, 503);
+    assert_eq!(several.nodes[2].1.terminate(), 0);
+    answers(&several.nodes[0].1, 2.0);
 }

@@ -8,19 +8,29 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Verdict;
+use super::limit::Limit;
 use crate::history::{Action, Event, Kind, excused_ns};
 
 /// What is allowed.
 #[derive(Clone, Debug)]
 pub struct Bounds {
     pub interval: Duration,
-    /// Beyond one missed scrape.
-    pub failover: Duration,
-    /// Intervals in a row with two scrapers.
-    pub doubles_max: usize,
+    /// Beyond one missed scrape; and two nodes may scrape for so long beyond a hand-over.
+    pub failover: Limit,
     /// When nobody could scrape, and the whole time that is looked at.
     pub outages_ns: Vec<Range<u64>>,
     pub observed_ns: Range<u64>,
+}
+
+impl Bounds {
+    fn gap(&self) -> Limit {
+        self.failover.and(2 * self.interval)
+    }
+
+    /// Intervals in a row in which two nodes scrape. They do so for one interval at most, which touches two.
+    fn doubles_max(&self) -> u128 {
+        2 + (self.failover.judged - self.failover.promised).as_nanos() / self.interval.as_nanos()
+    }
 }
 
 pub fn check(events: &[Event], bounds: &Bounds) -> Verdict {
@@ -32,11 +42,15 @@ pub fn check(events: &[Event], bounds: &Bounds) -> Verdict {
             targets.entry(&scrape.target).or_default().push((event.t_ns, node));
         }
     }
-    let mut longest = 0;
+    let (mut longest, mut beyond) = (0, 0);
     for (target, scrapes) in &targets {
-        longest = longest.max(check_gaps(target, scrapes, bounds, &mut verdict));
+        for gap in check_gaps(target, scrapes, bounds, &mut verdict) {
+            longest = longest.max(gap);
+            beyond += usize::from(bounds.gap().is_beyond_promise(gap));
+        }
         check_doubles(target, scrapes, bounds, &mut verdict);
     }
+    verdict.limit(bounds.gap(), beyond);
     verdict.count("targets", targets.len());
     verdict.count("scrapes", targets.values().map(Vec::len).sum());
     verdict.figure("longest gap s", longest as f64 / 1e9);
@@ -44,21 +58,19 @@ pub fn check(events: &[Event], bounds: &Bounds) -> Verdict {
     verdict
 }
 
-/// The longest gap, outages not counted.
-fn check_gaps(target: &str, scrapes: &[(u64, &str)], bounds: &Bounds, verdict: &mut Verdict) -> u64 {
-    let allowed = (2 * bounds.interval + bounds.failover).as_nanos() as u64;
+/// All gaps, outages not counted.
+fn check_gaps(target: &str, scrapes: &[(u64, &str)], bounds: &Bounds, verdict: &mut Verdict) -> Vec<u64> {
     let observed = &bounds.observed_ns;
     let within = scrapes.iter().map(|(at, _)| *at).filter(|at| observed.contains(at));
     let times: Vec<u64> = std::iter::once(observed.start).chain(within).chain([observed.end]).collect();
-    let mut longest = 0;
-    for pair in times.windows(2) {
+    let gap_between = |pair: &[u64]| {
         let gap = (pair[1] - pair[0]).saturating_sub(excused_ns(&bounds.outages_ns, &(pair[0]..pair[1])));
-        longest = longest.max(gap);
-        if gap > allowed {
+        if bounds.gap().is_broken(gap) {
             verdict.violate("missed", || format!("{target} for {:.1} s until {} ns", gap as f64 / 1e9, pair[1]));
         }
-    }
-    longest
+        gap
+    };
+    times.windows(2).map(gap_between).collect()
 }
 
 fn check_doubles(target: &str, scrapes: &[(u64, &str)], bounds: &Bounds, verdict: &mut Verdict) {
@@ -72,7 +84,7 @@ fn check_doubles(target: &str, scrapes: &[(u64, &str)], bounds: &Bounds, verdict
             continue;
         }
         run = if run.0 + 1 == bucket { (bucket, run.1 + 1) } else { (bucket, 1) };
-        if run.1 == bounds.doubles_max + 1 {
+        if run.1 as u128 == bounds.doubles_max() + 1 {
             verdict.violate("double", || format!("{target} by {nodes:?} in interval {bucket} and those before"));
         }
     }
@@ -87,6 +99,10 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     fn verdict(scrapes: &[(u64, &str)], outages_ns: Vec<Range<u64>>) -> Verdict {
+        judged(scrapes, outages_ns, Duration::from_secs(10))
+    }
+
+    fn judged(scrapes: &[(u64, &str)], outages_ns: Vec<Range<u64>>, judged: Duration) -> Verdict {
         let event = |&(at, node): &(u64, &str)| Event {
             process: 0,
             kind: Kind::Ok,
@@ -97,8 +113,7 @@ mod tests {
         };
         let bounds = Bounds {
             interval: Duration::from_secs(10),
-            failover: Duration::from_secs(10),
-            doubles_max: 2,
+            failover: Limit { promised: Duration::from_secs(10), judged },
             outages_ns,
             observed_ns: 0..100 * S,
         };
@@ -121,6 +136,8 @@ mod tests {
     #[test]
     fn a_target_that_is_never_scraped_again_is_missed() {
         assert_eq!(verdict(&[(5, "a")], vec![]).violated("missed"), 1);
+        let told = judged(&[(5, "a")], vec![], Duration::from_secs(80));
+        assert_eq!((told.outcome, told.figures["beyond the promise"]), (Outcome::Holds, 1.0));
     }
 
     #[test]
@@ -131,5 +148,7 @@ mod tests {
         assert_eq!(verdict(&handover, vec![]).outcome, Outcome::Holds);
         let lasting: Vec<_> = both(0, 10).collect();
         assert_eq!(verdict(&lasting, vec![]).violated("double"), 1);
+        assert_eq!(judged(&lasting, vec![], Duration::from_secs(80)).violated("double"), 1);
+        assert_eq!(judged(&lasting, vec![], Duration::from_secs(90)).violated("double"), 0);
     }
 }

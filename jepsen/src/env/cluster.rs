@@ -99,7 +99,7 @@ impl Environment {
             }
             sleep(POLL).await;
         }
-        self.nodes[at].terminate().await
+        self.terminate(at).await
     }
 
     /// A node that was removed and comes back with the disk that it had is not let in.

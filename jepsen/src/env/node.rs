@@ -1,5 +1,6 @@
 //! One node: its process, disk and address. Started and ended here; when is decided by the nemesis.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,13 @@ use super::disk::{Disk, DiskKind};
 use super::net::NodeAddress;
 use super::throttle;
 use crate::client::Client;
+use crate::history::Farewell;
 
 /// Longest wait for a node to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const READY_POLL: Duration = Duration::from_millis(20);
+/// How long a node of several answers after it was told to end, so that load balancers see that it is not ready.
+const SHUTDOWN_DELAY: &str = "1s";
 /// Longest wait for a node that was asked to end.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Shifts the clock of a process that is started with it.
@@ -105,6 +109,7 @@ impl Node {
             command.arg(format!("--cluster.advertise-address={peer}")).arg("--cluster.allow-plaintext");
             command.arg(format!("--cluster.zone=zone-{}", self.number % 3)).arg(entry);
             command.arg(format!("--object-store=file://{}", objects.display())).arg("--web.enable-admin-api");
+            command.arg(format!("--web.shutdown-delay={SHUTDOWN_DELAY}"));
         }
         if options.shift_clocks {
             self.set_clock(Clock::Off(0))?;
@@ -179,16 +184,25 @@ impl Node {
         self.signal(Signal::CONT)
     }
 
-    /// Asks it to end, and waits until it did.
-    pub async fn terminate(&mut self) -> Result<()> {
+    /// Asks it to end, and looks on until it did.
+    pub(super) async fn terminate(&mut self, client: &Client) -> Result<Farewell> {
         self.signal(Signal::TERM)?;
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let ended = timeout(TERMINATE_TIMEOUT, child.wait()).await;
-        let status = ended.with_context(|| format!("{} does not end when asked to", self.name))??;
+        let told = Instant::now();
+        let mut farewell = Farewell::default();
+        let Some(mut child) = self.child.take() else { return Ok(farewell) };
+        let api = self.address.api.to_string();
+        let ended = timeout(TERMINATE_TIMEOUT, async {
+            tokio::select! {
+                status = child.wait() => status,
+                never = look_on(client, &api, told, &mut farewell) => match never {},
+            }
+        });
+        let status = ended.await.with_context(|| format!("{} does not end when asked to", self.name))??;
         if !status.success() {
             bail!("{} was asked to end and ended with {status}", self.name);
         }
-        Ok(())
+        farewell.ended_ms = told.elapsed().as_millis() as u64;
+        Ok(farewell)
     }
 
     /// Slows its writes to so many bytes a second; `None` lifts it.
@@ -201,5 +215,15 @@ impl Node {
         let process = self.child.as_ref().and_then(Child::id).context("no process")?;
         let process = Pid::from_raw(i32::try_from(process)?).context("process 0")?;
         Ok(kill_process(process, signal)?)
+    }
+}
+
+/// Asks a node over and over whether it is ready.
+async fn look_on(client: &Client, api: &str, told: Instant, farewell: &mut Farewell) -> Infallible {
+    loop {
+        if let Some(ready) = client.readiness(api).await {
+            farewell.note(ready, told.elapsed().as_millis() as u64);
+        }
+        sleep(READY_POLL).await;
     }
 }

@@ -62,6 +62,9 @@ impl Nemesis {
         println!("{:7.1} s  {} {}", self.recorder.elapsed_ns() as f64 / 1e9, trouble.fault, trouble.nodes.join(" "));
         self.recorder.record(self.process, Kind::Info, Action::Fault(trouble.clone()), About::default());
         inject(environment, step).await?;
+        for (node, farewell) in environment.take_farewells() {
+            self.recorder.record(self.process, Kind::Info, Action::Farewell(farewell), About::node(&node));
+        }
         hold(environment, step).await?;
         heal(environment, step).await?;
         environment.wait_ready().await?;
@@ -123,6 +126,7 @@ async fn inject(environment: &mut Environment, step: &Step) -> Result<()> {
             }
             environment.wait_ready().await?;
         }
+        (Fault::Terminate, _) => environment.terminate(step.order[0]).await?,
         (Fault::Rolling, _) => members::roll(environment, step).await?,
         (Fault::Replace, _) => members::replace(environment, step).await?,
         (Fault::Resize, _) => members::resize(environment, step).await?,
@@ -138,7 +142,6 @@ async fn inject(environment: &mut Environment, step: &Step) -> Result<()> {
 async fn inject_one(environment: &mut Environment, at: usize, fault: Fault, detail: &Detail) -> Result<()> {
     let node = &mut environment.nodes[at];
     match (fault, detail) {
-        (Fault::Terminate, _) => node.terminate().await,
         (Fault::Pause(_), _) => node.pause(),
         (Fault::Loss(_), Detail::LossPercent(percent)) => {
             filter_node(node, &Filter { loss_percent: *percent, ..Filter::default() }).await

@@ -37,7 +37,7 @@ pub(super) async fn resize(environment: &mut Environment, step: &Step) -> Result
 /// All end and start again, one after the other, as in an upgrade.
 pub(super) async fn roll(environment: &mut Environment, step: &Step) -> Result<()> {
     for &at in &step.order {
-        environment.nodes[at].terminate().await?;
+        environment.terminate(at).await?;
         environment.start(at).await?;
         environment.wait_ready().await?;
     }

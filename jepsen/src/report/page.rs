@@ -40,9 +40,9 @@ pub(super) fn page(report: &Report, timeline: &Timeline) -> String {
     for (name, Ends { ok, fail, info }) in &report.operations {
         push(&mut page, format_args!("<tr><td>{name}<td>{ok}<td>{fail}<td>{info}</tr>"));
     }
-    page += "</table><h2>Longest silence of a series after a fault that spared a majority</h2><table><tr><th>fault<th>times<th>p50 ms<th>max ms</tr>";
-    for (fault, Spread { count, p50, max }) in by_fault(report.resumptions.iter()) {
-        push(&mut page, format_args!("<tr><td>{fault}<td>{count}<td>{p50}<td>{max}</tr>"));
+    page += "</table><h2>Longest silence of a series after a fault that spared a majority</h2><table><tr><th>fault<th>times<th>p50 ms<th>p90 ms<th>max ms</tr>";
+    for (fault, Spread { count, p50, p90, max }) in by_fault(report.resumptions.iter()) {
+        push(&mut page, format_args!("<tr><td>{fault}<td>{count}<td>{p50}<td>{p90}<td>{max}</tr>"));
     }
     page += "</table><h2>What nodes did</h2><table>";
     for (name, count) in &facts.coverage {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::check::limit::TimeBounds;
 use crate::history::{Action, Sample, Trouble};
 use crate::run::judge;
 
@@ -9,6 +10,7 @@ fn facts() -> Facts {
         nodes: 1,
         scrape_interval_seconds: 2,
         bound: false,
+        time_bounds: TimeBounds::Strict,
         faults: BTreeMap::from([("kill".into(), 1)]),
         coverage: BTreeMap::from([("checkpoints".into(), 12.0)]),
         skipped: BTreeMap::from([("loss".into(), "needs 2 nodes".into())]),

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Ends;
+use crate::check::limit::RESUMPTION_MEDIAN_MAX;
 use crate::check::quantile;
 use crate::check::resumption::Resumption;
 use crate::run::Facts;
@@ -58,6 +59,8 @@ pub struct Totals {
     pub seeds: BTreeMap<u64, Vec<String>>,
     /// Until all series were written again, by fault.
     pub resumptions: BTreeMap<String, Spread>,
+    /// The same after all deaths of nodes that led something: what M3 is about.
+    pub leaders_deaths: Spread,
     /// Windows in which queries failed.
     pub query_failures: Spread,
 }
@@ -67,12 +70,15 @@ pub struct Totals {
 pub struct Spread {
     pub count: usize,
     pub p50: u64,
+    pub p90: u64,
     pub max: u64,
 }
 
 impl Spread {
     fn of(mut values: Vec<u64>) -> Self {
-        Self { count: values.len(), p50: quantile(&mut values, 0.5), max: quantile(&mut values, 1.0) }
+        let mut of = |part| quantile(&mut values, part);
+        let (p50, p90, max) = (of(0.5), of(0.9), of(1.0));
+        Self { count: values.len(), p50, p90, max }
     }
 }
 
@@ -152,6 +158,8 @@ fn sum(summaries: &[Summary]) -> Totals {
         failures.extend(&summary.query_failures_ms);
     }
     totals.resumptions = by_fault(summaries.iter().flat_map(|summary| &summary.resumptions));
+    let deaths = summaries.iter().flat_map(|summary| &summary.resumptions).filter(|one| one.is_after_leaders_death());
+    totals.leaders_deaths = Spread::of(deaths.map(|death| death.millis).collect());
     totals.query_failures = Spread::of(failures);
     totals
 }
@@ -163,6 +171,11 @@ fn add<T: Copy + Default + std::ops::AddAssign>(all: &mut BTreeMap<String, T>, m
 }
 
 impl Totals {
+    /// Whether writes resumed in time after half of the deaths of leaders (M3), as far as there were any.
+    pub fn resumed_in_time(&self) -> bool {
+        u128::from(self.leaders_deaths.p50) <= RESUMPTION_MEDIAN_MAX.as_millis()
+    }
+
     /// For the terminal.
     pub fn text(&self) -> String {
         let mut text = format!("{} runs, {} held, {:.0} s\n", self.runs, self.held, self.seconds);
@@ -170,7 +183,7 @@ impl Totals {
             let values: Vec<String> = values.map(|(name, value)| format!("{name} {value}")).collect();
             if values.is_empty() { String::new() } else { format!("{title}: {}\n", values.join(", ")) }
         };
-        let spread = |spread: &Spread| format!("{} x p50 {} max {}", spread.count, spread.p50, spread.max);
+        let spread = |Spread { count, p50, p90, max }: &Spread| format!("{count} x p50 {p50} p90 {p90} max {max}");
         text += &list("faults", &mut self.faults.iter().map(|(name, count)| (name.clone(), count.to_string())));
         text += &list("acked samples", &mut self.acked.iter().map(|(name, count)| (name.clone(), count.to_string())));
         text += &list(
@@ -185,6 +198,14 @@ impl Totals {
             writeln!(text, "ms until all series were written again after {fault}: {}", spread(times))
                 .expect("a string takes everything");
         }
+        let kept = if self.resumed_in_time() { "kept" } else { "NOT KEPT" };
+        writeln!(
+            text,
+            "M3: ms until all series were written again after a leader's death: {}; promised p50 {}: {kept}",
+            spread(&self.leaders_deaths),
+            RESUMPTION_MEDIAN_MAX.as_millis()
+        )
+        .expect("a string takes everything");
         writeln!(text, "ms in which queries failed: {}", spread(&self.query_failures))
             .expect("a string takes everything");
         text += &list("violations", &mut self.violations.iter().map(|(name, count)| (name.clone(), count.to_string())));
@@ -229,8 +250,21 @@ mod tests {
         assert_eq!((totals.runs, totals.held, totals.faults["kill"]), (2, 1, 4));
         assert_eq!((totals.acked["W-set"], totals.operations["add"].ok), (200.0, 10));
         assert_eq!(totals.violations, BTreeMap::from([("W-set: lost".into(), 3)]));
-        assert_eq!(totals.resumptions["kill"], Spread { count: 2, p50: 10, max: 30 });
+        assert_eq!(totals.resumptions["kill"], Spread { count: 2, p50: 10, p90: 30, max: 30 });
+        assert_eq!(totals.leaders_deaths, totals.resumptions["kill"]);
         assert!(totals.text().contains("seed 2: W-set violated"), "{}", totals.text());
         assert!(add_up(&[dir.path().join("a/n1")]).is_err());
+    }
+
+    #[test]
+    fn half_of_the_leaders_deaths_have_to_be_over_in_time() {
+        let summaries = |times: &[u64]| {
+            let texts = (0..).zip(times).map(|(seed, &millis)| summary(seed, millis, 0));
+            texts.map(|text| serde_json::from_str(&text).unwrap()).collect::<Vec<Summary>>()
+        };
+        assert!(sum(&summaries(&[5000, 4000, 9000])).resumed_in_time());
+        let late = sum(&summaries(&[5001, 4000, 9000]));
+        assert!(!late.resumed_in_time() && late.text().contains("NOT KEPT"), "{}", late.text());
+        assert!(sum(&[]).resumed_in_time(), "nobody died");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::check::limit::TimeBounds;
 use crate::env::disk::DiskKind;
 use crate::env::net::NetKind;
 use crate::env::node::NodeOptions;
@@ -61,6 +62,9 @@ pub struct RunOptions {
     /// Seconds between two scrapes.
     #[arg(long, default_value_t = 2)]
     pub scrape_interval: u64,
+    /// How times are judged: by what is promised, or, where others use the machine too, by what that does not explain.
+    #[arg(long, value_enum, default_value = "strict")]
+    pub time_bounds: TimeBounds,
     /// Which nodes clients write to.
     #[arg(long, value_enum, default_value = "any")]
     pub paths: Paths,

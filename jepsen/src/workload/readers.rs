@@ -1,12 +1,17 @@
 //! Reads while the run goes on, and the reading of everything at its end.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
+
+use futures::future::join_all;
 
 use super::pace::Pace;
 use super::{Family, Shared, count_query, read_query};
 use crate::client::Reading;
 use crate::env::Endpoint;
-use crate::history::{About, Action, Count, Kind, Read, Sample, Samples};
+use crate::history::{About, Action, Count, Kind, Manner, Read, Sample, Samples};
 
 /// How far back a read goes while the run goes on.
 const RECENT: Duration = Duration::from_secs(20);
@@ -14,6 +19,8 @@ const RECENT: Duration = Duration::from_secs(20);
 const SLICE: Duration = Duration::from_secs(60);
 /// Samples that come close together are ahead of the clock, by less than this.
 const AHEAD_MS: i64 = 5_000;
+/// How often a load balancer looks which nodes are ready; a part of the time that a node answers on for it.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// The last reads are tried so often.
 const LAST_ATTEMPTS_MAX: usize = 20;
 const LAST_PAUSE: Duration = Duration::from_millis(500);
@@ -27,12 +34,35 @@ pub async fn read_until_stopped(writers: Vec<(Family, u32)>, rate: f64, mut rng:
         let now_ms = shared.clock.now_ms();
         let (from_ms, to_ms) = (now_ms - shared.clock.of(RECENT), now_ms + AHEAD_MS);
         let wanted = Read { writer, from_ms, to_ms, ..Read::default() };
+        let ask = Ask::begin(Manner::Retried, &shared);
+        let mut answered = false;
         for endpoint in shared.endpoints_from_any(&mut rng) {
-            if read(process, family, wanted.clone(), &endpoint, &shared).await {
+            answered = read(process, family, wanted.clone(), &endpoint, &shared).await;
+            if answered {
                 break;
             }
             process = shared.processes.next();
         }
+        ask.end(answered, &shared);
+    }
+}
+
+/// A query as its user sees it.
+struct Ask {
+    process: u32,
+    manner: Manner,
+}
+
+impl Ask {
+    fn begin(manner: Manner, shared: &Shared) -> Self {
+        let process = shared.processes.next();
+        shared.recorder.record(process, Kind::Invoke, Action::Ask(manner), About::default());
+        Self { process, manner }
+    }
+
+    fn end(self, answered: bool, shared: &Shared) {
+        let kind = if answered { Kind::Ok } else { Kind::Info };
+        shared.recorder.record(self.process, kind, Action::Ask(self.manner), About::default());
     }
 }
 
@@ -96,13 +126,71 @@ pub async fn count_until_stopped(rate: f64, mut rng: fastrand::Rng, shared: Shar
     let mut pace = Pace::new(rate, shared.stop.clone());
     let mut process = shared.processes.next();
     while pace.turn().await {
+        let ask = Ask::begin(Manner::Retried, &shared);
+        let mut answered = false;
         for endpoint in shared.endpoints_from_any(&mut rng) {
-            if count(process, &endpoint, &shared).await {
+            answered = count(process, &endpoint, &shared).await;
+            if answered {
                 break;
             }
             process = shared.processes.next();
         }
+        ask.end(answered, &shared);
     }
+}
+
+/// Counts through nodes that were ready when they were looked at last, and through no other: what a load balancer's clients see.
+pub async fn count_balanced_until_stopped(rate: f64, rng: fastrand::Rng, shared: Shared) {
+    let ready = Mutex::default();
+    tokio::select! {
+        () = count_balanced(rate, rng, &ready, &shared) => {}
+        never = look(&ready, &shared) => match never {},
+    }
+}
+
+async fn count_balanced(rate: f64, mut rng: fastrand::Rng, ready: &Ready, shared: &Shared) {
+    let mut pace = Pace::new(rate, shared.stop.clone());
+    let mut process = shared.processes.next();
+    while pace.turn().await {
+        let mut endpoints = shared.endpoints.borrow().clone();
+        endpoints.retain(|endpoint| lock(ready).contains(&endpoint.node));
+        if endpoints.is_empty() {
+            continue;
+        }
+        let endpoint = endpoints.swap_remove(rng.usize(..endpoints.len()));
+        let ask = Ask::begin(Manner::Balanced, shared);
+        let answered = count(process, &endpoint, shared).await;
+        ask.end(answered, shared);
+        if !answered {
+            process = shared.processes.next();
+        }
+    }
+}
+
+/// Looks over and over which nodes are ready.
+async fn look(ready: &Ready, shared: &Shared) -> Infallible {
+    loop {
+        let endpoints = shared.endpoints.borrow().clone();
+        join_all(endpoints.iter().map(|endpoint| look_at(endpoint, ready, shared))).await;
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+async fn look_at(endpoint: &Endpoint, ready: &Ready, shared: &Shared) {
+    let is_ready = shared.client.ready(&endpoint.api).await;
+    let mut ready = lock(ready);
+    if is_ready {
+        ready.insert(endpoint.node.clone());
+    } else {
+        ready.remove(&endpoint.node);
+    }
+}
+
+/// Names of nodes.
+type Ready = Mutex<BTreeSet<String>>;
+
+fn lock(ready: &Ready) -> MutexGuard<'_, BTreeSet<String>> {
+    ready.lock().expect("nobody panics while holding it")
 }
 
 /// One count; false when it has no answer.

@@ -99,6 +99,7 @@ impl Joining<'_> {
             rpc: RpcOptions::default(),
             rpc_metrics: RpcMetrics::register(self.registry)?,
             metrics: ControllerMetrics::register(self.registry)?,
+            gossip: None,
             application: Arc::clone(&self.application),
             seed,
             phase: self.phase.clone(),

@@ -31,7 +31,9 @@ pub fn init(level: &str, format: Format) {
         .with_default_directive(level.into())
         .from_env_lossy()
         // openraft logs every election of every group, and each node that does not answer; the node itself says what matters of it.
-        .add_directive("openraft=off".parse().expect("a fixed directive"));
+        .add_directive("openraft=off".parse().expect("a fixed directive"))
+        // So with chitchat, about every delta that comes late.
+        .add_directive("chitchat=off".parse().expect("a fixed directive"));
     subscriber(filter, format, io::stderr).init();
 }
 

@@ -70,9 +70,16 @@ function amiss(status, short) {
     bad.length ? note("error", bad.join(", ")) : null,
     poor.length ? note("warning", poor.join(", ")) : null,
     ...differences(status, short),
+    ...refusals(status, short),
     !status.metadata.leader ? note("error", "The metadata group has no leader: members and configuration cannot be changed.") : null,
     !bad.length && !poor.length && status.metadata.leader ? note("info", "All partitions are led and whole.") : null,
   ].filter(Boolean);
+}
+
+// Nodes whose gossip is not taken, and what to do about it.
+function refusals(status, short) {
+  const refused = status.nodes.filter((node) => node.gossip?.refused);
+  return refused.map((node) => note("warning", `Gossip of ${short(node.id)} is refused: ${node.gossip.refused}`));
 }
 
 // Nodes that go by another configuration than most, or could not take the newest.
@@ -95,10 +102,22 @@ function heard(ms) {
   return ms < 7_200_000 ? `${Math.floor(ms / 60_000)} min ago` : `${Math.floor(ms / 3_600_000)} h ago`;
 }
 
+// What the node that was asked hears of another in gossip.
+function gossip(heardOf) {
+  if (!heardOf) return el("td", {}, "–");
+  const title = [heardOf.refused, heardOf.version && `version ${heardOf.version}`, heardOf.config && `configuration ${heardOf.config}`].filter(Boolean).join("\n");
+  return el("td", { title }, heardOf.refused ? "refused" : heard(heardOf.heard_ms));
+}
+
+function load(heardOf) {
+  const said = heardOf?.load;
+  return said ? [said.cpu.toFixed(2), Math.round(said.samples), said.series] : ["–", "–", "–"];
+}
+
 function nodeTable(status, short) {
   const heads = [
-    ...["Node", "State", "Zone", "HTTP", "Peers", "Configuration", "Heard"].map((head) => el("th", {}, head)),
-    ...["Leads", "Holds", "Coming"].map((head) => el("th", { class: "value" }, head)),
+    ...["Node", "State", "Zone", "HTTP", "Peers", "Configuration", "Heard", "Gossip"].map((head) => el("th", {}, head)),
+    ...["Leads", "Holds", "Coming", "CPU", "Samples/s", "Series"].map((head) => el("th", { class: "value" }, head)),
   ];
   const row = (node) => el("tr", {},
     el("td", { class: "mono", title: node.id }, short(node.id)),
@@ -108,7 +127,8 @@ function nodeTable(status, short) {
     el("td", {}, node.peer || "–"),
     el("td", {}, configText(node.config)),
     el("td", {}, heard(node.silence_ms)),
-    ...[node.leaders, node.replicas, node.coming].map((count) => el("td", { class: "value" }, String(count))));
+    gossip(node.gossip),
+    ...[node.leaders, node.replicas, node.coming, ...load(node.gossip)].map((count) => el("td", { class: "value" }, String(count))));
   const removed = status.nodes_removed ? el("p", { class: "soft" }, `${many(status.nodes_removed, "node")} removed.`) : null;
   return el("div", {}, el("table", {}, el("tr", {}, heads), status.nodes.map(row)), removed);
 }

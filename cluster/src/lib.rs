@@ -23,6 +23,8 @@ mod warden;
 
 pub mod controller;
 pub mod founding;
+pub mod gossip;
+pub mod hearing;
 pub mod member;
 pub mod placement;
 pub mod status;

@@ -4,6 +4,7 @@
 //! lock the directory -> network and door -> ask who is there, decide (founding) -> Node::open -> tasks:
 //!     replicas: opens what the placement gives this node      rounds: the controller, on whoever leads the metadata group
 //!     announce: tells where this node is now                  rumours: asks around while no leader is heard
+//!     gossip: says and hears who is alive and how busy
 //! ```
 //! What others ask of this node is [`front`]'s; how a decided step is carried out, and when it is refused, [`steps`]'s. A node that is to
 //! stay alone without a listener needs none of this: it opens its [`Node`].
@@ -34,7 +35,9 @@ use tracing::{info, warn};
 
 use crate::controller::Limits;
 use crate::fs::Fs;
+use crate::gossip::{Gossip, Speaker};
 use crate::group::Group;
+use crate::hearing::Hearing;
 use crate::meta::{MemberChange, MetaError};
 use crate::node::{DirError, Node, NodeError, OpenPartition, partition_of};
 use crate::peers::{NodeId, Peers};
@@ -73,6 +76,7 @@ pub struct Member {
     node: Arc<Node>,
     network: Arc<Network>,
     gatherer: Arc<Gatherer>,
+    gossip: Option<Arc<Gossip>>,
     limits: Limits,
     clock: Arc<dyn Clock>,
     tasks: TaskTracker,
@@ -95,6 +99,20 @@ impl Member {
     ) -> Result<Self, MemberError> {
         let started = start::start(fs, dir, open, &options).await?;
         let start::Started { node, network, book, random } = started;
+        let gossip = options.gossip.clone().map(|gossip| {
+            let speaker = Speaker {
+                node: node.node_id(),
+                process: options.flags.process,
+                cluster: node.cluster().id.clone(),
+                address: options.flags.address.clone(),
+                zone: options.zone.clone(),
+                members: book.members(),
+                topology: node.meta().topology(),
+                clock: Arc::clone(&options.node.clock),
+                seed: options.seed,
+            };
+            Arc::new(Gossip::new(speaker, gossip))
+        });
         let peers: Arc<dyn Peers> = Arc::clone(&network) as _;
         let clock = Arc::clone(&options.node.clock);
         let gatherer =
@@ -103,6 +121,7 @@ impl Member {
             node,
             network,
             gatherer,
+            gossip,
             limits: options.limits.clone(),
             clock,
             tasks: TaskTracker::new(),
@@ -133,6 +152,11 @@ impl Member {
             lead_silence: options.node.cluster.times.election_max * 2,
         };
         self.spawn(rounds.run(times.round));
+        if let Some(gossip) = &self.gossip {
+            let speaking = Arc::clone(node);
+            let leads = move || u64::try_from(speaking.leading().len()).unwrap_or(u64::MAX);
+            self.spawn(Arc::clone(gossip).run(leads));
+        }
         self.tasks.close();
     }
 
@@ -155,11 +179,31 @@ impl Member {
         &self.network
     }
 
-    /// The cluster as this node's metadata and all nodes' reports tell.
+    /// Missing where the member was started without.
+    pub fn gossip(&self) -> Option<&Arc<Gossip>> {
+        self.gossip.as_ref()
+    }
+
+    /// Whom this node hears.
+    pub fn hearing(&self) -> Hearing {
+        Hearing {
+            own: self.node.node_id(),
+            peers: Arc::clone(&self.network) as _,
+            topology: self.node.meta().topology(),
+            gossip: self.gossip.clone(),
+            silence_max: self.limits.alive_silence_max,
+        }
+    }
+
+    /// The cluster as this node's metadata and all nodes' reports tell, with what this node hears in gossip.
     pub async fn status(&self) -> ClusterStatus {
         let topology = Arc::clone(&self.node.meta().topology().borrow());
         let observed = self.gatherer.gather(&topology).await;
-        ClusterStatus::of(&topology, &observed, &self.limits)
+        let status = ClusterStatus::of(&topology, &observed, &self.limits);
+        match &self.gossip {
+            Some(gossip) => status.with_gossip(gossip, self.clock.monotonic()),
+            None => status,
+        }
     }
 
     /// Drains, takes back, removes members. What follows from it is the controller's.
@@ -208,7 +252,7 @@ impl Member {
         let placed = partition_of(group.id()).and_then(|at| topology.placement.get(usize::from(at.0)));
         let preferred = placed.into_iter().flat_map(|placed| placed.replicas.iter().copied());
         let own = self.node.node_id();
-        let heard = |node| self.network.silence(node).is_some_and(|silence| silence <= self.limits.alive_silence_max);
+        let heard = |node| self.network.hears(node, self.limits.alive_silence_max);
         let mut candidates = preferred.chain(standing.all_voters());
         candidates.find(|&node| node != own && standing.is_voter(node) && heard(node))
     }

@@ -291,9 +291,7 @@ impl Node {
     /// no other, when others may lead already.
     pub fn leading(&self) -> BTreeSet<PartitionId> {
         let silence_max = GateTimes::of(self.context.times).silence_max;
-        let is_heard = |voter: u64| {
-            voter == self.node_id || self.context.peers.silence(voter).is_some_and(|silence| silence <= silence_max)
-        };
+        let is_heard = |voter: u64| voter == self.node_id || self.context.peers.hears(voter, silence_max);
         let leads = |group: &Arc<Group>| {
             let standing = group.standing();
             standing.leads && is_majority(&standing.voters, is_heard)

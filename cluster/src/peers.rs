@@ -85,6 +85,11 @@ pub trait Peers: Send + Sync + std::fmt::Debug + 'static {
 
     /// How long ago anything came from the node; `None` when nothing ever did.
     fn silence(&self, node: NodeId) -> Option<Duration>;
+
+    /// Whether anything came from the node that recently.
+    fn hears(&self, node: NodeId, silence_max: Duration) -> bool {
+        self.silence(node).is_some_and(|silence| silence <= silence_max)
+    }
 }
 
 /// What a node does for others. Called concurrently; a call that is given up by its caller is dropped.

@@ -5,11 +5,13 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use pharos_model::PartitionId;
 use serde::{Deserialize, Serialize};
 
 use crate::controller::{GroupReport, Left, Limits, Observed, left};
+use crate::gossip::{Gossip, Load, Said, Voice};
 use crate::meta::{Cluster, Member, MemberState, PartitionPlacement, Topology};
 use crate::peers::NodeId;
 
@@ -22,7 +24,7 @@ const SHORT_DIGITS: usize = 8;
 pub struct NodeName(String);
 
 /// Everything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// Missing before a cluster is founded.
     pub cluster: Option<Cluster>,
@@ -46,7 +48,7 @@ pub struct MetadataStatus {
     pub voters: Vec<NodeName>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
     pub id: NodeName,
     pub state: MemberState,
@@ -63,6 +65,24 @@ pub struct NodeStatus {
     pub replicas: usize,
     /// Partitions that it is getting.
     pub coming: usize,
+    /// What the node that was asked hears of it in gossip; missing where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gossip: Option<GossipStatus>,
+}
+
+/// What one node hears of another in gossip. Says nothing about what works: that is told by `alive` and by the partitions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GossipStatus {
+    /// It is heard as often as ever.
+    pub alive: bool,
+    /// Since its heartbeat last rose; missing when it never did.
+    pub heard_ms: Option<u64>,
+    /// Why what comes in its name is not taken, and what to do about it.
+    pub refused: Option<String>,
+    pub version: Option<String>,
+    pub load: Option<Load>,
+    /// Which configuration it goes by.
+    pub config: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +188,27 @@ impl ClusterStatus {
             left: left(topology, observed, limits),
         }
     }
+
+    /// With what is heard in gossip at `now`, by the monotonic clock.
+    pub(crate) fn with_gossip(mut self, gossip: &Gossip, now: Duration) -> Self {
+        for node in &mut self.nodes {
+            if let Some(id) = node.id.id() {
+                node.gossip = Some(GossipStatus::of(gossip.voice(id), gossip.refused(id), now));
+            }
+        }
+        self
+    }
+}
+
+impl GossipStatus {
+    fn of(voice: Option<Voice>, refused: Option<String>, now: Duration) -> Self {
+        let Some(Voice { alive, heard_at, said }) = voice else { return Self { refused, ..Self::default() } };
+        let heard_ms = u64::try_from(now.saturating_sub(heard_at).as_millis()).unwrap_or(u64::MAX);
+        // Who is heard may be forged by others, which is for the log.
+        let refused = refused.filter(|_| !alive);
+        let Said { who, load, config } = said;
+        Self { alive, heard_ms: Some(heard_ms), refused, version: who.map(|who| who.version), load, config }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -201,6 +242,7 @@ impl View<'_> {
             leaders: self.leads(id),
             replicas: self.count(|placed| placed.replicas.contains(&id)),
             coming: self.count(|placed| placed.moving.is_some_and(|moving| moving.add == Some(id))),
+            gossip: None,
         }
     }
 

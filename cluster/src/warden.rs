@@ -119,7 +119,7 @@ impl Warden {
     }
 
     fn hears(&self, node: NodeId) -> bool {
-        self.peers.silence(node).is_some_and(|silence| silence <= self.times.silence_max)
+        self.peers.hears(node, self.times.silence_max)
     }
 }
 

@@ -18,7 +18,7 @@ use super::App;
 use super::limits::LIMITS_DOCUMENT;
 use super::scraping::Scraping;
 use crate::flags::ServerFlags;
-use crate::node::Node;
+use crate::node::{self, Node};
 use source::Source;
 
 pub use report::{ConfigReport, Difference, config_report, differences};
@@ -52,6 +52,8 @@ pub enum ReloadError {
     Load(#[from] ConfigError),
     #[error("applying the configuration: {0}")]
     Apply(String),
+    #[error(transparent)]
+    Secret(#[from] node::OpenError),
 }
 
 /// `prometheus_config_*`.
@@ -139,7 +141,8 @@ pub(super) fn first(flags: &ServerFlags, file: Loaded, node: &Node, clock: &Arc<
 /// Says in metrics and to other nodes which configuration is in force.
 pub(super) fn tell(config: &Config, metrics: &Metrics, node: &Node) {
     metrics.show(config);
-    node.say_config(&config_report(config));
+    let report = config_report(config);
+    node.say_config(&report, report.short());
 }
 
 /// How late a sample may be.
@@ -154,11 +157,17 @@ pub(super) fn out_of_order_window(loaded: &Loaded) -> Duration {
 }
 
 impl App {
-    /// Reads the configuration again, wherever it is from, and puts it into force, or keeps the old one and says why.
+    /// Reads the configuration again, wherever it is from, and puts it into force, or keeps the old one and says why. So with the secret of
+    /// gossip.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         // Held to the end: one reload at a time.
         let scraping = self.scraping.lock().await;
-        self.load(scraping.as_ref()).await
+        let secret = self.node.reread_gossip_secret(&self.flags);
+        if let Err(error) = &secret {
+            error!(err = %error, "the secret of gossip cannot be read again, the old one stays");
+        }
+        self.load(scraping.as_ref()).await?;
+        Ok(secret?)
     }
 
     /// Puts another version of the document into force, if there is one that was not tried yet.

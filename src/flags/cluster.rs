@@ -20,6 +20,8 @@ pub struct ClusterFlags {
     /// Talks without TLS to nodes on other machines.
     pub allow_plaintext: bool,
     pub tls: Option<TlsFiles>,
+    /// The file with the secret that seals gossip.
+    pub gossip_secret: Option<PathBuf>,
 }
 
 /// PEM files.
@@ -32,8 +34,9 @@ pub struct TlsFiles {
 
 const LISTEN: &str = "cluster.listen-address";
 const TLS: [&str; 3] = ["cluster.tls-cert-file", "cluster.tls-key-file", "cluster.tls-ca-file"];
+const GOSSIP_SECRET: &str = "cluster.gossip-secret-file";
 /// Flags that mean nothing without an address for others.
-const OF_MEMBERS: [&str; 9] = [
+const OF_MEMBERS: [&str; 10] = [
     "cluster.name",
     "cluster.advertise-address",
     "cluster.initial-nodes",
@@ -43,6 +46,7 @@ const OF_MEMBERS: [&str; 9] = [
     TLS[0],
     TLS[1],
     TLS[2],
+    GOSSIP_SECRET,
 ];
 
 impl ClusterFlags {
@@ -78,6 +82,13 @@ impl ClusterFlags {
                           objects/ below its storage path has to be there";
             return Err(flags.error("object-store", reason));
         }
+        let tls = flags.tls()?;
+        let gossip_secret = Some(flags.text(GOSSIP_SECRET)).filter(|path| !path.is_empty()).map(PathBuf::from);
+        if tls.is_some() && gossip_secret.is_none() {
+            let reason = "is needed with TLS, which does not seal the datagrams of gossip: a file with a secret, the same on all nodes; \
+                          make one with `openssl rand -hex 32`";
+            return Err(flags.error(GOSSIP_SECRET, reason));
+        }
         Ok(Some(Self {
             name: name.to_owned(),
             listen,
@@ -86,7 +97,8 @@ impl ClusterFlags {
             join: flags.list("cluster.join"),
             zone: flags.text("cluster.zone").to_owned(),
             allow_plaintext: flags.text("cluster.allow-plaintext") == "true",
-            tls: flags.tls()?,
+            tls,
+            gossip_secret,
         }))
     }
 }
@@ -182,6 +194,11 @@ mod tests {
             (vec![(LISTEN, "a:1"), store], "--cluster.name=: is needed"),
             (vec![(LISTEN, "a:1"), name], "--object-store=: is needed"),
             (vec![(LISTEN, "a:1"), name, store, (TLS[0], "c")], "--cluster.tls-key-file=: certificate, key"),
+            (
+                vec![(LISTEN, "a:1"), name, store, (TLS[0], "c"), (TLS[1], "k"), (TLS[2], "a")],
+                "--cluster.gossip-secret-file=: is needed with TLS",
+            ),
+            (vec![(GOSSIP_SECRET, "s")], "--cluster.gossip-secret-file=s: needs --cluster.listen-address"),
         ] {
             let error = read(&given).unwrap_err();
             assert!(error.starts_with(said), "{error}");

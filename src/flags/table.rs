@@ -178,6 +178,13 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     text("cluster.tls-key-file", "FILE", "", "Key (PEM) of the certificate."),
     text("cluster.tls-ca-file", "FILE", "", "Authorities (PEM) that sign the certificates of the cluster's nodes."),
+    text(
+        "cluster.gossip-secret-file",
+        "FILE",
+        "",
+        "Secrets that seal gossip between nodes, one a line of 32 characters or more; the first one seals, all of them open. The same \
+         on all nodes, needed with TLS; read again with the configuration.",
+    ),
     switch(
         "cluster.allow-plaintext",
         "Talk to nodes on other machines without TLS: whoever reaches the port can read and write everything.",

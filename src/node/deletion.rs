@@ -71,7 +71,7 @@ impl Node {
                 return done;
             }
             for node in self.replicas_elsewhere(partition) {
-                let asked = others::call(&*self.whereabouts.peers, node, method::DELETE, &question).await;
+                let asked = others::call(&**self.whereabouts.peers(), node, method::DELETE, &question).await;
                 match asked {
                     Ok(DeleteAnswer::Done) => return Ok(()),
                     Ok(DeleteAnswer::Failed(reason)) => return Err(LogError(reason).into()),

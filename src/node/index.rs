@@ -146,7 +146,7 @@ impl Node {
         }
         let question = FindQuestion::new(what, asked, partitions);
         let broken = |reason: String| QueryError::Worker { worker: worker_of(node), reason };
-        let answer: FindAnswer = others::download(&*self.whereabouts.peers, node, method::FIND, &question)
+        let answer: FindAnswer = others::download(&**self.whereabouts.peers(), node, method::FIND, &question)
             .await
             .map_err(|error| broken(error.to_string()))?;
         Ok(answer.map_err(broken)?.into_iter().map(Found::from).collect())

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use pharos_cluster::controller::{Limits, NodeReport, Observed};
+use pharos_cluster::gossip::Gossip;
+use pharos_cluster::member::Member;
 use pharos_cluster::meta::MetaClient;
 use pharos_cluster::peers::NodeId;
 use pharos_cluster::status::ClusterStatus;
@@ -13,8 +15,10 @@ use pharos_model::PartitionId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Node;
+use super::membership;
 use super::others::{self, method};
+use super::{Node, OpenError};
+use crate::flags::ServerFlags;
 
 /// A node that does not say within this what it goes by is left out.
 const CONFIG_ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -42,18 +46,34 @@ impl Node {
         ClusterStatus::of(&topology, &observed, &Limits::default())
     }
 
-    /// From now on others are told this of the configuration that the node goes by.
-    pub fn say_config(&self, report: &impl Serialize) {
+    /// From now on others are told this of the configuration that the node goes by; in gossip, in short.
+    pub fn say_config(&self, report: &impl Serialize, short: String) {
         self.office.say_config(report);
+        if let Some(gossip) = self.gossip() {
+            gossip.say_config(short);
+        }
+    }
+
+    /// Reads the secret of gossip again.
+    pub fn reread_gossip_secret(&self, flags: &ServerFlags) -> Result<(), OpenError> {
+        if let (Some(gossip), Some(of_cluster)) = (self.gossip(), &flags.cluster) {
+            gossip.replace_secrets(&membership::gossip_secrets(of_cluster)?);
+        }
+        Ok(())
+    }
+
+    fn gossip(&self) -> Option<&Gossip> {
+        self.member.as_ref().and_then(Member::gossip).map(|gossip| &**gossip)
     }
 
     /// What the other members that can be heard say of theirs.
     pub async fn configs_of_others<T: DeserializeOwned>(&self) -> Vec<(NodeId, T)> {
-        let peers = &self.whereabouts.peers;
+        let peers = self.whereabouts.peers();
         let topology = self.meta().topology().borrow().clone();
         let others = topology.present().map(|member| member.spec.id).filter(|node| *node != self.id());
-        let asked: Vec<_> = others
-            .filter(|node| self.whereabouts.is_alive(*node))
+        let heard = self.whereabouts.hearing.heard(others);
+        let asked: Vec<_> = heard
+            .into_iter()
             .map(|node| async move {
                 let answer = peers.call(node, method::CONFIG, Bytes::new(), CONFIG_ANSWER_MAX).await.ok()?;
                 Some((node, others::decode(&answer).ok()?))

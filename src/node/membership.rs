@@ -8,6 +8,8 @@ use pharos_cluster::checkpoint::CheckpointPolicy;
 use pharos_cluster::controller::Limits;
 use pharos_cluster::founding::Flags;
 use pharos_cluster::fs::Disk;
+use pharos_cluster::gossip::metrics::GossipMetrics;
+use pharos_cluster::gossip::{GossipOptions, GossipTimes, Secrets, TellMeter};
 use pharos_cluster::log::LogOptions;
 use pharos_cluster::member::{Member, MemberOptions, MemberTimes, Phase};
 use pharos_cluster::metrics::{ControllerMetrics, Metrics};
@@ -20,10 +22,13 @@ use pharos_cluster::rpc::tls::{Security, TlsOptions};
 use pharos_cluster::rpc::transport::Tcp;
 use pharos_model::Clock;
 use prometheus::Registry;
+use tokio::net::UdpSocket;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::stores::Stores;
 use super::{DRAIN_MAX, LEADER_WAIT_MAX, OpenError, random};
+use crate::build_info;
 use crate::flags::{ClusterFlags, ServerFlags, TlsFiles};
 
 /// What a node is started with.
@@ -34,6 +39,8 @@ pub struct Joining<'a> {
     pub stores: &'a Arc<Stores>,
     /// Answers the methods of this package.
     pub application: Arc<dyn Service>,
+    /// What the node says of how busy it is.
+    pub meter: TellMeter,
     pub phase: watch::Sender<Phase>,
     pub web: SocketAddr,
     pub clock: Arc<dyn Clock>,
@@ -99,11 +106,45 @@ impl Joining<'_> {
             rpc: RpcOptions::default(),
             rpc_metrics: RpcMetrics::register(self.registry)?,
             metrics: ControllerMetrics::register(self.registry)?,
+            gossip: Some(self.gossip(of_cluster)?),
             application: Arc::clone(&self.application),
             seed,
             phase: self.phase.clone(),
         })
     }
+
+    fn gossip(&self, of_cluster: &ClusterFlags) -> Result<GossipOptions, OpenError> {
+        let secrets = gossip_secrets(of_cluster)?;
+        if of_cluster.gossip_secret.is_none() && of_cluster.allow_plaintext {
+            warn!(
+                "no secret seals gossip between nodes: who reaches the port can read and forge it; give --cluster.gossip-secret-file"
+            );
+        }
+        let socket = udp(&of_cluster.listen)
+            .map_err(|source| OpenError::Gossip { address: of_cluster.listen.clone(), source })?;
+        Ok(GossipOptions {
+            socket: Arc::new(socket),
+            secrets,
+            times: GossipTimes::default(),
+            version: build_info::VERSION.to_owned(),
+            meter: Arc::clone(&self.meter),
+            metrics: GossipMetrics::register(self.registry)?,
+        })
+    }
+}
+
+fn udp(address: &str) -> std::io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// What seals gossip: the secrets of the file, or where that is allowed none.
+pub fn gossip_secrets(of_cluster: &ClusterFlags) -> Result<Secrets, OpenError> {
+    let Some(file) = &of_cluster.gossip_secret else { return Ok(Secrets::none()) };
+    let path = || file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|source| OpenError::Path { path: path(), source })?;
+    Secrets::parse(&text).map_err(|source| OpenError::GossipSecret { path: path(), source })
 }
 
 fn security(of_cluster: &ClusterFlags) -> Result<Security, OpenError> {

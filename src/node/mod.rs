@@ -8,6 +8,7 @@ mod machine;
 mod maintenance;
 mod members;
 mod membership;
+mod meter;
 mod others;
 mod ownership;
 mod pointers;
@@ -23,10 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_cluster::controller::Limits;
+use pharos_cluster::gossip::SecretError;
+use pharos_cluster::hearing::Hearing;
 use pharos_cluster::member::{Member, MemberError, Phase};
 use pharos_cluster::node::{self as cluster, DirError, NodeError};
-use pharos_cluster::peers::{Nobody, Peers};
 use pharos_ingest::scrape::{Ownership, OwnsAll};
 use pharos_model::{Clock, PartitionId, TenantId};
 use pharos_query::distributed::{Channels, Placement, Worker};
@@ -89,6 +90,10 @@ pub enum OpenError {
     OtherStore,
     #[error("{path}")]
     Path { path: String, source: std::io::Error },
+    #[error("--cluster.gossip-secret-file={path}: {source}")]
+    GossipSecret { path: String, source: SecretError },
+    #[error("cannot listen for gossip: UDP port of --cluster.listen-address={address}: {source}")]
+    Gossip { address: String, source: std::io::Error },
     #[error("random numbers: {0}")]
     Entropy(getrandom::Error),
     #[error("metrics")]
@@ -136,9 +141,10 @@ impl Node {
         surroundings: Surroundings,
     ) -> Result<Arc<Self>, OpenError> {
         let Surroundings { clock, registry, query_threads, phase, web } = surroundings;
+        let head_metrics = partition::Metrics::register(&registry)?;
         let stores = Arc::new(Stores::new(StoreOptions {
             root: flags.storage_path.join(HEAD_DIR),
-            metrics: partition::Metrics::register(&registry)?,
+            metrics: head_metrics.clone(),
             hash_seed: random::<8>().map(u64::from_le_bytes)?,
         }));
         let office = Arc::new(Office::default());
@@ -147,6 +153,7 @@ impl Node {
             dir: &flags.storage_path.join(CLUSTER_DIR),
             stores: &stores,
             application: office.clone(),
+            meter: meter::meter(head_metrics),
             phase,
             web,
             clock: clock.clone(),
@@ -176,16 +183,12 @@ impl Node {
         let source: Arc<dyn SeriesSource> = Arc::new(Local::new(held.clone()));
         let worker = Worker::new(source.clone(), clock.clone(), random::<8>().map(u64::from_le_bytes)?);
         office.open(Serving { held: held.clone(), worker: worker.clone(), threads: query_threads });
-        let peers: Arc<dyn Peers> = match &member {
-            Some(member) => member.network().clone(),
-            None => Arc::new(Nobody),
+        let (own, topology) = (cluster.node_id(), cluster.meta().topology());
+        let hearing = match &member {
+            Some(member) => member.hearing(),
+            None => Hearing::alone(own, topology.clone()),
         };
-        let whereabouts = Whereabouts {
-            own: cluster.node_id(),
-            topology: cluster.meta().topology(),
-            peers,
-            alive_silence_max: Limits::default().alive_silence_max,
-        };
+        let whereabouts = Whereabouts { own, topology, hearing };
         let limits = SeriesLimits { default: flags.series_limit, ..SeriesLimits::default() };
         let intake = Intake { limits, starts: flags.starts() };
         let router = Arc::new(Router::new(cluster.clone(), stores, clock.clone(), intake));
@@ -242,7 +245,7 @@ impl Node {
     /// Where queries of this node read what it has not itself; nothing on a node that is alone.
     pub fn workers(&self) -> Option<(Arc<dyn Placement>, Arc<dyn Channels>)> {
         self.member.as_ref()?;
-        let channels = workers::channels(self.id(), self.worker.clone(), self.whereabouts.peers.clone());
+        let channels = workers::channels(self.id(), self.worker.clone(), self.whereabouts.peers().clone());
         Some((Arc::new(self.whereabouts.clone()), channels))
     }
 

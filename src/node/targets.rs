@@ -163,10 +163,10 @@ impl Node {
     }
 
     async fn ask_for_targets(&self, node: NodeId, question: &TargetQuestion) -> Result<TargetAnswer, String> {
-        if !self.whereabouts.is_alive(node) {
+        if !self.whereabouts.hearing.hears(node) {
             return Err("nothing is heard of it".to_owned());
         }
-        let answer = others::download(&*self.whereabouts.peers, node, method::TARGETS, question).await;
+        let answer = others::download(&**self.whereabouts.peers(), node, method::TARGETS, question).await;
         answer.map_err(|error| error.to_string())
     }
 }

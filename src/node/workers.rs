@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use pharos_cluster::hearing::Hearing;
 use pharos_cluster::meta::Topology;
 use pharos_cluster::peers::{NodeId, Peers};
 use pharos_model::PartitionId;
@@ -29,21 +30,21 @@ fn node_of(worker: &WorkerId) -> Option<NodeId> {
 pub struct Whereabouts {
     pub own: NodeId,
     pub topology: watch::Receiver<Arc<Topology>>,
-    pub peers: Arc<dyn Peers>,
-    /// A node that was not heard from for so long is asked after all others.
-    pub alive_silence_max: std::time::Duration,
+    /// A node that is not heard is asked after all others.
+    pub hearing: Hearing,
 }
 
 impl Whereabouts {
     /// By node, the partitions that it is to be asked for. This node is before all others, then the preferred leader.
     pub fn shares(&self, lost: &[NodeId]) -> Result<Vec<(NodeId, Vec<PartitionId>)>, Unplaced> {
         let topology = Arc::clone(&self.topology.borrow());
-        shares(&topology, self.own, lost, |node| self.is_alive(node))
+        let heard = self.hearing.heard(topology.present().map(|member| member.spec.id));
+        shares(&topology, self.own, lost, |node| heard.contains(&node))
     }
 
-    /// Whether another node was heard lately.
-    pub fn is_alive(&self, node: NodeId) -> bool {
-        self.peers.silence(node).is_some_and(|silence| silence <= self.alive_silence_max)
+    /// The way to other nodes.
+    pub fn peers(&self) -> &Arc<dyn Peers> {
+        self.hearing.peers()
     }
 }
 

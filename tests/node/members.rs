@@ -52,11 +52,16 @@ impl Cluster {
     }
 
     fn scraping(count: usize, config: &str) -> Self {
-        let own = tempfile::tempdir().unwrap();
+        Self::with(tempfile::tempdir().unwrap(), count, config, |_| Vec::new())
+    }
+
+    /// With flags besides of each of the nodes.
+    fn with(own: TempDir, count: usize, config: &str, besides: impl Fn(usize) -> Vec<String>) -> Self {
         let peers: Vec<u16> = (0..count).map(|_| free_port()).collect();
         let start = |(at, port): (usize, &u16)| {
             let mut flags = flags(own.path(), *port, "test");
             flags.push(format!("--cluster.initial-nodes={}", list(&peers)));
+            flags.extend(besides(at));
             launch_with(own.path(), &at.to_string(), config, &flags)
         };
         let nodes: Vec<Node> = peers.iter().enumerate().map(start).collect();
@@ -231,6 +236,68 @@ fn a_node_alone_grows_to_three_with_its_data() {
     cluster.wait_at_rest(&cluster.nodes[2], 3);
     for node in &cluster.nodes {
         assert_eq!(sum(node, "of_one"), ALL);
+    }
+}
+
+#[test]
+fn nodes_hear_each_other_in_gossip_sealed_by_one_secret() {
+    const SECRET: &str = "the secret of all nodes of the test cluster\n";
+    let own = tempfile::tempdir().unwrap();
+    let secret = |at: usize| own.path().join(format!("secret-{at}"));
+    let files: Vec<_> = (0..3).map(secret).collect();
+    files.iter().for_each(|file| std::fs::write(file, SECRET).unwrap());
+    std::fs::write(&files[2], "a secret that only the last node was given\n").unwrap();
+    let besides = |at: usize| {
+        vec![format!("--cluster.gossip-secret-file={}", files[at].display()), "--web.enable-lifecycle".to_owned()]
+    };
+    let mut cluster = Cluster::with(own, 3, NO_SCRAPES, besides);
+    // What a node says of the one of an address.
+    let peers = cluster.peers.clone();
+    let said = |asked: &Node, of: usize| {
+        let status = asked.data("/api/v1/status/cluster");
+        let nodes = status["nodes"].as_array().unwrap().clone();
+        let address = format!("127.0.0.1:{}", peers[of]);
+        nodes.into_iter().find(|node| node["peer"] == address.as_str()).unwrap()
+    };
+    let hears = |asked: &Node, of: usize| said(asked, of)["gossip"]["alive"] == true;
+    eventually("who has the secret is heard", || hears(&cluster.nodes[0], 1) && hears(&cluster.nodes[1], 0));
+    let refused = || said(&cluster.nodes[0], 2)["gossip"]["refused"].as_str().unwrap_or_default().to_owned();
+    eventually("who has another one is refused", || refused().contains("--cluster.gossip-secret-file"));
+    let other = said(&cluster.nodes[0], 2);
+    assert_eq!((&other["gossip"]["alive"], &other["alive"]), (&Value::from(false), &Value::from(true)), "{other}");
+    assert!(cluster.nodes[0].get("/metrics").1.contains("pharos_gossip_refused_total{reason=\"other_secret\"}"));
+
+    std::fs::write(&files[2], "short").unwrap();
+    let (status, body) = cluster.nodes[2].post("/-/reload", &[], b"");
+    assert!(status == 500 && body.contains("has 5 bytes, it needs at least 32"), "{body}");
+    std::fs::write(&files[2], SECRET).unwrap();
+    assert_eq!(cluster.nodes[2].post("/-/reload", &[], b"").0, 200);
+    write(&cluster.nodes[0], "m", now_ms());
+    eventually("all hear all, and how busy they are", || {
+        cluster
+            .nodes
+            .iter()
+            .all(|asked| (0..3).all(|of| hears(asked, of) && said(asked, of)["gossip"]["load"]["series"] == 12))
+    });
+
+    cluster.nodes[2].kill();
+    eventually("its silence is heard", || !hears(&cluster.nodes[0], 2) && !hears(&cluster.nodes[1], 2));
+    assert!(hears(&cluster.nodes[0], 1) && said(&cluster.nodes[0], 2)["gossip"]["heard_ms"].as_u64().unwrap() > 0);
+    assert!(cluster.nodes[0].get("/metrics").1.contains("\npharos_gossip_restarts_total 0\n"));
+}
+
+#[test]
+fn a_secret_that_is_none_is_refused_with_what_to_do() {
+    let own = tempfile::tempdir().unwrap();
+    for (text, said) in [("", "there is no secret in it"), ("12345\n", "has 5 bytes, it needs at least 32")] {
+        let file = own.path().join("secret");
+        std::fs::write(&file, text).unwrap();
+        let mut flags = flags(own.path(), free_port(), "test");
+        flags.push(format!("--cluster.gossip-secret-file={}", file.display()));
+        let mut node = launch(own.path(), "0", &flags);
+        assert_ne!(node.wait(), 0);
+        let log = node.logged();
+        assert!(log.contains(said) && log.contains("openssl rand -hex 32"), "{log}");
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::controller::Limits;
 use crate::founding::{Flags, Waiting};
+use crate::gossip::GossipOptions;
 use crate::metrics::ControllerMetrics;
 use crate::node::{NodeOptions, NodePlace};
 use crate::peers::Service;
@@ -33,6 +34,8 @@ pub struct MemberOptions {
     pub rpc: RpcOptions,
     pub rpc_metrics: RpcMetrics,
     pub metrics: ControllerMetrics,
+    /// Missing in simulations, which have no datagrams.
+    pub gossip: Option<GossipOptions>,
     /// Answers methods from [`crate::peers::Method::APPLICATION`] on.
     pub application: Arc<dyn Service>,
     /// Of all jitter.

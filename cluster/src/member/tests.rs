@@ -106,6 +106,7 @@ impl Village {
             rpc: RpcOptions::default(),
             rpc_metrics: RpcMetrics::register(&Registry::new()).unwrap(),
             metrics: ControllerMetrics::register(&Registry::new()).unwrap(),
+            gossip: None,
             application: Arc::new(NoApplication),
             seed: self.started,
             phase: watch::Sender::default(),

@@ -234,6 +234,7 @@ impl House {
             rpc: RpcOptions { silence_max: ms(2500), ..RpcOptions::default() },
             rpc_metrics: RpcMetrics::register(&Registry::new()).expect("a new registry has no metrics"),
             metrics: ControllerMetrics::register(&Registry::new()).expect("a new registry has no metrics"),
+            gossip: None,
             application: Arc::new(NoApplication),
             seed: random.u64(..),
             phase: watch::Sender::default(),

@@ -17,6 +17,17 @@ pub struct ConfigReport {
     pub applied: bool,
 }
 
+impl ConfigReport {
+    /// For gossip: the hash, and where it is from.
+    pub fn short(&self) -> String {
+        let from = match self.origin {
+            Origin::File => "file".to_owned(),
+            Origin::Document { version } => format!("document {version}"),
+        };
+        format!("{} {from}{}", self.hash, if self.applied { "" } else { ", a newer one failed" })
+    }
+}
+
 /// Nodes that go by the same configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {

@@ -10,6 +10,7 @@ use super::outlook::count;
 use crate::app::config::{Difference, Origin};
 
 const NODE_COLUMNS: [&str; 9] = ["node", "state", "zone", "address", "heard", "leads", "holds", "coming", "alive"];
+const GOSSIP_COLUMNS: [&str; 7] = ["node", "gossip", "alive", "cpu", "samples/s", "series", "version"];
 const PARTITION_COLUMNS: [&str; 4] = ["part", "state", "leader", "replicas (entries they lack)"];
 
 /// Partitions that are shown because something is amiss; more would hide the rest.
@@ -18,6 +19,7 @@ const REMARKABLE_MAX: usize = 10;
 /// All of it; with a line for each partition, or only for those that are not as they should be.
 pub fn show(status: &ClusterStatus, differences: &[Difference], all_partitions: bool) -> String {
     let mut parts = vec![headline(status), summary(status), nodes(status)];
+    parts.extend(gossip(status));
     let differences: Vec<String> = differences.iter().map(|one| difference_line(status, one)).collect();
     parts.extend((!differences.is_empty()).then(|| format!("configuration differs:\n{}", differences.join("\n"))));
     let mut shown: Vec<&PartitionStatus> =
@@ -124,8 +126,38 @@ fn nodes(status: &ClusterStatus) -> String {
     format!("{}{removed}", text(&table))
 }
 
+/// What the node that was asked hears of the others; nothing where nodes do not gossip.
+fn gossip(status: &ClusterStatus) -> Option<String> {
+    let mut table = plain(&GOSSIP_COLUMNS);
+    let mut refused = String::new();
+    for node in &status.nodes {
+        let gossip = node.gossip.as_ref()?;
+        let load = gossip.load.unwrap_or_default();
+        table.add_row([
+            short(status, &node.id).to_owned(),
+            ago(gossip.heard_ms),
+            if gossip.alive { "yes" } else { "NO" }.to_owned(),
+            format!("{:.2}", load.cpu),
+            format!("{:.0}", load.samples),
+            load.series.to_string(),
+            or_dash(gossip.version.as_deref().unwrap_or_default()),
+        ]);
+        if let Some(reason) = &gossip.refused {
+            refused.push_str(&format!("\n  {}: {reason}", short(status, &node.id)));
+        }
+    }
+    for column in 3..6 {
+        right(&mut table, column);
+    }
+    Some(format!("{}{refused}", text(&table)))
+}
+
 fn heard(node: &NodeStatus) -> String {
-    match node.silence_ms {
+    ago(node.silence_ms)
+}
+
+fn ago(ms: Option<u64>) -> String {
+    match ms {
         None => "never".to_owned(),
         Some(ms) if ms < 1000 => "now".to_owned(),
         Some(ms) if ms < 120_000 => format!("{}s ago", ms / 1000),
@@ -220,6 +252,8 @@ fn text(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use pharos_cluster::controller::Left;
+    use pharos_cluster::gossip::Load;
+    use pharos_cluster::status::GossipStatus;
 
     use super::super::outlook::tests::status;
     use super::*;
@@ -231,6 +265,28 @@ mod tests {
         assert!(text.contains("all well: 2 partitions on 3 nodes, at rest"), "{text}");
         assert!(!text.contains("part "), "no partition is remarkable: {text}");
         assert!(show(&status(), &[], true).lines().any(|line| line.trim_start().starts_with("1 ok")), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn what_is_heard_in_gossip_has_a_line_for_each_node() {
+        let mut status = status();
+        assert!(!show(&status, &[], false).contains("gossip"), "none gossips");
+        let load = Load { cpu: 0.1234, samples: 1200.4, series: 98_765, leads: 8 };
+        for node in &mut status.nodes {
+            let heard = GossipStatus { alive: true, heard_ms: Some(400), load: Some(load), ..GossipStatus::default() };
+            node.gossip = Some(heard);
+        }
+        let refused = "it gossips with another secret".to_owned();
+        status.nodes[1].gossip = Some(GossipStatus { refused: Some(refused), ..GossipStatus::default() });
+        let text = show(&status, &[], false);
+        let line = |node: &str, at: usize| {
+            let lines = text.lines().filter(|line| line.trim_start().starts_with(node));
+            lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).nth(at).unwrap()
+        };
+        assert_eq!(line("0000000000000001", 1), "0000000000000001 now yes 0.12 1200 98765 -", "{text}");
+        assert_eq!(line("0000000000000002", 1), "0000000000000002 never NO 0.00 0 0 -", "{text}");
+        assert_eq!(line("0000000000000002", 2), "0000000000000002: it gossips with another secret", "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 

@@ -131,6 +131,21 @@ impl Metrics {
         heads.push(Arc::downgrade(state));
     }
 
+    /// Samples that the heads took in since the process started, late ones too.
+    pub fn samples_appended(&self) -> u64 {
+        self.0.samples.get()
+    }
+
+    /// Series in the heads now.
+    pub fn series(&self) -> u64 {
+        let heads: Vec<_> = self.0.heads.lock().iter().filter_map(Weak::upgrade).collect();
+        let series = |state: &Arc<RwLock<State>>| {
+            let state = state.read();
+            state.heads.iter().map(|head| head.extent(&state.files).series as u64).sum::<u64>()
+        };
+        heads.iter().map(series).sum()
+    }
+
     pub(super) fn count_append(&self, answer: &AppendAnswer, counts: &AppendCounts) {
         let own = &self.0;
         own.samples.inc_by(counts.samples);

@@ -294,12 +294,16 @@ impl Group {
         }
     }
 
-    /// Finishes what was proposed and stops the core; the log goes on for others.
+    /// Finishes what was proposed and stops the core, and waits until nothing is written to the store; the log goes on for others.
     pub(crate) async fn close(&self, drain_max: Duration) {
         if tokio::time::timeout(drain_max, self.drain()).await.is_err() {
             info!(group = %self.id, "commands in flight were given up, the group is closed");
         }
         stop_core(&self.raft).await;
+        let machine = Arc::clone(&self.machine);
+        if crate::blocking::spawn(move || machine.close()).await.is_err() {
+            error!(group = %self.id, "a task that waited for the last checkpoint of a group panicked");
+        }
         self.metrics.groups.dec();
     }
 }

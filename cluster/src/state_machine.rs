@@ -33,6 +33,9 @@ pub enum CheckpointError {
     Io(#[from] std::io::Error),
     #[error("the snapshot is damaged: {reason}")]
     Damaged { reason: String },
+    /// The replica is given up; whatever has its place now is another one.
+    #[error("the group is closed")]
+    Closed,
     #[error("checkpoint of the store")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The node has to end: the next start writes again, from the log, what is gone.

@@ -68,7 +68,10 @@ impl Checkpointer {
 
     fn due(&self, groups: &[Arc<Group>], last: &mut BTreeMap<GroupId, LastCheckpoint>) -> Option<Arc<Group>> {
         let now = self.clock.monotonic();
-        let load = |group: &Arc<Group>| {
+        // Those that were closed since the round began have no place in it any more, and a new one at their place is due later.
+        let is_open = |group: &&Arc<Group>| self.groups.get(group.id()).is_some_and(|open| Arc::ptr_eq(&open, group));
+        let groups: Vec<&Arc<Group>> = groups.iter().filter(is_open).collect();
+        let load = |group: &&Arc<Group>| {
             // A group that is new here counts as if it had one just now.
             let last = last.entry(group.id()).or_insert(LastCheckpoint { at: now, failed_at: None });
             GroupLoad {
@@ -79,7 +82,7 @@ impl Checkpointer {
             }
         };
         let loads: Vec<GroupLoad> = groups.iter().map(load).collect();
-        next_due(&loads, self.log.live_bytes(), &self.policy).map(|at| Arc::clone(&groups[at]))
+        next_due(&loads, self.log.live_bytes(), &self.policy).map(|at| Arc::clone(groups[at]))
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) type Covered = std::result::Result<Option<u64>, String>;
 /// One group's state machine. [`Adaptor`] is what the library holds.
 pub(crate) struct Machine {
     port: Arc<dyn StateMachine>,
+    /// Held while the store's files are written as a whole; false once they may belong to another replica.
+    open: Mutex<bool>,
     state: Mutex<State>,
     /// Told when entries are applied, before their proposers are answered.
     progress: watch::Sender<Option<entry::LogId>>,
@@ -65,6 +67,7 @@ impl Machine {
         let applied = state.applied.applied;
         Arc::new(Self {
             port,
+            open: Mutex::new(true),
             state: Mutex::new(state),
             progress: watch::Sender::new(applied.as_ref().map(to_log_id)),
             covered: watch::Sender::new(Ok(applied.map(|id| id.index))),
@@ -132,6 +135,10 @@ impl Machine {
     /// Makes everything applied durable and returns up to where. Blocks; entries are applied meanwhile but for the capture.
     pub(crate) fn checkpoint(&self) -> std::result::Result<Option<LogId>, CheckpointError> {
         let started = self.clock.monotonic();
+        let open = self.open.lock();
+        if !*open {
+            return Err(CheckpointError::Closed);
+        }
         let state = self.state.lock();
         let applied = state.applied.clone();
         let captured = self.port.begin_checkpoint(applied.encode());
@@ -147,6 +154,12 @@ impl Machine {
         Ok(applied.applied)
     }
 
+    /// Returns when nothing writes to the store any more: its files may be removed, and another replica may have them.
+    /// Blocks while a checkpoint is made.
+    pub(crate) fn close(&self) {
+        *self.open.lock() = false;
+    }
+
     /// A copy of everything applied, with its position.
     pub(super) fn export(&self) -> std::result::Result<Copy, CheckpointError> {
         let state = self.state.lock();
@@ -155,6 +168,10 @@ impl Machine {
 
     fn install(&self, meta: &Meta, snapshot: SnapshotData) -> std::result::Result<(), CheckpointError> {
         let Copy { state: position, bytes } = snapshot.into_copy()?;
+        let open = self.open.lock();
+        if !*open {
+            return Err(CheckpointError::Closed);
+        }
         let mut state = self.state.lock();
         self.port.install(&bytes, position.encode())?;
         let applied = position.applied;

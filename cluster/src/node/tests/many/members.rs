@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::group::MemberError;
+use crate::state_machine::CheckpointError;
 
 fn set<const N: usize>(nodes: [NodeId; N]) -> BTreeSet<NodeId> {
     nodes.into()
@@ -133,6 +134,23 @@ async fn a_dropped_replica_gives_its_log_back() {
     town.kill(2, Some(3)).await;
     town.start(2, Start::Join).await;
     town.propose(2, 0, "x").await.unwrap();
+    town.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_replica_writes_nothing_where_its_store_was() {
+    let town = Town::of(&[1, 2], 1).await;
+    for command in numbered(10) {
+        town.propose(1, 0, command).await.unwrap();
+    }
+    town.wait_for_commands(2, 0, &numbered(10)).await;
+    // As a round of checkpoints has it that began before.
+    let dropped = town.group(2, 0);
+    town.group(1, 0).remove(2).await.unwrap();
+    town.node(2).drop_replica(PartitionId(0), 0).await.unwrap();
+    let late = dropped.checkpoint().await;
+    assert!(matches!(late, Err(CheckpointError::Closed)), "{late:?}");
+    assert!(town.sims[&2].content(&Journal::path(PartitionId(0))).is_none());
     town.stop().await;
 }
 

@@ -105,6 +105,9 @@ pub(super) async fn start(
     };
     let opened = async {
         let entry = starting.enter(&state, &mut random).await?;
+        if let Entry::Joined(admission) = &entry {
+            dir.join(&admission.cluster)?;
+        }
         starting.tell(Phase::Opening);
         let expected = match &entry {
             Entry::Found => None,

@@ -37,7 +37,8 @@ struct Identity {
     node_id: u64,
     /// All groups have existed; the log can no longer be empty.
     initialized: bool,
-    /// The cluster it is in, as it was when the node was last opened. Missing where it was opened by a program that knew no others.
+    /// The cluster it is in: that took it in, or as it was when the node was last opened. Missing where it was opened by a program that
+    /// knew no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cluster: Option<InCluster>,
 }
@@ -49,6 +50,12 @@ pub struct InCluster {
     pub id: String,
     /// Empty until it has one.
     pub name: String,
+}
+
+impl InCluster {
+    fn of(cluster: &Cluster) -> Self {
+        Self { id: cluster.id.clone(), name: cluster.name.clone() }
+    }
 }
 
 /// A locked directory. Dropping it unlocks it.
@@ -114,14 +121,24 @@ impl NodeDir {
         self.identity.as_ref().is_some_and(|identity| identity.initialized)
     }
 
-    /// The cluster that the node was in when it was last open.
+    /// The cluster that took the node in, or that it was in when it was last open.
     pub fn cluster(&self) -> Option<&InCluster> {
-        self.identity.as_ref().filter(|identity| identity.initialized)?.cluster.as_ref()
+        self.identity.as_ref()?.cluster.as_ref()
+    }
+
+    /// A cluster has taken the node in. Written before the node takes part in anything: from then on it may have a vote there, and a
+    /// cluster that cannot commit without that vote could not take it in once more.
+    pub(crate) fn join(&mut self, cluster: &Cluster) -> Result<(), DirError> {
+        let cluster = Some(InCluster::of(cluster));
+        match &self.identity {
+            Some(identity) if identity.cluster != cluster => self.write(Identity { cluster, ..identity.clone() }),
+            _ => Ok(()),
+        }
     }
 
     /// All groups have existed, in this cluster.
     pub(crate) fn record(&mut self, cluster: &Cluster) -> Result<(), DirError> {
-        let cluster = Some(InCluster { id: cluster.id.clone(), name: cluster.name.clone() });
+        let cluster = Some(InCluster::of(cluster));
         match &self.identity {
             Some(identity) if !identity.initialized || identity.cluster != cluster => {
                 self.write(Identity { initialized: true, cluster, ..identity.clone() })

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use pharos_model::Clock;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::log::entry::{GroupId, LogId};
 use crate::log::{GroupHandle, Log, LogError};
@@ -294,10 +294,15 @@ impl Group {
         }
     }
 
+    /// Whether it was done in time.
+    async fn drains_within(&self, most: Duration) -> bool {
+        tokio::time::timeout(most, self.drain()).await.is_ok()
+    }
+
     /// Finishes what was proposed and stops the core; the log goes on for others.
     pub(crate) async fn close(&self, drain_max: Duration) {
-        if tokio::time::timeout(drain_max, self.drain()).await.is_err() {
-            info!(group = %self.id, "commands in flight were given up, the group is closed");
+        if !self.drains_within(drain_max).await {
+            info!(group = %self.id, waited = ?drain_max, "commands in flight had no answer in time and were given up, the group is closed");
         }
         stop_core(&self.raft).await;
         self.metrics.groups.dec();
@@ -323,9 +328,20 @@ pub(crate) async fn drop_log(log: &GroupHandle, config: u64) -> Result<(), Group
 
 /// Stops groups and the log they share: takes no more commands, finishes those that wait, closes the log, ends the cores.
 pub(crate) async fn stop(groups: &[Arc<Group>], log: &Arc<Log>, drain_max: Duration) {
-    let drained = join_all(groups.iter().map(|group| group.drain()));
-    if tokio::time::timeout(drain_max, drained).await.is_err() {
-        error!("commands in flight were given up, the log cannot write them");
+    let drained = groups.iter().map(async |group| (group.id, group.drains_within(drain_max).await));
+    let given_up: Vec<u32> =
+        join_all(drained).await.into_iter().filter(|(_, drained)| !drained).map(|(id, _)| id.0).collect();
+    if !given_up.is_empty() {
+        match log.room().check() {
+            Err(reason) => {
+                error!(groups = ?given_up, %reason, "commands in flight were given up, the log cannot write them")
+            }
+            Ok(()) => warn!(
+                groups = ?given_up,
+                waited = ?drain_max,
+                "commands in flight were given up, no majority has confirmed them in time; they may come to be committed yet"
+            ),
+        }
     }
     stop_log(log).await;
     join_all(groups.iter().map(|group| stop_core(&group.raft))).await;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+
+use pharos_model::byte_size;
 
 use super::FlagError;
 
@@ -20,6 +23,8 @@ pub struct ClusterFlags {
     /// Talks without TLS to nodes on other machines.
     pub allow_plaintext: bool,
     pub tls: Option<TlsFiles>,
+    /// Most bytes a second of all snapshots that it sends to other nodes; none is no limit.
+    pub snapshot_rate: Option<NonZeroU64>,
 }
 
 /// PEM files.
@@ -31,6 +36,7 @@ pub struct TlsFiles {
 }
 
 const LISTEN: &str = "cluster.listen-address";
+const SNAPSHOT_RATE: &str = "cluster.snapshot-rate";
 const TLS: [&str; 3] = ["cluster.tls-cert-file", "cluster.tls-key-file", "cluster.tls-ca-file"];
 /// Flags that mean nothing without an address for others.
 const OF_MEMBERS: [&str; 9] = [
@@ -87,6 +93,7 @@ impl ClusterFlags {
             zone: flags.text("cluster.zone").to_owned(),
             allow_plaintext: flags.text("cluster.allow-plaintext") == "true",
             tls: flags.tls()?,
+            snapshot_rate: flags.snapshot_rate()?,
         }))
     }
 }
@@ -119,6 +126,13 @@ impl<'a> Texts<'a> {
         FlagError::Value { flag, value: self.0[flag].clone(), reason: reason.into() }
     }
 
+    fn snapshot_rate(&self) -> Result<Option<NonZeroU64>, FlagError> {
+        let bytes =
+            byte_size::parse(self.text(SNAPSHOT_RATE)).map_err(|error| self.error(SNAPSHOT_RATE, error.to_string()))?;
+        let bytes = u64::try_from(bytes).map_err(|_| self.error(SNAPSHOT_RATE, "must not be negative"))?;
+        Ok(NonZeroU64::new(bytes))
+    }
+
     fn list(&self, flag: &str) -> Vec<String> {
         let entries = self.text(flag).split(',').map(str::trim).filter(|entry| !entry.is_empty());
         entries.map(str::to_owned).collect()
@@ -147,6 +161,7 @@ mod tests {
         let mut texts: BTreeMap<String, String> =
             OF_MEMBERS.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
         texts.extend([LISTEN, "object-store"].map(|flag| (flag.to_owned(), String::new())));
+        texts.insert(SNAPSHOT_RATE.to_owned(), "100MB".to_owned());
         texts.extend(given.iter().map(|(flag, value)| ((*flag).to_owned(), (*value).to_owned())));
         ClusterFlags::read(&texts).map_err(|error| error.to_string())
     }
@@ -168,7 +183,10 @@ mod tests {
         assert_eq!((http("10.0.0.1:80"), http("[::]:80")), ("10.0.0.1:80".into(), "node-1:80".into()));
         assert_eq!(member.initial_nodes, ["node-1:9095", "node-2:9095"]);
         let near = read(&[(LISTEN, "127.0.0.1:9095"), ("cluster.name", "a"), store]).unwrap().unwrap();
-        assert_eq!(near.advertise, "127.0.0.1:9095");
+        assert_eq!((near.advertise.as_str(), near.snapshot_rate), ("127.0.0.1:9095", NonZeroU64::new(100 << 20)));
+        let unlimited =
+            read(&[(LISTEN, "a:9095"), ("cluster.name", "a"), store, (SNAPSHOT_RATE, "0")]).unwrap().unwrap();
+        assert_eq!(unlimited.snapshot_rate, None);
     }
 
     #[test]
@@ -182,6 +200,7 @@ mod tests {
             (vec![(LISTEN, "a:1"), store], "--cluster.name=: is needed"),
             (vec![(LISTEN, "a:1"), name], "--object-store=: is needed"),
             (vec![(LISTEN, "a:1"), name, store, (TLS[0], "c")], "--cluster.tls-key-file=: certificate, key"),
+            (vec![(LISTEN, "a:1"), name, store, (SNAPSHOT_RATE, "x")], "--cluster.snapshot-rate=x: "),
         ] {
             let error = read(&given).unwrap_err();
             assert!(error.starts_with(said), "{error}");

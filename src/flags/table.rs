@@ -172,6 +172,12 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     text("cluster.tls-key-file", "FILE", "", "Key (PEM) of the certificate."),
     text("cluster.tls-ca-file", "FILE", "", "Authorities (PEM) that sign the certificates of the cluster's nodes."),
+    text(
+        "cluster.snapshot-rate",
+        "BYTES",
+        "100MB",
+        "Most bytes a second of all snapshots that the node sends to others; units as retention.size; 0 is no limit.",
+    ),
     switch(
         "cluster.allow-plaintext",
         "Talk to nodes on other machines without TLS: whoever reaches the port can read and write everything.",

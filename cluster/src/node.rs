@@ -36,7 +36,7 @@ use crate::log::entry::GroupId;
 use crate::log::{LogOptions, OpenError, RecoveryReport};
 use crate::meta::{Cluster, MetaClient, MetaError, NodeSpec, TopologyView};
 use crate::metrics::Metrics;
-use crate::peers::{Nobody, Peers};
+use crate::peers::{Nobody, NodeId, Peers};
 use crate::proposer::{ProposeError, Proposer, ProposerOptions};
 use crate::raft::RaftTimes;
 use crate::reads::Reads;
@@ -269,6 +269,17 @@ impl Node {
         sending: Sending,
     ) -> Result<Bytes, ProposeError> {
         self.router.propose(group_of(partition), command, sending).await
+    }
+
+    /// Has a partition's leader, wherever it is, do something that is the embedder's: `ask` asks one node, this one among them, and gives
+    /// `None` when that does not lead the partition or cannot be reached. `None` when nobody answers in time.
+    pub async fn at_leader<T, F: Future<Output = Option<T>>>(
+        &self,
+        partition: PartitionId,
+        patience: Duration,
+        ask: impl Fn(NodeId) -> F,
+    ) -> Option<T> {
+        self.router.at_leader(group_of(partition), patience, ask).await
     }
 
     /// For each partition the entry up to which a replica has to be, for a read that begins now to see everything that was answered

@@ -15,8 +15,8 @@
 //! and `CancelMove` instead of `ChangeVoters` when the node that comes dies on the way.
 //!
 //! **What the one who carries steps out has to do**, for steps may come late, twice and from a leader that is deposed:
-//! - begin a round with a linearizable read of the metadata ([`crate::meta::MetaClient::read_topology`]), ask for reports after it, and end the
-//!   round before the next;
+//! - begin a round with a linearizable read of the metadata ([`crate::meta::MetaClient::read_topology`]), ask for reports after it, and say
+//!   which steps of earlier rounds are still under way: there are none for their groups before they have ended;
 //! - propose changes of the placement as they are: they are compare-and-set of the epoch;
 //! - hand a step with a [`Guard`] to the leader that it names, which refuses it when it does not lead in that term, when its group's
 //!   configuration is not the one of that index, or when its metadata has another epoch of the placement;
@@ -67,14 +67,19 @@ struct View<'a> {
     topology: &'a Topology,
     observed: &'a Observed,
     limits: &'a Limits,
+    /// Steps of earlier rounds that have not ended.
+    under_way: &'a [Step],
 }
 
 /// The steps of a round: at most one for each group, and drops. None when all is as it should be, or nothing can be done.
-pub fn next(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<Step> {
-    let view = View { topology, observed, limits };
-    let mut steps = meta_voters::next(view);
+pub fn next(topology: &Topology, observed: &Observed, limits: &Limits, under_way: &[Step]) -> Vec<Step> {
+    let view = View { topology, observed, limits, under_way };
+    let mut steps = if view.is_busy(GroupRef::Meta) { Vec::new() } else { meta_voters::next(view) };
     let mut at_rest = BTreeSet::new();
     for (partition, placed) in view.placement() {
+        if view.is_busy(GroupRef::Partition(partition)) {
+            continue;
+        }
         match progress::next(view, partition, placed) {
             progress::Progress::Step(step) => steps.push(step),
             progress::Progress::Waits => (),
@@ -93,6 +98,11 @@ pub fn next(topology: &Topology, observed: &Observed, limits: &Limits) -> Vec<St
 impl<'a> View<'a> {
     fn placement(self) -> impl Iterator<Item = (PartitionId, &'a PartitionPlacement)> {
         (0..).map(PartitionId).zip(&self.topology.placement)
+    }
+
+    /// Whether a step is under way for the group.
+    fn is_busy(self, group: GroupRef) -> bool {
+        self.under_way.iter().any(|step| step.group() == group)
     }
 
     /// Heard from lately. A removed node is not, whatever an old report says: its disk may be gone.

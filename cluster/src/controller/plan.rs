@@ -47,10 +47,23 @@ pub(super) fn next(view: View<'_>, at_rest: &BTreeSet<PartitionId>) -> Vec<Step>
         }
     }
     // Who should lead depends on who holds what, so it is decided when that is.
-    if steps.is_empty() && view.topology.placement.iter().all(|placed| placed.moving.is_none()) {
+    let moves = begun(view).next().is_some() || view.topology.placement.iter().any(|placed| placed.moving.is_some());
+    if steps.is_empty() && !moves {
         steps = prefer(view, at_rest, &wanted);
     }
     steps
+}
+
+/// Moves that begin by a step that is under way, as far as the metadata did not say so yet.
+fn begun(view: View<'_>) -> impl Iterator<Item = (PartitionId, Move)> {
+    let in_metadata = move |partition: PartitionId| {
+        let placed = view.topology.placement.get(usize::from(partition.0));
+        placed.is_some_and(|placed| placed.moving.is_some())
+    };
+    view.under_way.iter().filter_map(move |step| match step {
+        Step::BeginMove { partition, moving, .. } if !in_metadata(*partition) => Some((*partition, *moving)),
+        _ => None,
+    })
 }
 
 /// Who should hold each partition, by partition.
@@ -120,12 +133,11 @@ impl Room {
     fn left(view: View<'_>) -> Self {
         let Limits { moves_max, moves_per_node_max, .. } = view.limits;
         let mut room = Self { in_cluster: *moves_max, per_node_max: *moves_per_node_max, by_node: BTreeMap::new() };
-        for (partition, placed) in view.placement() {
-            if let Some(moving) = placed.moving {
-                room.in_cluster = room.in_cluster.saturating_sub(1);
-                let leader = view.observed.partitions.get(&partition).map(|report| report.leader);
-                room.count(moving, leader);
-            }
+        let moves = view.placement().filter_map(|(partition, placed)| Some((partition, placed.moving?)));
+        for (partition, moving) in moves.chain(begun(view)) {
+            room.in_cluster = room.in_cluster.saturating_sub(1);
+            let leader = view.observed.partitions.get(&partition).map(|report| report.leader);
+            room.count(moving, leader);
         }
         room
     }

@@ -51,7 +51,7 @@ impl Scene {
     }
 
     fn next(&self) -> Vec<Step> {
-        next(&self.topology, &self.observed, &self.limits)
+        next(&self.topology, &self.observed, &self.limits, &[])
     }
 
     fn report(&mut self, partition: u16) -> &mut GroupReport {
@@ -111,7 +111,7 @@ fn nothing_happens_where_all_is_well_or_nothing_is_known() {
     let mut scene = four();
     scene.observed = Observed::default();
     assert_eq!(scene.next(), []);
-    assert_eq!(next(&Topology::default(), &scene.observed, &scene.limits), []);
+    assert_eq!(next(&Topology::default(), &scene.observed, &scene.limits, &[]), []);
 }
 
 #[test]
@@ -384,4 +384,21 @@ fn what_is_left_is_told_until_nothing_is() {
     assert_eq!(left(&scene), Left { replicas: 0, leaders: 1 });
     scene.silent(1, 30);
     assert_eq!(left(&scene), Left::default(), "who is silent is not waited for");
+}
+
+#[test]
+fn a_group_with_a_step_under_way_has_no_other_and_its_nodes_no_transfer() {
+    let mut scene = four();
+    let moves = scene.next();
+    let under_way: Vec<Step> = moves.iter().take(1).cloned().collect();
+    let others = next(&scene.topology, &scene.observed, &scene.limits, &under_way);
+    assert_eq!(begun(&others).len(), 1, "the node that comes takes two at a time: {others:?}");
+    assert!(others.iter().all(|step| step.group() != under_way[0].group()));
+
+    scene = three();
+    (scene.report(0).leader, scene.report(1).leader) = (3, 1);
+    let guard = Guard { group: GroupRef::Partition(PartitionId(0)), leader: 3, term: 2, config: 5, epoch: 1 };
+    let transfer = Step::TransferLeader { guard, to: 1 };
+    assert_eq!(transfers(&scene.next()).len(), 1);
+    assert_eq!(next(&scene.topology, &scene.observed, &scene.limits, &[transfer]), []);
 }

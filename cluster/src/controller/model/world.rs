@@ -229,7 +229,7 @@ impl World {
         self.nodes_follow(faulty);
         let observed = self.observe(faulty);
         if self.groups[&GroupRef::Meta].leader.is_some() {
-            let mut steps = next(&self.topology, &observed, &self.limits);
+            let mut steps = next(&self.topology, &observed, &self.limits, &[]);
             if faulty && self.chance(4) {
                 // It crashes after some of them.
                 steps.truncate(self.random.below(steps.len() as u64 + 1) as usize);
@@ -426,7 +426,7 @@ impl World {
         }
         let _ = writeln!(text, "meta {}", self.groups[&GroupRef::Meta].describe());
         let observed = self.seen.front().cloned().unwrap_or_default();
-        let _ = writeln!(text, "next {:?}", next(&self.topology, &observed, &self.limits));
+        let _ = writeln!(text, "next {:?}", next(&self.topology, &observed, &self.limits, &[]));
         text
     }
 }

@@ -40,6 +40,7 @@ pub struct LogMetrics {
     pub stalled: IntGauge,
     pub cached_bytes: IntGauge,
     pub quarantined_segments: IntCounter,
+    pub damaged_groups: IntGauge,
     pub lost_entries: IntCounter,
 }
 
@@ -92,6 +93,11 @@ impl LogMetrics {
                 registry,
                 "pharos_log_quarantined_segments_total",
                 "Damaged segments copied aside.",
+            )?,
+            damaged_groups: gauge(
+                registry,
+                "pharos_log_damaged_groups",
+                "Groups of this node that lost something to damage and wait to be made anew.",
             )?,
             lost_entries: counter(
                 registry,

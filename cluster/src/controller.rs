@@ -28,6 +28,11 @@
 //! has a newer configuration. On the way there it reads old ones, in which it has a vote that it does not remember to have given.
 //! What fails is tried again in a later round.
 //!
+//! **A damaged replica is made anew.** Its node says that it lost something that others count on, and takes no part with it. While a majority
+//! of the group's voters works without it, a move takes it away and brings nothing; then it is dropped, with the bar above, for it may
+//! have forgotten votes too; and the next move brings one where one is missing: there again, as a rule. One replica of a group at a
+//! time, for nothing else begins while one moves.
+//!
 //! **Dead nodes keep their replicas.** The data is safe on the others, the node catches up from the log when it is back, and replacing it
 //! copies hours of samples through a cluster that has lost a machine already. An operator who knows that it will not be back removes it,
 //! or a new node takes its address; [`Limits::dead_after`] does so by the clock for those who want that.
@@ -73,6 +78,7 @@ struct View<'a> {
 
 /// The steps of a round: at most one for each group, and drops. None when all is as it should be, or nothing can be done.
 pub fn next(topology: &Topology, observed: &Observed, limits: &Limits, under_way: &[Step]) -> Vec<Step> {
+    let observed = &observed.without_damaged();
     let view = View { topology, observed, limits, under_way };
     let mut steps = if view.is_busy(GroupRef::Meta) { Vec::new() } else { meta_voters::next(view) };
     let mut at_rest = BTreeSet::new();
@@ -109,6 +115,17 @@ impl<'a> View<'a> {
     fn is_alive(self, node: NodeId) -> bool {
         let removed = self.topology.state(node).is_none_or(|state| state == MemberState::Removed);
         !removed && self.observed.is_heard(node, self.limits)
+    }
+
+    /// Whether the node says of its replica, as of this placement, that it is damaged: it takes no part, though the node lives.
+    fn is_damaged(self, node: NodeId, partition: PartitionId, placed: &PartitionPlacement) -> bool {
+        let said = self.observed.nodes.get(&node);
+        said.is_some_and(|said| said.revision >= placed.revision && said.damaged.contains(&partition))
+    }
+
+    /// A replica that works.
+    fn is_sound(self, node: NodeId, partition: PartitionId, placed: &PartitionPlacement) -> bool {
+        self.is_alive(node) && !self.is_damaged(node, partition, placed)
     }
 
     /// Silent for so long that it is not waited for any more.

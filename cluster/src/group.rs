@@ -9,7 +9,6 @@ mod replay;
 mod standing;
 mod transfer;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -68,8 +67,8 @@ pub enum Start {
 #[derive(Clone)]
 pub(crate) struct GroupContext {
     pub log: Arc<Log>,
-    /// Groups that lost entries of their log.
-    pub lossy: Arc<Mutex<BTreeSet<GroupId>>>,
+    /// Whether nobody else may have a replica of the group, by all but its own log: that may have lost who has.
+    pub is_sole: Arc<dyn Fn(GroupId) -> bool + Send + Sync>,
     pub node_id: NodeId,
     pub peers: Arc<dyn Peers>,
     pub times: RaftTimes,
@@ -100,11 +99,22 @@ pub enum GroupError {
     #[error("group {group} had no leader within {waited:?}")]
     NoLeader { group: GroupId, waited: Duration },
     #[error(
-        "group {group} lost entries that other members may count on: this replica has to be removed from the group and made anew"
+        "the replica of group {group} lost something that other members may count on: it is not opened before it is made anew"
     )]
     Lossy { group: GroupId },
     #[error("dropping group {group} from the log")]
     Drop { group: GroupId, source: LogError },
+}
+
+impl GroupError {
+    /// Whether this replica is to be made anew from others; a node alone has none.
+    pub(crate) fn is_damage(&self, start: Start) -> bool {
+        match self {
+            Self::Lossy { .. } => true,
+            Self::CheckpointLost { .. } => start == Start::Join,
+            _ => false,
+        }
+    }
 }
 
 /// Why a read would not be linearizable.

@@ -324,6 +324,14 @@ impl std::fmt::Debug for Log {
     }
 }
 
+/// Whether a file of this name in its directory belongs to a log; copies of damaged segments are in a folder of their own.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    segment::parse_name(name).is_some()
+        || segment::is_spare_name(name)
+        || name.ends_with(".tmp")
+        || name == damage::NAME
+}
+
 /// Creates the directory and removes drafts that a crash left.
 fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     fs.create_dir_all(dir)?;

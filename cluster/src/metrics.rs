@@ -128,6 +128,7 @@ pub struct RaftMetrics {
     pub snapshots_received: IntCounter,
     pub snapshots_failed: IntCounter,
     pub transfers: IntCounter,
+    pub damaged_dropped: IntCounter,
     pub gates_shut: IntGauge,
     pub proposals_forwarded: IntCounter,
     pub read_points: IntCounter,
@@ -199,6 +200,11 @@ impl RaftMetrics {
                 "Copies of stores that did not reach another node.",
             )?,
             transfers: counter(registry, "pharos_raft_leader_transfers_total", "Leads handed over to another voter.")?,
+            damaged_dropped: counter(
+                registry,
+                "pharos_raft_damaged_replicas_dropped_total",
+                "Replicas that were damaged and are dropped, to be made anew from the others.",
+            )?,
             gates_shut: gauge(
                 registry,
                 "pharos_raft_elections_barred",

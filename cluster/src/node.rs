@@ -181,6 +181,8 @@ pub enum NodeError {
     Store { partition: PartitionId, source: BoxError },
     #[error("removing the store of partition {partition}")]
     RemoveStore { partition: PartitionId, source: BoxError },
+    #[error("taking note of damage to the log")]
+    Damage { source: std::io::Error },
     #[error("no cluster took this node in within {waited:?}")]
     NotTakenIn { waited: Duration },
     #[error(transparent)]
@@ -202,8 +204,6 @@ pub struct Node {
     remove: RemovePartition,
     /// One replica comes or goes at a time.
     moving: tokio::sync::Mutex<()>,
-    /// Replicas that lost something others count on.
-    lossy: Mutex<BTreeSet<PartitionId>>,
     recovery: RecoveryReport,
     standings: watch::Receiver<Standings>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -213,7 +213,18 @@ pub struct Node {
     store_lost: watch::Receiver<Option<String>>,
     drain_max: Duration,
     /// Held to the end: the lock goes last.
-    _dir: NodeDir,
+    dir: Mutex<NodeDir>,
+}
+
+impl NodeError {
+    /// Whether this node's part of the metadata is gone or not what others count on: it can go on as another node only.
+    pub(crate) fn costs_the_name(&self) -> bool {
+        match self {
+            Self::LogMissing { .. } => true,
+            Self::Group(GroupError::Lossy { group } | GroupError::CheckpointLost { group, .. }) => *group == META_GROUP,
+            _ => false,
+        }
+    }
 }
 
 impl std::fmt::Debug for Node {
@@ -312,10 +323,16 @@ impl Node {
         self.groups.all().into_iter().filter(leads).filter_map(|group| partition_of(group.id())).collect()
     }
 
-    /// Partitions of which this node has anything on disk, open or not.
+    /// Partitions of which this node has anything on disk, open or not, or had before it was damaged.
     pub fn replicas(&self) -> BTreeSet<PartitionId> {
         let open = self.groups.all().into_iter().map(|group| group.id());
-        open.chain(self.context.log.groups()).filter_map(partition_of).collect()
+        let damaged = self.context.log.damage();
+        open.chain(self.context.log.groups()).chain(damaged.groups()).filter_map(partition_of).collect()
+    }
+
+    /// Takes note on disk that the cluster has other members.
+    pub(crate) fn note_others(&self) -> Result<(), DirError> {
+        self.dir.lock().note_others()
     }
 
     /// From now on this node reports that it is about to stop, so that nobody makes it a leader.

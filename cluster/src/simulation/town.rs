@@ -300,8 +300,9 @@ impl Town {
             Fault::BrokenDisk(host) => self.houses[*host].disk().set_write_error(Some(std::io::ErrorKind::Other)),
             Fault::FailedSync(host) => self.houses[*host].disk().fail_next_sync(),
             Fault::Damage(host) => {
-                let alone = self.is_hurt || !has_three_of_all(&self.present());
-                if up(&[*host]).is_empty() || alone {
+                // One that was never open yet may come back without a log: it does not know whether it had one.
+                let runs = !up(&[*host]).is_empty() && self.houses[*host].member().is_some();
+                if !runs || self.is_hurt || !has_three_of_all(&self.present()) {
                     return;
                 }
                 let disk = self.houses[*host].disk().kill();

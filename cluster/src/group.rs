@@ -9,7 +9,6 @@ mod replay;
 mod standing;
 mod transfer;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use parking_lot::Mutex;
 use pharos_model::Clock;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::log::entry::{GroupId, LogId};
 use crate::log::{GroupHandle, Log, LogError};
@@ -68,8 +67,8 @@ pub enum Start {
 #[derive(Clone)]
 pub(crate) struct GroupContext {
     pub log: Arc<Log>,
-    /// Groups that lost entries of their log.
-    pub lossy: Arc<Mutex<BTreeSet<GroupId>>>,
+    /// Whether nobody else may have a replica of the group, by all but its own log: that may have lost who has.
+    pub is_sole: Arc<dyn Fn(GroupId) -> bool + Send + Sync>,
     pub node_id: NodeId,
     pub peers: Arc<dyn Peers>,
     pub times: RaftTimes,
@@ -100,11 +99,22 @@ pub enum GroupError {
     #[error("group {group} had no leader within {waited:?}")]
     NoLeader { group: GroupId, waited: Duration },
     #[error(
-        "group {group} lost entries that other members may count on: this replica has to be removed from the group and made anew"
+        "the replica of group {group} lost something that other members may count on: it is not opened before it is made anew"
     )]
     Lossy { group: GroupId },
     #[error("dropping group {group} from the log")]
     Drop { group: GroupId, source: LogError },
+}
+
+impl GroupError {
+    /// Whether this replica is to be made anew from others; a node alone has none.
+    pub(crate) fn is_damage(&self, start: Start) -> bool {
+        match self {
+            Self::Lossy { .. } => true,
+            Self::CheckpointLost { .. } => start == Start::Join,
+            _ => false,
+        }
+    }
 }
 
 /// Why a read would not be linearizable.
@@ -294,10 +304,15 @@ impl Group {
         }
     }
 
+    /// Whether it was done in time.
+    async fn drains_within(&self, most: Duration) -> bool {
+        tokio::time::timeout(most, self.drain()).await.is_ok()
+    }
+
     /// Finishes what was proposed and stops the core, and waits until nothing is written to the store; the log goes on for others.
     pub(crate) async fn close(&self, drain_max: Duration) {
-        if tokio::time::timeout(drain_max, self.drain()).await.is_err() {
-            info!(group = %self.id, "commands in flight were given up, the group is closed");
+        if !self.drains_within(drain_max).await {
+            info!(group = %self.id, waited = ?drain_max, "commands in flight had no answer in time and were given up, the group is closed");
         }
         stop_core(&self.raft).await;
         let machine = Arc::clone(&self.machine);
@@ -327,9 +342,20 @@ pub(crate) async fn drop_log(log: &GroupHandle, config: u64) -> Result<(), Group
 
 /// Stops groups and the log they share: takes no more commands, finishes those that wait, closes the log, ends the cores.
 pub(crate) async fn stop(groups: &[Arc<Group>], log: &Arc<Log>, drain_max: Duration) {
-    let drained = join_all(groups.iter().map(|group| group.drain()));
-    if tokio::time::timeout(drain_max, drained).await.is_err() {
-        error!("commands in flight were given up, the log cannot write them");
+    let drained = groups.iter().map(async |group| (group.id, group.drains_within(drain_max).await));
+    let given_up: Vec<u32> =
+        join_all(drained).await.into_iter().filter(|(_, drained)| !drained).map(|(id, _)| id.0).collect();
+    if !given_up.is_empty() {
+        match log.room().check() {
+            Err(reason) => {
+                error!(groups = ?given_up, %reason, "commands in flight were given up, the log cannot write them")
+            }
+            Ok(()) => warn!(
+                groups = ?given_up,
+                waited = ?drain_max,
+                "commands in flight were given up, no majority has confirmed them in time; they may come to be committed yet"
+            ),
+        }
     }
     stop_log(log).await;
     join_all(groups.iter().map(|group| stop_core(&group.raft))).await;

@@ -16,6 +16,7 @@ pub mod entry;
 pub mod record;
 pub mod segment;
 
+mod damage;
 mod handle;
 mod index;
 mod recovery;
@@ -40,12 +41,13 @@ use tokio::sync::watch;
 
 use crate::fs::{File, Fs};
 use crate::metrics::LogMetrics;
-use entry::{GroupId, HardState};
+use entry::GroupId;
 use index::GroupLog;
 use spare::{Spare, Spares};
 use worker::Worker;
-use writer::{Queue, Writer};
+use writer::{Kept, Queue, Writer};
 
+pub use damage::Damage;
 pub use handle::GroupHandle;
 pub use recovery::{GroupLoss, Quarantined, RecoveryReport};
 pub use room::{NoRoom, Reservation, Room};
@@ -152,6 +154,7 @@ struct Shared {
     groups: RwLock<BTreeMap<GroupId, Arc<GroupLog>>>,
     segments: RwLock<BTreeMap<u64, SegmentFile>>,
     failed: watch::Sender<Option<String>>,
+    damage: Mutex<Damage>,
 }
 
 /// A node's log. Stops its threads when dropped.
@@ -175,6 +178,7 @@ impl Log {
         let (recovered, report) = recovery::recover(&*fs, dir)?;
         metrics.corruptions.inc_by(report.quarantined.iter().map(|found| found.ranges.len().max(1) as u64).sum());
         metrics.quarantined_segments.inc_by(report.quarantined.len() as u64);
+        metrics.damaged_groups.set(report.damage.groups().count() as i64);
         metrics.lost_entries.inc_by(report.losses.iter().map(|loss| loss.entries).sum());
 
         let room = Arc::new(Room::new(room_limits(&options), metrics.clone()));
@@ -184,12 +188,18 @@ impl Log {
             retry_interval: options.retry_interval,
         };
         let spares = Spares::open(Arc::clone(&fs), dir, spare_options, Arc::clone(&room)).map_err(io_error)?;
-        let hard: BTreeMap<GroupId, HardState> = recovered.groups.iter().map(|(&id, group)| (id, group.hard)).collect();
+        let kept = |(&id, group): (&GroupId, &recovery::RecoveredGroup)| {
+            (id, Kept { hard: group.hard, records: recovered.newest_records.get(&id).copied().unwrap_or(0) })
+        };
+        let mut kept: BTreeMap<GroupId, Kept> = recovered.groups.iter().map(kept).collect();
         let newest = recovered.segments.keys().next_back().copied();
         let current = match recovered.tail {
             Some(tail) => tail,
             None => {
-                first_segment(&*fs, dir, &options, newest.map_or(1, |newest| newest + 1), &hard).map_err(io_error)?
+                let number = newest.map_or(1, |newest| newest + 1);
+                let first = first_segment(&*fs, dir, &options, number, &kept).map_err(io_error)?;
+                kept.values_mut().for_each(|kept| kept.records = 0);
+                first
             }
         };
         let groups = recovered.groups.into_iter().map(|(id, group)| {
@@ -203,6 +213,7 @@ impl Log {
             room,
             spares: Arc::new(spares),
             failed: watch::Sender::new(None),
+            damage: Mutex::new(report.damage.clone()),
             fs,
             dir: dir.to_owned(),
             options,
@@ -211,16 +222,16 @@ impl Log {
         });
         shared.add_segment(current.segment, &current.file, current.len);
         let log = Self { shared, threads: Mutex::default() };
-        log.spawn_threads(current, hard).map_err(OpenError::Thread)?;
+        log.spawn_threads(current, kept).map_err(OpenError::Thread)?;
         Ok((log, report))
     }
 
-    fn spawn_threads(&self, current: writer::Current, hard: BTreeMap<GroupId, HardState>) -> io::Result<()> {
+    fn spawn_threads(&self, current: writer::Current, groups: BTreeMap<GroupId, Kept>) -> io::Result<()> {
         let spares = Arc::clone(&self.shared.spares);
         let prepare = move || spares.prepare_until_stopped();
         let mut threads = self.threads.lock();
         threads.push(Worker::spawn("log-prepare", &self.shared.fs, prepare)?);
-        let writer = Writer::new(Arc::clone(&self.shared), current, hard);
+        let writer = Writer::new(Arc::clone(&self.shared), current, groups);
         threads.push(Worker::spawn("log-write", &self.shared.fs, move || writer.run())?);
         Ok(())
     }
@@ -240,6 +251,38 @@ impl Log {
     pub fn groups(&self) -> Vec<GroupId> {
         let groups = self.shared.groups.read();
         groups.values().filter(|group| group.is_begun()).map(|group| group.id).collect()
+    }
+
+    /// Groups that lost something to damage and have not been made anew.
+    pub fn damage(&self) -> Damage {
+        self.shared.damage.lock().clone()
+    }
+
+    /// A group's replica is of no use for another reason, and is to be made anew as if its log were damaged. Blocks.
+    pub fn note_damage(&self, group: GroupId) -> io::Result<()> {
+        self.change_damage(|damage| damage.add(&Damage::of([group], false)))
+    }
+
+    /// A group is made anew. Blocks.
+    pub fn forget_damage(&self, group: GroupId) -> io::Result<()> {
+        self.change_damage(|damage| damage.remove(group))
+    }
+
+    /// Nobody else counts on what any group lost. Blocks.
+    pub fn forget_all_damage(&self) -> io::Result<()> {
+        self.change_damage(|damage| *damage = Damage::default())
+    }
+
+    fn change_damage(&self, change: impl FnOnce(&mut Damage)) -> io::Result<()> {
+        let mut damage = self.shared.damage.lock();
+        let mut changed = damage.clone();
+        change(&mut changed);
+        if changed != *damage {
+            damage::write(&*self.shared.fs, &self.shared.dir, &changed)?;
+            self.shared.metrics.damaged_groups.set(changed.groups().count() as i64);
+            *damage = changed;
+        }
+        Ok(())
     }
 
     /// Where proposers get room before they propose.
@@ -281,6 +324,14 @@ impl std::fmt::Debug for Log {
     }
 }
 
+/// Whether a file of this name in its directory belongs to a log; copies of damaged segments are in a folder of their own.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    segment::parse_name(name).is_some()
+        || segment::is_spare_name(name)
+        || name.ends_with(".tmp")
+        || name == damage::NAME
+}
+
 /// Creates the directory and removes drafts that a crash left.
 fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     fs.create_dir_all(dir)?;
@@ -298,7 +349,7 @@ fn first_segment(
     dir: &Path,
     options: &LogOptions,
     number: u64,
-    groups: &BTreeMap<GroupId, HardState>,
+    groups: &BTreeMap<GroupId, Kept>,
 ) -> io::Result<writer::Current> {
     let path = segment::path(dir, number).with_extension("tmp");
     let file = fs.create(&path)?;

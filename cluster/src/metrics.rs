@@ -40,6 +40,7 @@ pub struct LogMetrics {
     pub stalled: IntGauge,
     pub cached_bytes: IntGauge,
     pub quarantined_segments: IntCounter,
+    pub damaged_groups: IntGauge,
     pub lost_entries: IntCounter,
 }
 
@@ -93,6 +94,11 @@ impl LogMetrics {
                 "pharos_log_quarantined_segments_total",
                 "Damaged segments copied aside.",
             )?,
+            damaged_groups: gauge(
+                registry,
+                "pharos_log_damaged_groups",
+                "Groups of this node that lost something to damage and wait to be made anew.",
+            )?,
             lost_entries: counter(
                 registry,
                 "pharos_log_lost_entries_total",
@@ -122,6 +128,7 @@ pub struct RaftMetrics {
     pub snapshots_received: IntCounter,
     pub snapshots_failed: IntCounter,
     pub transfers: IntCounter,
+    pub damaged_dropped: IntCounter,
     pub gates_shut: IntGauge,
     pub proposals_forwarded: IntCounter,
     pub read_points: IntCounter,
@@ -193,6 +200,11 @@ impl RaftMetrics {
                 "Copies of stores that did not reach another node.",
             )?,
             transfers: counter(registry, "pharos_raft_leader_transfers_total", "Leads handed over to another voter.")?,
+            damaged_dropped: counter(
+                registry,
+                "pharos_raft_damaged_replicas_dropped_total",
+                "Replicas that were damaged and are dropped, to be made anew from the others.",
+            )?,
             gates_shut: gauge(
                 registry,
                 "pharos_raft_elections_barred",

@@ -36,7 +36,7 @@ use crate::log::entry::GroupId;
 use crate::log::{LogOptions, OpenError, RecoveryReport};
 use crate::meta::{Cluster, MetaClient, MetaError, NodeSpec, TopologyView};
 use crate::metrics::Metrics;
-use crate::peers::{Nobody, Peers};
+use crate::peers::{Nobody, NodeId, Peers};
 use crate::proposer::{ProposeError, Proposer, ProposerOptions};
 use crate::raft::RaftTimes;
 use crate::reads::Reads;
@@ -181,6 +181,8 @@ pub enum NodeError {
     Store { partition: PartitionId, source: BoxError },
     #[error("removing the store of partition {partition}")]
     RemoveStore { partition: PartitionId, source: BoxError },
+    #[error("taking note of damage to the log")]
+    Damage { source: std::io::Error },
     #[error("no cluster took this node in within {waited:?}")]
     NotTakenIn { waited: Duration },
     #[error(transparent)]
@@ -202,8 +204,6 @@ pub struct Node {
     remove: RemovePartition,
     /// One replica comes or goes at a time.
     moving: tokio::sync::Mutex<()>,
-    /// Replicas that lost something others count on.
-    lossy: Mutex<BTreeSet<PartitionId>>,
     recovery: RecoveryReport,
     standings: watch::Receiver<Standings>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -213,7 +213,18 @@ pub struct Node {
     store_lost: watch::Receiver<Option<String>>,
     drain_max: Duration,
     /// Held to the end: the lock goes last.
-    _dir: NodeDir,
+    dir: Mutex<NodeDir>,
+}
+
+impl NodeError {
+    /// Whether this node's part of the metadata is gone or not what others count on: it can go on as another node only.
+    pub(crate) fn costs_the_name(&self) -> bool {
+        match self {
+            Self::LogMissing { .. } => true,
+            Self::Group(GroupError::Lossy { group } | GroupError::CheckpointLost { group, .. }) => *group == META_GROUP,
+            _ => false,
+        }
+    }
 }
 
 impl std::fmt::Debug for Node {
@@ -271,6 +282,17 @@ impl Node {
         self.router.propose(group_of(partition), command, sending).await
     }
 
+    /// Has a partition's leader, wherever it is, do something that is the embedder's: `ask` asks one node, this one among them, and gives
+    /// `None` when that does not lead the partition or cannot be reached. `None` when nobody answers in time.
+    pub async fn at_leader<T, F: Future<Output = Option<T>>>(
+        &self,
+        partition: PartitionId,
+        patience: Duration,
+        ask: impl Fn(NodeId) -> F,
+    ) -> Option<T> {
+        self.router.at_leader(group_of(partition), patience, ask).await
+    }
+
     /// For each partition the entry up to which a replica has to be, for a read that begins now to see everything that was answered
     /// before. See [`Group::wait_applied`].
     pub async fn read_points(
@@ -299,10 +321,16 @@ impl Node {
         self.groups.all().into_iter().filter(leads).filter_map(|group| partition_of(group.id())).collect()
     }
 
-    /// Partitions of which this node has anything on disk, open or not.
+    /// Partitions of which this node has anything on disk, open or not, or had before it was damaged.
     pub fn replicas(&self) -> BTreeSet<PartitionId> {
         let open = self.groups.all().into_iter().map(|group| group.id());
-        open.chain(self.context.log.groups()).filter_map(partition_of).collect()
+        let damaged = self.context.log.damage();
+        open.chain(self.context.log.groups()).chain(damaged.groups()).filter_map(partition_of).collect()
+    }
+
+    /// Takes note on disk that the cluster has other members.
+    pub(crate) fn note_others(&self) -> Result<(), DirError> {
+        self.dir.lock().note_others()
     }
 
     /// From now on this node reports that it is about to stop, so that nobody makes it a leader.

@@ -180,6 +180,24 @@ impl Router {
         Search { router: self, group, deadline, candidates: VecDeque::new(), told: None, pause: Duration::ZERO }
     }
 
+    /// Asks one node after another, the likeliest leader first, until one answers; `None` when none does in time. `ask` gives
+    /// `None` where a node certainly did nothing because it does not lead, or cannot be reached.
+    pub(crate) async fn at_leader<T, F: Future<Output = Option<T>>>(
+        &self,
+        group: GroupId,
+        patience: Duration,
+        ask: impl Fn(NodeId) -> F,
+    ) -> Option<T> {
+        let mut search = self.search(group, patience);
+        while let Some(node) = search.next().await {
+            if let Some(answer) = ask(node).await {
+                search.found(node);
+                return Some(answer);
+            }
+        }
+        None
+    }
+
     /// Proposes a command at its group's leader, and returns the answer.
     pub(crate) async fn propose(
         &self,

@@ -18,6 +18,7 @@
 
 mod checks;
 mod clients;
+mod damage;
 mod faults;
 mod history;
 mod house;

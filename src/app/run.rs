@@ -136,6 +136,9 @@ async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: 
     let config = config::first(&flags, loaded, &node, &clock);
     let loaded = &config.loaded;
     node.router().set_out_of_order_window(config::out_of_order_window(loaded));
+    let limits = limits::Seen::default();
+    let documents = node.meta().documents().borrow().clone();
+    limits.follow(&documents, &node, flags.series_limit);
 
     let parser_options = parser_options(&flags);
     let engine = engine(&flags, loaded, parser_options, &node, &clock)?.on_threads(query_threads.runtime().clone());
@@ -178,7 +181,7 @@ async fn open(flags: ServerFlags, clock: Arc<dyn Clock>, loaded: Loaded, begun: 
         stop: begun.stop,
         config: RwLock::new(Arc::new(config)),
         config_metrics,
-        limits: limits::Seen::default(),
+        limits,
     }))
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+
+use pharos_model::byte_size;
 
 use super::FlagError;
 
@@ -22,6 +25,8 @@ pub struct ClusterFlags {
     pub tls: Option<TlsFiles>,
     /// The file with the secret that seals gossip.
     pub gossip_secret: Option<PathBuf>,
+    /// Most bytes a second of all snapshots that it sends to other nodes; none is no limit.
+    pub snapshot_rate: Option<NonZeroU64>,
 }
 
 /// PEM files.
@@ -33,6 +38,7 @@ pub struct TlsFiles {
 }
 
 const LISTEN: &str = "cluster.listen-address";
+const SNAPSHOT_RATE: &str = "cluster.snapshot-rate";
 const TLS: [&str; 3] = ["cluster.tls-cert-file", "cluster.tls-key-file", "cluster.tls-ca-file"];
 const GOSSIP_SECRET: &str = "cluster.gossip-secret-file";
 /// Flags that mean nothing without an address for others.
@@ -99,6 +105,7 @@ impl ClusterFlags {
             allow_plaintext: flags.text("cluster.allow-plaintext") == "true",
             tls,
             gossip_secret,
+            snapshot_rate: flags.snapshot_rate()?,
         }))
     }
 }
@@ -131,6 +138,13 @@ impl<'a> Texts<'a> {
         FlagError::Value { flag, value: self.0[flag].clone(), reason: reason.into() }
     }
 
+    fn snapshot_rate(&self) -> Result<Option<NonZeroU64>, FlagError> {
+        let bytes =
+            byte_size::parse(self.text(SNAPSHOT_RATE)).map_err(|error| self.error(SNAPSHOT_RATE, error.to_string()))?;
+        let bytes = u64::try_from(bytes).map_err(|_| self.error(SNAPSHOT_RATE, "must not be negative"))?;
+        Ok(NonZeroU64::new(bytes))
+    }
+
     fn list(&self, flag: &str) -> Vec<String> {
         let entries = self.text(flag).split(',').map(str::trim).filter(|entry| !entry.is_empty());
         entries.map(str::to_owned).collect()
@@ -159,6 +173,7 @@ mod tests {
         let mut texts: BTreeMap<String, String> =
             OF_MEMBERS.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
         texts.extend([LISTEN, "object-store"].map(|flag| (flag.to_owned(), String::new())));
+        texts.insert(SNAPSHOT_RATE.to_owned(), "100MB".to_owned());
         texts.extend(given.iter().map(|(flag, value)| ((*flag).to_owned(), (*value).to_owned())));
         ClusterFlags::read(&texts).map_err(|error| error.to_string())
     }
@@ -180,7 +195,10 @@ mod tests {
         assert_eq!((http("10.0.0.1:80"), http("[::]:80")), ("10.0.0.1:80".into(), "node-1:80".into()));
         assert_eq!(member.initial_nodes, ["node-1:9095", "node-2:9095"]);
         let near = read(&[(LISTEN, "127.0.0.1:9095"), ("cluster.name", "a"), store]).unwrap().unwrap();
-        assert_eq!(near.advertise, "127.0.0.1:9095");
+        assert_eq!((near.advertise.as_str(), near.snapshot_rate), ("127.0.0.1:9095", NonZeroU64::new(100 << 20)));
+        let unlimited =
+            read(&[(LISTEN, "a:9095"), ("cluster.name", "a"), store, (SNAPSHOT_RATE, "0")]).unwrap().unwrap();
+        assert_eq!(unlimited.snapshot_rate, None);
     }
 
     #[test]
@@ -199,6 +217,7 @@ mod tests {
                 "--cluster.gossip-secret-file=: is needed with TLS",
             ),
             (vec![(GOSSIP_SECRET, "s")], "--cluster.gossip-secret-file=s: needs --cluster.listen-address"),
+            (vec![(LISTEN, "a:1"), name, store, (SNAPSHOT_RATE, "x")], "--cluster.snapshot-rate=x: "),
         ] {
             let error = read(&given).unwrap_err();
             assert!(error.starts_with(said), "{error}");

@@ -185,6 +185,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "Secrets that seal gossip between nodes, one a line of 32 characters or more; the first one seals, all of them open. The same \
          on all nodes, needed with TLS; read again with the configuration.",
     ),
+    text(
+        "cluster.snapshot-rate",
+        "BYTES",
+        "100MB",
+        "Most bytes a second of all snapshots that the node sends to others; units as retention.size; 0 is no limit.",
+    ),
     switch(
         "cluster.allow-plaintext",
         "Talk to nodes on other machines without TLS: whoever reaches the port can read and write everything.",

@@ -16,7 +16,6 @@ use super::others::{self, method};
 
 /// Longest search for a partition's leader.
 const LEADER_MAX: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A deletion on its way to a partition's leader.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,35 +64,20 @@ impl Node {
             end_ms: deletion.range.end_ms,
             now_ms: self.clock.now_ms(),
         };
-        let give_up = tokio::time::Instant::now() + LEADER_MAX;
-        loop {
-            if let Some(done) = run(&self.held, partition, deletion, question.now_ms).await {
-                return done;
+        let (held, question) = (&*self.held, &question);
+        let ask = |node: u64| async move {
+            if node == self.id() {
+                return run(held, partition, deletion, question.now_ms).await;
             }
-            for node in self.replicas_elsewhere(partition) {
-                let asked = others::call(&**self.whereabouts.peers(), node, method::DELETE, &question).await;
-                match asked {
-                    Ok(DeleteAnswer::Done) => return Ok(()),
-                    Ok(DeleteAnswer::Failed(reason)) => return Err(LogError(reason).into()),
-                    Ok(DeleteAnswer::Elsewhere) | Err(CallError::Unreachable { .. } | CallError::Refused { .. }) => {}
-                    Err(error @ CallError::Lost { .. }) => return Err(LogError(error.to_string()).into()),
-                }
+            match others::call(&**self.whereabouts.peers(), node, method::DELETE, question).await {
+                Ok(DeleteAnswer::Done) => Some(Ok(())),
+                Ok(DeleteAnswer::Failed(reason)) => Some(Err(LogError(reason).into())),
+                Ok(DeleteAnswer::Elsewhere) | Err(CallError::Unreachable { .. } | CallError::Refused { .. }) => None,
+                Err(error @ CallError::Lost { .. }) => Some(Err(LogError(error.to_string()).into())),
             }
-            if tokio::time::Instant::now() + PAUSE >= give_up {
-                return Err(LogError(format!("nobody leads partition {partition}")).into());
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    fn replicas_elsewhere(&self, partition: PartitionId) -> Vec<u64> {
-        let topology = self.whereabouts.topology.borrow();
-        let placed = topology.placement.get(usize::from(partition.0));
-        placed
-            .into_iter()
-            .flat_map(|placed| placed.replicas.iter().copied())
-            .filter(|node| *node != self.id())
-            .collect()
+        };
+        let done = self.cluster.at_leader(partition, LEADER_MAX, ask).await;
+        done.unwrap_or_else(|| Err(LogError(format!("nobody leads partition {partition}")).into()))
     }
 }
 

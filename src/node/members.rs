@@ -40,7 +40,9 @@ impl Node {
         let replicas = self.cluster.replicas();
         let led = |partition: &PartitionId| Some((*partition, self.cluster.replica(*partition)?.report()?));
         let partitions = replicas.iter().filter_map(led).collect();
-        let own = NodeReport { silence: Duration::ZERO, revision: topology.revision, replicas, leaving: false };
+        let damaged = self.cluster.damaged_replicas();
+        let (silence, revision) = (Duration::ZERO, topology.revision);
+        let own = NodeReport { silence, revision, replicas, damaged, leaving: false };
         let nodes = BTreeMap::from([(self.cluster.node_id(), own)]);
         let observed = Observed { meta: self.cluster.meta_group().report(), partitions, nodes };
         ClusterStatus::of(&topology, &observed, &Limits::default())

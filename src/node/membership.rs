@@ -103,7 +103,7 @@ impl Joining<'_> {
             times: MemberTimes::default(),
             security: security(of_cluster)?,
             transport: Arc::new(Tcp),
-            rpc: RpcOptions::default(),
+            rpc: RpcOptions { upload_bytes_per_second: of_cluster.snapshot_rate, ..RpcOptions::default() },
             rpc_metrics: RpcMetrics::register(self.registry)?,
             metrics: ControllerMetrics::register(self.registry)?,
             gossip: Some(self.gossip(of_cluster)?),

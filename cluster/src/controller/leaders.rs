@@ -12,10 +12,10 @@ use super::step::{GroupRef, Guard, Step};
 use crate::meta::PartitionPlacement;
 use crate::peers::NodeId;
 
-/// Transfers in groups where nothing else happens, and none on nodes that take part in one of `steps`.
+/// Transfers in groups where nothing else happens, and none on nodes that take part in one of `steps`, or one under way.
 pub(super) fn next(view: View<'_>, at_rest: &BTreeSet<PartitionId>, steps: &[Step]) -> Vec<Step> {
     let mut busy: BTreeSet<NodeId> =
-        steps.iter().flat_map(transfer).flat_map(|(guard, to)| [guard.leader, to]).collect();
+        steps.iter().chain(view.under_way).flat_map(transfer).flat_map(|(guard, to)| [guard.leader, to]).collect();
     let mut transfers = Vec::new();
     for (partition, placed) in view.placement().filter(|(partition, _)| at_rest.contains(partition)) {
         let Some(report) = view.observed.partitions.get(&partition) else { continue };

@@ -16,7 +16,7 @@ pub struct Left {
 
 /// Nothing is left when the controller has come to rest, or when nobody can take what is left.
 pub fn left(topology: &Topology, observed: &Observed, limits: &Limits) -> Left {
-    let view = View { topology, observed, limits };
+    let view = View { topology, observed, limits, under_way: &[] };
     let mut left = Left::default();
     for ((partition, placed), wanted) in view.placement().zip(plan::wanted(view)) {
         let missing = wanted.iter().filter(|node| !placed.replicas.contains(node)).count();

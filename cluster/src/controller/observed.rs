@@ -46,11 +46,27 @@ pub struct NodeReport {
     pub revision: u64,
     /// Partitions of which it has a replica on disk.
     pub replicas: BTreeSet<PartitionId>,
+    /// Those among them that lost something others count on. They take no part.
+    pub damaged: BTreeSet<PartitionId>,
     /// It is about to stop, and hands its leads over.
     pub leaving: bool,
 }
 
 impl Observed {
+    /// Without what damaged replicas had: it was acknowledged once, and is gone.
+    #[must_use]
+    pub(super) fn without_damaged(&self) -> Self {
+        let mut observed = self.clone();
+        for (node, report) in &self.nodes {
+            for partition in &report.damaged {
+                if let Some(group) = observed.partitions.get_mut(partition) {
+                    group.matched.remove(node);
+                }
+            }
+        }
+        observed
+    }
+
     /// Whether something came from the node lately.
     pub fn is_heard(&self, node: NodeId, limits: &Limits) -> bool {
         self.nodes.get(&node).is_some_and(|report| report.silence <= limits.alive_silence_max)

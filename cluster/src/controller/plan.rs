@@ -15,6 +15,8 @@ use crate::placement::{Host, Replicas, replication_factor, target};
 /// Why a replica moves, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reason {
+    /// One of the copies is damaged and is made anew.
+    Damaged,
     /// One of the copies is gone for ever, or is taken for that.
     Lost,
     /// There are fewer copies than there could be.
@@ -30,9 +32,10 @@ pub(super) fn next(view: View<'_>, at_rest: &BTreeSet<PartitionId>) -> Vec<Step>
     let mut moves: Vec<(Reason, PartitionId, Move)> = Vec::new();
     for ((partition, placed), wanted) in view.placement().zip(&wanted) {
         if at_rest.contains(&partition)
-            && let Some(moving) = first_move(view, &given_up, (&placed.replicas, wanted))
+            && let Some((reason, moving)) =
+                heal(view, partition, placed).or_else(|| first_move(view, &given_up, (&placed.replicas, wanted)))
         {
-            moves.push((reason(view, &given_up, moving), partition, moving));
+            moves.push((reason, partition, moving));
         }
     }
     moves.sort_by_key(|(reason, partition, _)| (*reason, *partition));
@@ -47,10 +50,23 @@ pub(super) fn next(view: View<'_>, at_rest: &BTreeSet<PartitionId>) -> Vec<Step>
         }
     }
     // Who should lead depends on who holds what, so it is decided when that is.
-    if steps.is_empty() && view.topology.placement.iter().all(|placed| placed.moving.is_none()) {
+    let moves = begun(view).next().is_some() || view.topology.placement.iter().any(|placed| placed.moving.is_some());
+    if steps.is_empty() && !moves {
         steps = prefer(view, at_rest, &wanted);
     }
     steps
+}
+
+/// Moves that begin by a step that is under way, as far as the metadata did not say so yet.
+fn begun(view: View<'_>) -> impl Iterator<Item = (PartitionId, Move)> {
+    let in_metadata = move |partition: PartitionId| {
+        let placed = view.topology.placement.get(usize::from(partition.0));
+        placed.is_some_and(|placed| placed.moving.is_some())
+    };
+    view.under_way.iter().filter_map(move |step| match step {
+        Step::BeginMove { partition, moving, .. } if !in_metadata(*partition) => Some((*partition, *moving)),
+        _ => None,
+    })
 }
 
 /// Who should hold each partition, by partition.
@@ -62,12 +78,23 @@ pub(super) fn wanted(view: View<'_>) -> Vec<Replicas> {
     target(&hosts, current.len() as u16, replication_factor(hosts.len()), &current)
 }
 
+/// Takes a damaged replica away. What takes its place is decided when it is gone: a node drops what it has before it gets anything.
+fn heal(view: View<'_>, partition: PartitionId, placed: &PartitionPlacement) -> Option<(Reason, Move)> {
+    let damaged = placed.replicas.iter().copied().find(|node| view.is_damaged(*node, partition, placed))?;
+    Some((Reason::Damaged, Move { add: None, remove: Some(damaged) }))
+}
+
 /// The first exchange on the way from one set to the other; who is gone for ever goes first.
-fn first_move(view: View<'_>, given_up: &BTreeSet<NodeId>, (now, wanted): (&Replicas, &Replicas)) -> Option<Move> {
+fn first_move(
+    view: View<'_>,
+    given_up: &BTreeSet<NodeId>,
+    (now, wanted): (&Replicas, &Replicas),
+) -> Option<(Reason, Move)> {
     let add = wanted.iter().copied().find(|node| !now.contains(node));
     let goes = now.iter().copied().filter(|node| !wanted.contains(node));
     let remove = goes.min_by_key(|node| why_goes(view, given_up, *node));
-    (add.is_some() || remove.is_some()).then_some(Move { add, remove })
+    let moving = Move { add, remove };
+    (add.is_some() || remove.is_some()).then(|| (reason(view, given_up, moving), moving))
 }
 
 fn why_goes(view: View<'_>, given_up: &BTreeSet<NodeId>, node: NodeId) -> Reason {
@@ -97,11 +124,13 @@ fn may_begin(
     };
     let can_come = moving.add.is_none_or(|node| view.is_alive(node) && is_empty(node));
     let after = PartitionPlacement { moving: Some(moving), ..placed.clone() }.after_move();
-    let alive = after.iter().filter(|node| view.is_alive(**node)).count();
+    let sound = |nodes: &[NodeId]| nodes.iter().filter(|node| view.is_sound(**node, partition, placed)).count();
     // For balance's sake alone nothing moves off a dead node, nor where one is waited for.
     let enough = match reason {
-        Reason::Balance => placed.replicas.iter().all(|node| view.is_alive(*node)),
-        Reason::Lost | Reason::Missing | Reason::Drained => alive > after.len() / 2,
+        Reason::Balance => sound(&placed.replicas) == placed.replicas.len(),
+        Reason::Lost | Reason::Missing | Reason::Drained => sound(&after) > after.len() / 2,
+        // Those who are left have to agree to it as they are, and go on alone.
+        Reason::Damaged => sound(&placed.replicas) > placed.replicas.len() / 2,
     };
     // Leaders leave a drained node first: they do not have to wait for data.
     let leads = moving.remove == Some(report.leader) && reason == Reason::Drained;
@@ -120,12 +149,11 @@ impl Room {
     fn left(view: View<'_>) -> Self {
         let Limits { moves_max, moves_per_node_max, .. } = view.limits;
         let mut room = Self { in_cluster: *moves_max, per_node_max: *moves_per_node_max, by_node: BTreeMap::new() };
-        for (partition, placed) in view.placement() {
-            if let Some(moving) = placed.moving {
-                room.in_cluster = room.in_cluster.saturating_sub(1);
-                let leader = view.observed.partitions.get(&partition).map(|report| report.leader);
-                room.count(moving, leader);
-            }
+        let moves = view.placement().filter_map(|(partition, placed)| Some((partition, placed.moving?)));
+        for (partition, moving) in moves.chain(begun(view)) {
+            room.in_cluster = room.in_cluster.saturating_sub(1);
+            let leader = view.observed.partitions.get(&partition).map(|report| report.leader);
+            room.count(moving, leader);
         }
         room
     }

@@ -48,10 +48,21 @@ fn move_on(
     if after.is_reached(report) {
         return Some(Step::FinishMove { partition, epoch, moving });
     }
+    // One who stays is damaged: it is made anew before anything else changes, for the others are needed as they are.
+    let stays = placed.replicas.iter().filter(|node| Some(**node) != moving.remove);
+    let hurt = stays.copied().any(|node| view.is_damaged(node, partition, placed));
     // Once it may have a vote, there is only the way forward.
     let coming = moving.add.filter(|node| !report.voters.contains(node));
-    let Some(coming) = coming else { return configure::next(view, guard, report, &after) };
-    if !view.topology.is_active(coming) || view.is_silent_for(coming, view.limits.coming_silence_max) {
+    let Some(coming) = coming else {
+        let as_before =
+            report.settled && report.voters.iter().eq(&placed.replicas.iter().copied().collect::<BTreeSet<_>>());
+        if hurt && as_before {
+            return Some(Step::CancelMove { partition, epoch, moving });
+        }
+        return configure::next(view, guard, report, &after);
+    };
+    let lost = view.is_silent_for(coming, view.limits.coming_silence_max) || view.is_damaged(coming, partition, placed);
+    if !view.topology.is_active(coming) || lost || hurt {
         // Out of the group first: that fails if it has a vote meanwhile.
         return Some(match report.has_member(coming) {
             true => Step::RemoveLearner { guard, node: coming },

@@ -42,7 +42,10 @@ impl Scene {
             let held = |(at, replicas): (u16, &Replicas)| replicas.contains(&node).then_some(PartitionId(at));
             let replicas = (0..).zip(placement).filter_map(held).collect();
             let silence = Duration::ZERO;
-            scene.observed.nodes.insert(node, NodeReport { silence, revision: u64::MAX, replicas, leaving: false });
+            scene.observed.nodes.insert(
+                node,
+                NodeReport { silence, revision: u64::MAX, replicas, damaged: BTreeSet::new(), leaving: false },
+            );
         }
         for report in scene.observed.partitions.values_mut().chain(&mut scene.observed.meta) {
             report.matched = (1..=nodes).map(|node| (node, report.last)).collect();
@@ -51,7 +54,7 @@ impl Scene {
     }
 
     fn next(&self) -> Vec<Step> {
-        next(&self.topology, &self.observed, &self.limits)
+        next(&self.topology, &self.observed, &self.limits, &[])
     }
 
     fn report(&mut self, partition: u16) -> &mut GroupReport {
@@ -111,7 +114,7 @@ fn nothing_happens_where_all_is_well_or_nothing_is_known() {
     let mut scene = four();
     scene.observed = Observed::default();
     assert_eq!(scene.next(), []);
-    assert_eq!(next(&Topology::default(), &scene.observed, &scene.limits), []);
+    assert_eq!(next(&Topology::default(), &scene.observed, &scene.limits, &[]), []);
 }
 
 #[test]
@@ -384,4 +387,87 @@ fn what_is_left_is_told_until_nothing_is() {
     assert_eq!(left(&scene), Left { replicas: 0, leaders: 1 });
     scene.silent(1, 30);
     assert_eq!(left(&scene), Left::default(), "who is silent is not waited for");
+}
+
+#[test]
+fn a_group_with_a_step_under_way_has_no_other_and_its_nodes_no_transfer() {
+    let mut scene = four();
+    let moves = scene.next();
+    let under_way: Vec<Step> = moves.iter().take(1).cloned().collect();
+    let others = next(&scene.topology, &scene.observed, &scene.limits, &under_way);
+    assert_eq!(begun(&others).len(), 1, "the node that comes takes two at a time: {others:?}");
+    assert!(others.iter().all(|step| step.group() != under_way[0].group()));
+
+    scene = three();
+    (scene.report(0).leader, scene.report(1).leader) = (3, 1);
+    let guard = Guard { group: GroupRef::Partition(PartitionId(0)), leader: 3, term: 2, config: 5, epoch: 1 };
+    let transfer = Step::TransferLeader { guard, to: 1 };
+    assert_eq!(transfers(&scene.next()).len(), 1);
+    assert_eq!(next(&scene.topology, &scene.observed, &scene.limits, &[transfer]), []);
+}
+
+/// A node says that its replica is damaged.
+fn damaged(scene: &mut Scene, node: NodeId, partition: u16) {
+    scene.observed.nodes.get_mut(&node).unwrap().damaged.insert(PartitionId(partition));
+}
+
+#[test]
+fn a_damaged_replica_is_taken_out_dropped_and_brought_back() {
+    let mut scene = three();
+    damaged(&mut scene, 2, 0);
+    let moving = Move { add: None, remove: Some(2) };
+    assert_eq!(begun(&scene.next()), [(0, moving)]);
+    scene.begin(0, None, Some(2));
+    let [Step::ChangeVoters { voters, .. }] = &scene.next()[..] else { panic!("{:?}", scene.next()) };
+    assert_eq!(*voters, BTreeSet::from([1, 3]));
+    scene.report(0).voters = BTreeSet::from([1, 3]);
+    scene.report(0).config = 6;
+    let epoch = scene.topology.placement[0].epoch;
+    assert_eq!(scene.next(), [Step::FinishMove { partition: PartitionId(0), epoch, moving }]);
+    scene.topology.finish_move(0, epoch, moving).unwrap();
+    let drop = Step::DropReplica { partition: PartitionId(0), node: 2, epoch: epoch + 1, config: 6 };
+    assert_eq!(scene.next(), [drop]);
+    let node = scene.observed.nodes.get_mut(&2).unwrap();
+    node.damaged.clear();
+    node.replicas.remove(&PartitionId(0));
+    assert_eq!(begun(&scene.next()), [(0, Move { add: Some(2), remove: None })]);
+}
+
+#[test]
+fn a_damaged_replica_stays_where_no_majority_is_sound_without_it() {
+    let mut scene = three();
+    damaged(&mut scene, 2, 0);
+    scene.silent(3, 60);
+    assert_eq!(begun(&scene.next()), []);
+    scene.silent(3, 0);
+    damaged(&mut scene, 3, 0);
+    assert_eq!(begun(&scene.next()), []);
+    // Two are all there are.
+    let mut scene = Scene::new(&[vec![1, 2]], 2, no_zone);
+    damaged(&mut scene, 2, 0);
+    assert_eq!(scene.next(), []);
+}
+
+#[test]
+fn a_report_from_before_the_placement_takes_nothing_out() {
+    let mut scene = three();
+    damaged(&mut scene, 2, 0);
+    scene.observed.nodes.get_mut(&2).unwrap().revision = 0;
+    assert_eq!(begun(&scene.next()), []);
+}
+
+#[test]
+fn a_move_ends_where_who_comes_or_who_stays_is_damaged() {
+    let mut scene = four();
+    let moving = scene.begin(0, Some(4), Some(3));
+    scene.observed.nodes.get_mut(&4).unwrap().replicas.insert(PartitionId(0));
+    let epoch = scene.topology.placement[0].epoch;
+    let cancel = Step::CancelMove { partition: PartitionId(0), epoch, moving };
+    for node in [4, 2] {
+        let mut scene = Scene { topology: scene.topology.clone(), observed: scene.observed.clone(), ..four() };
+        damaged(&mut scene, node, 0);
+        assert!(scene.next().contains(&cancel), "{node}: {:?}", scene.next());
+    }
+    damaged(&mut scene, 3, 0);
+    assert!(!scene.next().contains(&cancel), "who goes may be damaged");
 }

@@ -28,6 +28,7 @@ impl Group {
         start: Start,
         restored: Restored,
     ) -> Result<Self, GroupError> {
+        context.check_damage(id)?;
         let log = context.log.group(id);
         let machine = replay::replay(context, &log, restored).await?;
         let store = LogStore::new(log.clone()).covered_by(&machine);
@@ -81,6 +82,14 @@ impl Group {
     }
 }
 
+impl GroupContext {
+    /// Fails when the group's replica lost something, unless it may be the only one.
+    pub(crate) fn check_damage(&self, group: GroupId) -> Result<(), GroupError> {
+        let lossy = self.log.damage().has(group) && !(self.is_sole)(group);
+        if lossy { Err(GroupError::Lossy { group }) } else { Ok(()) }
+    }
+}
+
 /// Makes the vote on disk fit a log that lost something.
 async fn mend_vote(
     context: &GroupContext,
@@ -91,7 +100,7 @@ async fn mend_vote(
 ) -> Result<(), GroupError> {
     let group = log.id();
     let core_error = |reason: String| GroupError::Core { group, reason };
-    let lossy = context.lossy.lock().contains(&group);
+    let lossy = context.log.damage().has(group);
     if lossy && !is_alone(context, start, store, machine).await.map_err(core_error)? {
         return Err(GroupError::Lossy { group });
     }

@@ -113,22 +113,26 @@ pub(super) fn index(bytes: &[u8]) -> Option<u64> {
     Reader(bytes).u64()
 }
 
-pub(super) fn put_hard_state(out: &mut Vec<u8>, state: &HardState) {
+fn put_hard_state(out: &mut Vec<u8>, state: &HardState) {
     put_option(out, state.vote, put_vote);
     put_option(out, state.committed, put_log_id);
     put_option(out, state.purged, put_log_id);
     put_option(out, state.dropped, put_index);
 }
 
-pub(super) fn hard_state(bytes: &[u8]) -> Option<HardState> {
+/// What a segment begins with for each group: its state, and how many records it had in the segment before, without the base. By that count damage there
+/// is known to be the group's or not.
+pub(super) fn put_base(out: &mut Vec<u8>, state: &HardState, records: u64) {
+    put_hard_state(out, state);
+    put_u64(out, records);
+}
+
+/// The count is missing in records of programs that did not count.
+pub(super) fn base(bytes: &[u8]) -> Option<(HardState, Option<u64>)> {
     let mut reader = Reader(bytes);
-    Some(HardState {
-        vote: reader.option(Reader::vote)?,
-        committed: reader.option(Reader::log_id)?,
-        purged: reader.option(Reader::log_id)?,
-        // Not in records of programs that dropped no groups.
-        dropped: if reader.0.is_empty() { None } else { reader.option(Reader::u64)? },
-    })
+    let state = reader.hard_state()?;
+    let records = if reader.0.is_empty() { None } else { Some(reader.u64()?) };
+    Some((state, records))
 }
 
 fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: fn(&mut Vec<u8>, T)) {
@@ -172,6 +176,16 @@ impl<'a> Reader<'a> {
     fn log_id(&mut self) -> Option<LogId> {
         let id = LogId { term: self.u64()?, node: self.u64()?, index: self.u64()? };
         (id.index < u64::MAX).then_some(id)
+    }
+
+    fn hard_state(&mut self) -> Option<HardState> {
+        Some(HardState {
+            vote: self.option(Self::vote)?,
+            committed: self.option(Self::log_id)?,
+            purged: self.option(Self::log_id)?,
+            // Not in records of programs that dropped no groups.
+            dropped: if self.0.is_empty() { None } else { self.option(Self::u64)? },
+        })
     }
 
     fn vote(&mut self) -> Option<Vote> {

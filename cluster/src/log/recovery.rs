@@ -3,8 +3,12 @@
 //! A torn tail is cut without a word: nothing in it was acknowledged. Damage elsewhere is handed to [`super::repair`], which
 //! quarantines the segment and rewrites what is left, so that a second reading finds a whole log; groups lose the entries
 //! that do not follow one another any more.
+//!
+//! **Whose records were damaged** is told by the next segment, which begins with how many each group had before. Where it does not tell,
+//! any group may have lost something: entries that it acknowledged, or whom it voted for. A group that has all of its log in later
+//! segments lost nothing that counts: these begin with its vote, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,6 +18,7 @@ use bytes::Bytes;
 use tracing::{error, info};
 
 use super::body;
+use super::damage::{self, Damage};
 use super::entry::{GroupId, HardState, LogId};
 use super::index::Place;
 use super::record::{Kind, Record};
@@ -32,8 +37,10 @@ pub struct RecoveryReport {
     /// Bytes of records that the last batch lost: never acknowledged.
     pub torn_bytes: u64,
     pub quarantined: Vec<Quarantined>,
-    /// Groups that lost entries because of damage.
+    /// Groups that lost entries because of damage, as far as it shows in what is left of them.
     pub losses: Vec<GroupLoss>,
+    /// Groups that may have lost something, at this start or one before, and have not been made anew.
+    pub damage: Damage,
 }
 
 /// A segment that was damaged other than by a torn tail.
@@ -63,6 +70,8 @@ pub(super) struct Recovered {
     pub segments: BTreeMap<u64, SegmentFile>,
     /// The segment to go on with.
     pub tail: Option<Current>,
+    /// Records of each group in the newest segment, without the bases.
+    pub newest_records: BTreeMap<GroupId, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +85,11 @@ pub(super) struct RecoveredGroup {
 pub(super) fn recover(fs: &dyn Fs, dir: &Path) -> Result<(Recovered, RecoveryReport), OpenError> {
     let first = read(fs, dir)?;
     let mut report = first.report;
+    let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
+    let known = damage::read(fs, dir).map_err(io_error)?;
+    report.damage.add(&known);
     if !first.repairs.is_empty() {
+        damage::write(fs, dir, &report.damage).map_err(io_error)?;
         report.quarantined = repair::repair(fs, dir, first.repairs, &first.keep)?;
         report_damage(&report);
         let second = read(fs, dir)?;
@@ -94,6 +107,11 @@ fn report_damage(report: &RecoveryReport) {
     }
     for GroupLoss { group, last, entries } in &report.losses {
         error!(%group, ?last, entries, "a group lost entries of its log, what came after the damage was given up");
+    }
+    if report.damage.any {
+        error!("nothing tells which groups had records where the log is damaged, all of them count as damaged");
+    } else if !report.damage.is_none() {
+        error!(damage = ?report.damage, "groups count as damaged, they may have lost entries or votes");
     }
 }
 
@@ -158,6 +176,7 @@ pub(super) fn read(fs: &dyn Fs, dir: &Path) -> Result<Reading, OpenError> {
         let place = if number == last { segment::Place::Last } else { segment::Place::Inner };
         if !numbers.contains(&number) {
             reader.repairs.insert(number, Vec::new());
+            reader.judge(number, true, BTreeMap::new());
             continue;
         }
         let path = segment::path(dir, number);
@@ -167,7 +186,7 @@ pub(super) fn read(fs: &dyn Fs, dir: &Path) -> Result<Reading, OpenError> {
             return Err(OpenError::Version { path, version });
         }
         let scan = segment::scan(&bytes, number, place);
-        reader.take(number, &scan)?;
+        reader.take(number, &scan, segment::is_repaired(&bytes))?;
         reader.recovered.segments.insert(number, SegmentFile::new(&file, bytes.len() as u64));
         if place == segment::Place::Last && !scan.sealed && scan.damage.is_empty() {
             reader.report.torn_bytes = (scan.leftover_end - scan.end) as u64;
@@ -187,6 +206,18 @@ struct Reader {
     tail: Option<Tail>,
     repairs: BTreeMap<u64, Vec<Range<usize>>>,
     groups: BTreeMap<GroupId, Replay>,
+    /// Records of each group in the segment that was read last, if that is damaged.
+    damaged: Option<(u64, BTreeMap<GroupId, u64>)>,
+    /// Groups that had more records in a damaged segment than were read, with the newest such segment.
+    suspects: BTreeMap<GroupId, u64>,
+    /// It cannot be told whose records were damaged.
+    any: bool,
+}
+
+/// How many records each group had in the segment before, as this one says; `None` when it does not.
+fn bases(scan: &Scan<'_>) -> Option<Vec<(GroupId, u64)>> {
+    let bases = scan.records.iter().map(|(_, record)| record).take_while(|record| record.kind == Kind::Base);
+    bases.map(|record| Some((record.group, body::base(record.payload)?.1?))).collect()
 }
 
 /// A group's records replayed. Entries may have gaps until the end, for later records may purge what was before them.
@@ -199,12 +230,31 @@ struct Replay {
 }
 
 impl Reader {
-    fn take(&mut self, segment: u64, scan: &Scan<'_>) -> Result<(), OpenError> {
+    fn take(&mut self, segment: u64, scan: &Scan<'_>, repaired: bool) -> Result<(), OpenError> {
         self.report.segments += 1;
         self.report.records += scan.records.len() as u64;
-        if !scan.damage.is_empty() {
+        let is_damaged = !scan.damage.is_empty();
+        if is_damaged {
             self.repairs.insert(segment, scan.damage.clone());
+            // What it lost before is not known any more.
+            self.any |= repaired;
         }
+        let mut records = BTreeMap::new();
+        // What bases say is said again by the next ones.
+        for (_, record) in scan.records.iter().filter(|(_, record)| record.kind != Kind::Base) {
+            *records.entry(record.group).or_default() += 1;
+        }
+        if let Some((before, read)) = self.damaged.take() {
+            match bases(scan).filter(|_| !is_damaged) {
+                Some(counts) => {
+                    let fewer = |(group, count): &(GroupId, u64)| read.get(group).copied().unwrap_or(0) < *count;
+                    self.suspects.extend(counts.into_iter().filter(fewer).map(|(group, _)| (group, before)));
+                }
+                None => self.any = true,
+            }
+        }
+        self.recovered.newest_records.clone_from(&records);
+        self.judge(segment, is_damaged, records);
         for (offset, record) in &scan.records {
             let place = Place { segment, offset: *offset, len: record.len as u32 };
             let replay = self.groups.entry(record.group).or_default();
@@ -213,11 +263,26 @@ impl Reader {
         Ok(())
     }
 
+    /// Notes what was read of a segment, for the next one to tell what is missing.
+    fn judge(&mut self, segment: u64, is_damaged: bool, records: BTreeMap<GroupId, u64>) {
+        // Two in a row: the second might have told.
+        self.any |= self.damaged.is_some();
+        self.damaged = is_damaged.then_some((segment, records));
+    }
+
     fn finish(mut self) -> Reading {
         let mut keep = Keep::new();
+        // Nothing comes after it that tells.
+        let any = self.any || self.damaged.is_some();
+        let mut damaged = BTreeSet::new();
         for (id, replay) in std::mem::take(&mut self.groups) {
             let highest = replay.highest.clone();
             let (group, lost) = replay.finish();
+            let begins = group.entries.first().map(|(_, place)| place.segment);
+            let suspect = self.suspects.remove(&id).is_some_and(|segment| begins.is_none_or(|first| first <= segment));
+            if suspect || lost > 0 {
+                damaged.insert(id);
+            }
             if lost > 0 {
                 let last = group.entries.last().map(|(id, _)| id.index).or(group.hard.purged.map(|id| id.index));
                 keep.insert(id, last);
@@ -228,7 +293,10 @@ impl Reader {
             }
             self.recovered.groups.insert(id, group);
         }
-        let Self { recovered, report, tail, repairs, groups: _ } = self;
+        // Groups of which nothing is left at all.
+        damaged.extend(self.suspects.into_keys());
+        self.report.damage = Damage::of(damaged, any);
+        let Self { recovered, report, tail, repairs, .. } = self;
         Reading { recovered, report, tail, repairs, keep }
     }
 }
@@ -253,7 +321,7 @@ impl Replay {
             Kind::Truncate => drop(self.entries.split_off(&body::index(record.payload)?)),
             Kind::Purge => self.purge(body::log_id(record.payload)?),
             Kind::Base => {
-                let base = body::hard_state(record.payload)?;
+                let (base, _) = body::base(record.payload)?;
                 self.hard = HardState { purged: self.hard.purged, ..base };
                 if let Some(purged) = base.purged {
                     self.purge(purged);

@@ -77,7 +77,7 @@ fn keeps(keep: &Keep, record: &Record<'_>) -> bool {
 
 /// Writes a sealed segment of these records under the number, in one step.
 fn write_segment(fs: &dyn Fs, dir: &Path, number: u64, records: &[&Record<'_>]) -> io::Result<()> {
-    let mut bytes = segment::header(number).to_vec();
+    let mut bytes = segment::repaired_header(number).to_vec();
     for record in records {
         let frame = alone(number, bytes.len(), record.group, record.kind);
         record::encode(&mut bytes, frame, |out| out.extend_from_slice(record.payload));

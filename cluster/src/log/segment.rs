@@ -12,6 +12,8 @@ use super::record::{self, Kind, RECORD_ALIGN, Record};
 pub const HEADER_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"PHAROSLG";
 const VERSION: u32 = 1;
+/// Offset of the byte that says that the segment was rewritten.
+const REPAIRED: usize = 24;
 
 const SUFFIX: &str = ".seg";
 const SPARE_PREFIX: &str = "spare-";
@@ -32,6 +34,20 @@ fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
     hasher.update(&bytes[..12]);
     hasher.update(&bytes[16..]);
     hasher.finalize()
+}
+
+/// The first bytes of a segment that was rewritten after damage: it may have fewer records than the next one says.
+pub(super) fn repaired_header(segment: u64) -> [u8; HEADER_BYTES] {
+    let mut bytes = header(segment);
+    bytes[REPAIRED] = 1;
+    let checksum = header_checksum(&bytes);
+    bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Whether a segment was rewritten after damage. Only to be asked of one whose header is valid.
+pub(super) fn is_repaired(bytes: &[u8]) -> bool {
+    bytes.get(REPAIRED) == Some(&1)
 }
 
 /// What the header of a segment tells.

@@ -135,6 +135,14 @@ pub(super) struct Current {
     pub end: u64,
 }
 
+/// What the writer knows of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub hard: HardState,
+    /// Its records in the current segment, without the base.
+    pub records: u64,
+}
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
     current: Current,
@@ -143,14 +151,14 @@ pub(super) struct Writer {
     placed: Vec<(Arc<GroupLog>, u64, u32, Place)>,
     records: u64,
     /// The groups' states as of the last record put.
-    hard: BTreeMap<GroupId, HardState>,
+    groups: BTreeMap<GroupId, Kept>,
     /// Whether segments may have become free.
     purged: bool,
     stalled: bool,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, current: Current, hard: BTreeMap<GroupId, HardState>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, current: Current, groups: BTreeMap<GroupId, Kept>) -> Self {
         shared.metrics.current_segment.set(current.segment as i64);
         let writer = Self {
             shared,
@@ -158,7 +166,7 @@ impl Writer {
             buffer: Vec::new(),
             placed: Vec::new(),
             records: 0,
-            hard,
+            groups,
             purged: false,
             stalled: false,
         };
@@ -245,7 +253,7 @@ impl Writer {
     }
 
     fn hard(&mut self, group: GroupId) -> &mut HardState {
-        self.hard.entry(group).or_default()
+        &mut self.groups.entry(group).or_default().hard
     }
 
     /// Adds a record to the batch, in a new segment if this one has no room left.
@@ -277,6 +285,9 @@ impl Writer {
         let frame = Frame { segment: self.current.segment, offset, batch_start, group, kind };
         record::encode(&mut self.buffer, frame, payload);
         self.records += 1;
+        if kind != Kind::Seal {
+            self.groups.entry(group).or_default().records += 1;
+        }
         Place { segment: self.current.segment, offset, len: (self.buffer.len() - before) as u32 }
     }
 
@@ -342,7 +353,7 @@ impl Writer {
         loop {
             let Some(spare) = self.shared.spares.take() else { return Err(LogError::Stopped) };
             let path = spare.path.clone();
-            match start(&*self.shared.fs, &self.shared.dir, spare, next, &self.hard) {
+            match start(&*self.shared.fs, &self.shared.dir, spare, next, &self.groups) {
                 Ok(current) => {
                     self.current = current;
                     break;
@@ -354,6 +365,7 @@ impl Writer {
                 }
             }
         }
+        self.groups.values_mut().for_each(|kept| kept.records = 0);
         self.resume();
         self.shared.add_segment(next, &self.current.file, self.current.len);
         self.shared.metrics.current_segment.set(next as i64);
@@ -388,13 +400,13 @@ pub(super) fn start(
     dir: &Path,
     spare: Spare,
     segment: u64,
-    groups: &BTreeMap<GroupId, HardState>,
+    groups: &BTreeMap<GroupId, Kept>,
 ) -> io::Result<Current> {
     let mut bytes = segment::header(segment).to_vec();
-    for (&group, hard) in groups {
+    for (&group, kept) in groups {
         let frame =
             Frame { segment, offset: bytes.len() as u32, batch_start: HEADER_BYTES as u32, group, kind: Kind::Base };
-        record::encode(&mut bytes, frame, |out| body::put_hard_state(out, hard));
+        record::encode(&mut bytes, frame, |out| body::put_base(out, &kept.hard, kept.records));
     }
     let end = bytes.len() as u64;
     if end > spare.len {

@@ -35,7 +35,8 @@ pub(super) fn report(node: &Node) -> Report {
     let revision = node.meta().topology().borrow().revision;
     let leads = node.groups().iter().filter_map(|group| Some((group.id().0, group.report()?))).collect();
     let replicas = node.replicas().into_iter().map(|partition| partition.0).collect();
-    Report { revision, replicas, leads, leaving: node.is_leaving() }
+    let damaged = node.damaged_replicas().into_iter().map(|partition| partition.0).collect();
+    Report { revision, replicas, damaged, leads, leaving: node.is_leaving() }
 }
 
 impl Gatherer {
@@ -49,13 +50,14 @@ impl Gatherer {
             for (group, report) in report.leads {
                 add(&mut observed, GroupId(group), report);
             }
-            let replicas = report.replicas.into_iter().map(PartitionId).collect();
+            let partitions = |reported: Vec<u16>| reported.into_iter().map(PartitionId).collect();
             observed.nodes.insert(
                 node,
                 NodeReport {
                     silence: self.silence(node),
                     revision: report.revision,
-                    replicas,
+                    replicas: partitions(report.replicas),
+                    damaged: partitions(report.damaged),
                     leaving: report.leaving,
                 },
             );

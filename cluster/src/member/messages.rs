@@ -18,6 +18,9 @@ pub(super) struct Report {
     pub revision: u64,
     /// Partitions of which it has anything on disk.
     pub replicas: Vec<u16>,
+    /// Those among them that are damaged and wait to be made anew.
+    #[serde(default)]
+    pub damaged: Vec<u16>,
     /// By the number of the group.
     pub leads: Vec<(u32, GroupReport)>,
     /// It is about to stop.

@@ -16,8 +16,16 @@ pub(super) async fn keep(node: Arc<Node>, every: Duration) {
         let now = Arc::clone(&topology.borrow_and_update());
         let placed = (0..).map(PartitionId).zip(&now.placement);
         let own = placed.filter(|(_, placed)| placed.names(node.node_id())).map(|(partition, _)| partition);
-        let lossy = node.lossy_replicas();
-        for partition in own.filter(|partition| node.replica(*partition).is_none() && !lossy.contains(partition)) {
+        if now.present().count() > 1
+            && let Err(error) = node.note_others()
+        {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "that there are other members cannot be noted, it is tried again"
+            );
+        }
+        let damaged = node.damaged_replicas();
+        for partition in own.filter(|partition| node.replica(*partition).is_none() && !damaged.contains(partition)) {
             if let Err(error) = node.open_replica(partition).await {
                 warn!(%partition, error = &error as &dyn std::error::Error, "a replica cannot be opened, it is tried again");
             }

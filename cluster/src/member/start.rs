@@ -1,6 +1,7 @@
-//! The start of a member: asks, decides, and opens the node.
+//! The start of a member: asks, decides, and opens the node. One whose part of the metadata is damaged or gone gives its name up and
+//! joins as another node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +10,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use parking_lot::Mutex;
-use tracing::info;
+use pharos_model::PartitionId;
+use tracing::{error, info};
 
 use super::book::{Book, Heard};
 use super::front::{Front, heard};
@@ -18,7 +20,7 @@ use super::{MemberError, MemberOptions, Phase};
 use crate::founding::{Decision, Flags, OwnState, Probe, addresses, decide};
 use crate::fs::Fs;
 use crate::group::Start;
-use crate::node::{ClusterOptions, Node, NodeDir, NodeOptions, OpenPartition};
+use crate::node::{ClusterOptions, Node, NodeDir, NodeError, NodeOptions, OpenPartition};
 use crate::peers::{NodeId, Peers, Service};
 use crate::rpc::introduction::{Door, Introduction};
 use crate::rpc::{AskError, Network, Setup};
@@ -68,15 +70,58 @@ pub(super) async fn start(
     open: OpenPartition,
     options: &MemberOptions,
 ) -> Result<Started, MemberError> {
-    let mut dir = NodeDir::lock(Arc::clone(&fs), path)?;
+    let book = Arc::new(Book::default());
+    let error = match start_once(&fs, path, &open, options, Arc::clone(&book)).await {
+        Err(MemberError::Node(error)) if error.costs_the_name() => error,
+        started => return started,
+    };
+    let through = others(&book, &options.flags);
+    if through.is_empty() {
+        return Err(error.into());
+    }
+    error!(
+        error = &error as &dyn std::error::Error,
+        "what this node has of the cluster's metadata is not what others count on: it gives its name and its data up, and joins as another node"
+    );
+    NodeDir::lock(Arc::clone(&fs), path)?.begin_anew(options.node.fresh.node, through)?;
+    remove_stores(options).await?;
+    start_once(&fs, path, &open, options, Arc::default()).await
+}
+
+/// Addresses of other members, as far as this node knows, and of nodes that may know.
+fn others(book: &Book, flags: &Flags) -> Vec<String> {
+    let mut others: BTreeSet<String> = book.known().members.into_values().collect();
+    others.extend(addresses(flags).into_iter().map(str::to_owned));
+    others.remove(&flags.address);
+    others.into_iter().collect()
+}
+
+/// What is left over by a crash is removed when a partition comes here again.
+async fn remove_stores(options: &MemberOptions) -> Result<(), NodeError> {
+    for partition in (0..options.node.partitions).map(PartitionId) {
+        let remove = Arc::clone(&options.node.cluster.remove);
+        let removed = crate::blocking::spawn(move || remove(partition)).await;
+        let removed = removed.map_err(|error| NodeError::Task { reason: error.to_string() })?;
+        removed.map_err(|source| NodeError::RemoveStore { partition, source })?;
+    }
+    Ok(())
+}
+
+async fn start_once(
+    fs: &Arc<dyn Fs>,
+    path: &Path,
+    open: &OpenPartition,
+    options: &MemberOptions,
+    book: Arc<Book>,
+) -> Result<Started, MemberError> {
+    let mut dir = NodeDir::lock(Arc::clone(fs), path)?;
     if dir.is_initialized() && dir.cluster().is_none() {
         // From a program that knew no other nodes: its cluster is written in its log only.
         let alone = NodeOptions { cluster: ClusterOptions::alone(), ..options.node.clone() };
-        Node::open(dir, alone, Arc::clone(&open)).await?.shutdown().await;
-        dir = NodeDir::lock(fs, path)?;
+        Node::open(dir, alone, Arc::clone(open)).await?.shutdown().await;
+        dir = NodeDir::lock(Arc::clone(fs), path)?;
     }
     let own = dir.node_id(options.node.fresh.node)?;
-    let book = Arc::new(Book::default());
     let network = Arc::new(network(own, &book, options)?);
     let groups = Arc::new(GroupService::default());
     // Said from the first moment on: a node that was taken for fresh once would let another found the cluster anew.
@@ -98,13 +143,17 @@ pub(super) async fn start(
     network.serve(&options.listen, Arc::clone(&front) as Arc<dyn Service>, Arc::clone(&front) as Arc<dyn Door>).await?;
 
     let mut random = fastrand::Rng::with_seed(options.seed);
-    let starting = Starting { own, options, network: &network, book: &book, silent: Mutex::default() };
+    let flags = flags(&dir, &options.flags);
+    let starting = Starting { own, options, flags: &flags, network: &network, book: &book, silent: Mutex::default() };
     let state = match dir.cluster() {
         Some(cluster) => OwnState::Member { node: own, cluster: cluster.id.clone(), name: cluster.name.clone() },
         None => OwnState::Fresh,
     };
     let opened = async {
         let entry = starting.enter(&state, &mut random).await?;
+        if let Entry::Joined(admission) = &entry {
+            dir.join(&admission.cluster)?;
+        }
         starting.tell(Phase::Opening);
         let expected = match &entry {
             Entry::Found => None,
@@ -116,7 +165,7 @@ pub(super) async fn start(
             network.enter(cluster);
             front.cluster.get_or_init(|| cluster.clone());
         }
-        let node = Node::open(dir, starting.node_options(&entry, &groups), open).await?;
+        let node = Node::open(dir, starting.node_options(&entry, &groups), Arc::clone(open)).await?;
         let found = node.cluster().id.clone();
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             node.shutdown().await;
@@ -138,6 +187,14 @@ pub(super) async fn start(
     }
 }
 
+/// How the node is to take part. One that comes back under another name founds nothing: its cluster is there.
+fn flags(dir: &NodeDir, given: &Flags) -> Flags {
+    match dir.comes_back_through() {
+        [] => given.clone(),
+        through => Flags { initial_nodes: Vec::new(), join: through.to_vec(), ..given.clone() },
+    }
+}
+
 fn network(own: NodeId, book: &Arc<Book>, options: &MemberOptions) -> Result<Network, MemberError> {
     Ok(Network::new(Setup {
         cluster: options.flags.name.clone(),
@@ -156,6 +213,7 @@ fn network(own: NodeId, book: &Arc<Book>, options: &MemberOptions) -> Result<Net
 struct Starting<'a> {
     own: NodeId,
     options: &'a MemberOptions,
+    flags: &'a Flags,
     network: &'a Arc<Network>,
     book: &'a Arc<Book>,
     /// Why addresses do not answer, as it was logged.
@@ -165,7 +223,7 @@ struct Starting<'a> {
 impl Starting<'_> {
     /// Asks until it is decided how the node takes part.
     async fn enter(&self, state: &OwnState, random: &mut fastrand::Rng) -> Result<Entry, MemberError> {
-        let flags = &self.options.flags;
+        let flags = self.flags;
         loop {
             let probes = self.probe(state).await?;
             match decide(state, flags, &probes) {
@@ -196,7 +254,7 @@ impl Starting<'_> {
         };
         let me = introduce(&self.options.flags, self.own, cluster.clone());
         let me = &me;
-        let asked = addresses(&self.options.flags).into_iter().map(str::to_owned).map(|address| async move {
+        let asked = addresses(self.flags).into_iter().map(str::to_owned).map(|address| async move {
             let answer = self.network.probe(&address, me).await;
             (address, answer)
         });

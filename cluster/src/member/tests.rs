@@ -1,6 +1,7 @@
 //! Clusters of several members in one process: real network code over a transport in memory, each on a simulated disk.
 
 mod comings;
+mod damage;
 mod goings;
 mod refusals;
 

@@ -37,9 +37,33 @@ struct Identity {
     node_id: u64,
     /// All groups have existed; the log can no longer be empty.
     initialized: bool,
-    /// The cluster it is in, as it was when the node was last opened. Missing where it was opened by a program that knew no others.
+    /// The cluster it is in: that took it in, or as it was when the node was last opened. Missing where it was opened by a program that
+    /// knew no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cluster: Option<InCluster>,
+    /// The cluster has had other members, which may count on what is here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    had_others: bool,
+    /// The node gave its last name up, and comes back through these addresses; until it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    comes_back_through: Vec<String>,
+    /// What the node had under its last name is still to be removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_unclean: bool,
+}
+
+impl Identity {
+    fn fresh(node_id: u64) -> Self {
+        Self {
+            version: VERSION,
+            node_id,
+            initialized: false,
+            cluster: None,
+            had_others: false,
+            comes_back_through: Vec::new(),
+            is_unclean: false,
+        }
+    }
 }
 
 /// A node's cluster.
@@ -49,6 +73,12 @@ pub struct InCluster {
     pub id: String,
     /// Empty until it has one.
     pub name: String,
+}
+
+impl InCluster {
+    fn of(cluster: &Cluster) -> Self {
+        Self { id: cluster.id.clone(), name: cluster.name.clone() }
+    }
 }
 
 /// A locked directory. Dropping it unlocks it.
@@ -71,7 +101,8 @@ impl NodeDir {
             _ => io_error(&lock_path, error),
         })?;
         let identity = read_identity(&*fs, &dir.join(NAME_FILE))?;
-        let dir = Self { fs, path: dir.to_owned(), identity, _lock: lock };
+        let mut dir = Self { fs, path: dir.to_owned(), identity, _lock: lock };
+        dir.clean()?;
         if dir.identity.is_none() && dir.has_log() {
             return Err(DirError::NoName { dir: dir.path, name: NAME_FILE });
         }
@@ -104,7 +135,7 @@ impl NodeDir {
         match &self.identity {
             Some(identity) => Ok(identity.node_id),
             None => {
-                self.write(Identity { version: VERSION, node_id: fresh, initialized: false, cluster: None })?;
+                self.write(Identity::fresh(fresh))?;
                 Ok(fresh)
             }
         }
@@ -114,20 +145,65 @@ impl NodeDir {
         self.identity.as_ref().is_some_and(|identity| identity.initialized)
     }
 
-    /// The cluster that the node was in when it was last open.
+    /// The cluster that took the node in, or that it was in when it was last open.
     pub fn cluster(&self) -> Option<&InCluster> {
-        self.identity.as_ref().filter(|identity| identity.initialized)?.cluster.as_ref()
+        self.identity.as_ref()?.cluster.as_ref()
+    }
+
+    /// A cluster has taken the node in. Written before the node takes part in anything: from then on it may have a vote there, and a
+    /// cluster that cannot commit without that vote could not take it in once more.
+    pub(crate) fn join(&mut self, cluster: &Cluster) -> Result<(), DirError> {
+        let cluster = Some(InCluster::of(cluster));
+        match &self.identity {
+            Some(identity) if identity.cluster != cluster => self.write(Identity { cluster, ..identity.clone() }),
+            _ => Ok(()),
+        }
     }
 
     /// All groups have existed, in this cluster.
     pub(crate) fn record(&mut self, cluster: &Cluster) -> Result<(), DirError> {
-        let cluster = Some(InCluster { id: cluster.id.clone(), name: cluster.name.clone() });
+        let cluster = Some(InCluster::of(cluster));
         match &self.identity {
             Some(identity) if !identity.initialized || identity.cluster != cluster => {
-                self.write(Identity { initialized: true, cluster, ..identity.clone() })
+                self.write(Identity { initialized: true, cluster, comes_back_through: Vec::new(), ..identity.clone() })
             }
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn had_others(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.had_others)
+    }
+
+    /// The cluster has other members.
+    pub(crate) fn note_others(&mut self) -> Result<(), DirError> {
+        match &self.identity {
+            Some(identity) if !identity.had_others => self.write(Identity { had_others: true, ..identity.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the node's name and all that it has up, for what is on disk is not what others count on: it is a fresh node from now on,
+    /// which joins its cluster through these addresses. Copies of damaged segments are kept. A crash on the way is made up for by
+    /// the next start.
+    pub(crate) fn begin_anew(&mut self, fresh: u64, through: Vec<String>) -> Result<(), DirError> {
+        self.write(Identity { comes_back_through: through, is_unclean: true, ..Identity::fresh(fresh) })?;
+        self.clean()
+    }
+
+    /// Addresses through which a node comes back that gave its name up; none for others.
+    pub(crate) fn comes_back_through(&self) -> &[String] {
+        self.identity.as_ref().map_or(&[], |identity| &identity.comes_back_through)
+    }
+
+    fn clean(&mut self) -> Result<(), DirError> {
+        let Some(identity) = self.identity.clone().filter(|identity| identity.is_unclean) else { return Ok(()) };
+        for (dir, is_old) in
+            [(self.log_dir(), crate::log::is_file_name as fn(&str) -> bool), (self.meta_dir(), |_| true)]
+        {
+            remove_files(&*self.fs, &dir, is_old).map_err(|source| DirError::Io { path: dir, source })?;
+        }
+        self.write(Identity { is_unclean: false, ..identity })
     }
 
     fn write(&mut self, identity: Identity) -> Result<(), DirError> {
@@ -137,6 +213,17 @@ impl NodeDir {
         self.identity = Some(identity);
         Ok(())
     }
+}
+
+fn remove_files(fs: &dyn Fs, dir: &Path, which: fn(&str) -> bool) -> io::Result<()> {
+    let names = match fs.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names?,
+    };
+    for name in names.iter().filter(|name| which(name)) {
+        fs.remove(&dir.join(name))?;
+    }
+    fs.sync_dir(dir)
 }
 
 fn read_identity(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, DirError> {

@@ -35,7 +35,7 @@ impl Node {
         if dir.is_initialized() && recovery.segments == 0 {
             return Err(NodeError::LogMissing { dir: dir.log_dir().display().to_string(), node_id });
         }
-        let context = context(node_id, Arc::new(log), &recovery, &options);
+        let context = context(node_id, Arc::new(log), dir.had_others(), &options);
         let groups = Arc::new(Groups::default());
         let ways = Ways {
             peers: Arc::clone(&options.cluster.peers),
@@ -50,7 +50,7 @@ impl Node {
 
         let opening = Opening { dir: &dir, context: &context, options: &options, open: &open, groups: &groups };
         let opened = opening.open_groups(&router, &reads).await;
-        let (cluster, meta, lossy) = match opened {
+        let (cluster, meta) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 stopping.send_replace(true);
@@ -82,7 +82,6 @@ impl Node {
             open,
             remove: options.cluster.remove,
             moving: tokio::sync::Mutex::new(()),
-            lossy: Mutex::new(lossy.into_iter().collect()),
             recovery,
             standings,
             tasks: Mutex::new(vec![warden, checkpointer]),
@@ -90,7 +89,7 @@ impl Node {
             leaving: AtomicBool::new(false),
             store_lost,
             drain_max: options.drain_max,
-            _dir: dir,
+            dir: Mutex::new(dir),
         })
     }
 }
@@ -110,10 +109,17 @@ async fn open_log(dir: &NodeDir, options: &NodeOptions) -> Result<(Log, Recovery
     blocking(move || Log::open(fs, &path, log_options, clock, metrics)).await?.map_err(NodeError::Log)
 }
 
-fn context(node_id: u64, log: Arc<Log>, recovery: &RecoveryReport, options: &NodeOptions) -> GroupContext {
+fn context(node_id: u64, log: Arc<Log>, had_others: bool, options: &NodeOptions) -> GroupContext {
+    let topology = options.cluster.topology.clone();
+    let is_sole = move |group| {
+        let Some(partition) = partition_of(group) else { return !had_others };
+        let topology = topology.now();
+        let placed = topology.as_ref().and_then(|topology| topology.placement.get(usize::from(partition.0)));
+        placed.is_none_or(|placed| placed.replicas == [node_id] && placed.moving.is_none())
+    };
     GroupContext {
         log,
-        lossy: Arc::new(Mutex::new(recovery.losses.iter().map(|loss| loss.group).collect())),
+        is_sole: Arc::new(is_sole),
         node_id,
         peers: Arc::clone(&options.cluster.peers),
         times: options.cluster.times,
@@ -156,12 +162,8 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// The metadata group, the cluster's name, then the partitions. Also returns the partitions whose replicas cannot take part.
-    async fn open_groups(
-        &self,
-        router: &Arc<Router>,
-        reads: &Arc<Reads>,
-    ) -> Result<(Cluster, MetaClient, Vec<PartitionId>), NodeError> {
+    /// The metadata group, the cluster's name, then the partitions.
+    async fn open_groups(&self, router: &Arc<Router>, reads: &Arc<Reads>) -> Result<(Cluster, MetaClient), NodeError> {
         let (fs, path, metrics) = (self.dir.fs(), self.dir.meta_dir(), self.options.metrics.meta.clone());
         let opened = blocking(move || MetaMachine::open(fs, &path, metrics)).await?;
         let (machine, raft_state) = opened.map_err(NodeError::Metadata)?;
@@ -179,13 +181,29 @@ impl Opening<'_> {
         let cluster = if alone { self.agree(&meta).await? } else { self.taken_in(&group, &machine).await? };
         // A first start that was interrupted left partitions that nobody else can have.
         let founding = self.options.cluster.start == Start::Found && !self.dir.is_initialized();
-        let lossy = if alone || founding {
+        let damaged = if alone || founding {
             self.open_partitions((0..cluster.partitions).map(PartitionId), Start::Found).await?
         } else {
             let had = self.context.log.groups().into_iter().filter_map(partition_of);
             self.open_partitions(had, Start::Join).await?
         };
-        Ok((cluster, meta, lossy))
+        self.note_damage(damaged, alone).await?;
+        Ok((cluster, meta))
+    }
+
+    /// Takes note of replicas that are not open because they have to be made anew; those that are open have nothing any more that somebody
+    /// could miss.
+    async fn note_damage(&self, damaged: Vec<PartitionId>, alone: bool) -> Result<(), NodeError> {
+        let open: Vec<_> = self.groups.all().into_iter().map(|group| group.id()).collect();
+        let log = Arc::clone(&self.context.log);
+        let noted = blocking(move || {
+            if alone && damaged.is_empty() {
+                return log.forget_all_damage();
+            }
+            open.into_iter().try_for_each(|group| log.forget_damage(group))?;
+            damaged.into_iter().try_for_each(|partition| log.note_damage(group_of(partition)))
+        });
+        noted.await?.map_err(|source| NodeError::Damage { source })
     }
 
     /// Founds the cluster at the first start; later makes sure that it is the one asked for.
@@ -224,7 +242,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Opens all of them, and returns those that lost something others count on.
+    /// Opens all of them, and returns those that lost something others count on, or have it.
     async fn open_partitions(
         &self,
         partitions: impl Iterator<Item = PartitionId>,
@@ -232,19 +250,19 @@ impl Opening<'_> {
     ) -> Result<Vec<PartitionId>, NodeError> {
         let opening =
             partitions.map(|at| async move { (at, open_partition(self.context, at, start, self.open).await) });
-        let mut lossy = Vec::new();
+        let mut damaged = Vec::new();
         let mut failed = None;
         for (partition, opened) in join_all(opening).await {
             match opened {
                 Ok(group) => self.groups.insert(Arc::new(group)),
-                Err(NodeError::Group(error @ GroupError::Lossy { .. })) => {
-                    error!(%partition, %error, "a replica cannot take part");
-                    lossy.push(partition);
+                Err(NodeError::Group(error)) if error.is_damage(start) => {
+                    error!(%partition, %error, "a damaged replica does not take part, it is to be made anew from the others");
+                    damaged.push(partition);
                 }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed.map_or(Ok(lossy), Err)
+        failed.map_or(Ok(damaged), Err)
     }
 }
 
@@ -254,6 +272,7 @@ pub(super) async fn open_partition(
     start: Start,
     open: &OpenPartition,
 ) -> Result<Group, NodeError> {
+    context.check_damage(group_of(partition))?;
     let permit = context.replays.acquire().await;
     let open = Arc::clone(open);
     let restored = blocking(move || open(partition)).await?;

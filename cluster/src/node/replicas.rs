@@ -7,7 +7,7 @@ use pharos_model::PartitionId;
 use tracing::info;
 
 use super::opening::open_partition;
-use super::{Node, NodeError, blocking, group_of};
+use super::{Node, NodeError, blocking, group_of, partition_of};
 use crate::group::{Group, Start, drop_log};
 
 impl Node {
@@ -37,20 +37,28 @@ impl Node {
             group.close(self.drain_max).await;
         }
         // The log first: a log without its store could not be opened again.
-        if self.context.log.groups().contains(&id) {
+        let damaged = self.context.log.damage().has(id);
+        // Also where nothing is left of the log: it remembers the configuration by which the replica is gone.
+        if damaged || self.context.log.groups().contains(&id) {
             drop_log(&self.context.log.group(id), config).await?;
         }
         self.remove_store(partition).await?;
-        self.context.lossy.lock().remove(&id);
-        self.lossy.lock().remove(&partition);
-        info!(%partition, "replica dropped");
+        if damaged {
+            let log = Arc::clone(&self.context.log);
+            let forgotten = blocking(move || log.forget_damage(id)).await?;
+            forgotten.map_err(|source| NodeError::Damage { source })?;
+            self.context.metrics.damaged_dropped.inc();
+            info!(%partition, config, "damaged replica dropped, it may come back empty");
+        } else {
+            info!(%partition, "replica dropped");
+        }
         Ok(())
     }
 
-    /// Partitions whose replicas lost entries that other members count on: they are not open, and have to be removed from their groups
-    /// and dropped here before they may come back empty.
-    pub fn lossy_replicas(&self) -> BTreeSet<PartitionId> {
-        self.lossy.lock().clone()
+    /// Partitions whose replicas here lost something that other members count on: they are not open, and have to be removed from their
+    /// groups and dropped here before they may come back empty.
+    pub fn damaged_replicas(&self) -> BTreeSet<PartitionId> {
+        self.context.log.damage().groups().filter_map(partition_of).collect()
     }
 
     async fn remove_store(&self, partition: PartitionId) -> Result<(), NodeError> {

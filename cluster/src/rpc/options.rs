@@ -37,7 +37,8 @@ pub struct RpcOptions {
     pub connections_max: usize,
     /// Most of these on which no node has said who it is; the oldest makes room for the next. Default 256.
     pub strangers_max: usize,
-    /// Most bytes a second of all uploads of this node together. Default: no limit.
+    /// Most bytes a second of all uploads of this node together, which are snapshots for others; none is no limit. Default
+    /// 100 MiB, less than a gigabit: writes and queries have the rest.
     pub upload_bytes_per_second: Option<NonZeroU64>,
 }
 
@@ -59,7 +60,7 @@ impl Default for RpcOptions {
             introduction_timeout: Duration::from_secs(5),
             connections_max: 4096,
             strangers_max: 256,
-            upload_bytes_per_second: None,
+            upload_bytes_per_second: NonZeroU64::new(100 << 20),
         }
     }
 }

@@ -40,6 +40,9 @@ pub(super) enum Fault {
     BrokenDisk(Host),
     /// The next sync fails: the process has to end.
     FailedSync(Host),
+    /// The process is killed, and finds some of what it had on disk damaged. Not while another disk's loss is being made up for, nor where
+    /// two replicas are all there are.
+    Damage(Host),
 }
 
 /// A change of the cluster that an operator makes.
@@ -157,7 +160,7 @@ fn fault(random: &mut fastrand::Rng, hosts: usize) -> Fault {
     let host = random.usize(..hosts);
     let other = (host + random.usize(1..hosts)) % hosts;
     let ms = |random: &mut fastrand::Rng, most| Duration::from_millis(random.u64(20..most));
-    match random.u8(..20) {
+    match random.u8(..22) {
         0 | 1 => Fault::PowerLoss(vec![host]),
         2 => Fault::PowerLoss(some(random, hosts)),
         3 | 4 => Fault::PowerLossSoon { host, operations: random.u64(..60) },
@@ -173,6 +176,7 @@ fn fault(random: &mut fastrand::Rng, hosts: usize) -> Fault {
         16 => Fault::HeldLink(host, other),
         17 => Fault::ClockJump(host, random.i64(-86_400_000..86_400_000)),
         18 => Fault::SlowDisk(host, ms(random, 3000)),
+        19 | 20 => Fault::Damage(host),
         _ => match random.u8(..3) {
             0 => Fault::FullDisk(host, random.u64(..100_000)),
             1 => Fault::BrokenDisk(host),

@@ -115,6 +115,7 @@ impl Run {
             let why = unrest(&self.town.present()).unwrap_or_default();
             self.town.history().violated(format!("it does not come to rest within {REST_MAX:?}: {why}"));
         }
+        self.town.is_hurt = false;
         self.town.tell("at rest".to_owned());
     }
 

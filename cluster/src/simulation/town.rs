@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pharos_model::PartitionId;
 use tokio::sync::watch;
 use turmoil::Sim;
 
 use super::checks::leaders::Seen;
+use super::damage;
 use super::faults::{Fault, Host};
 use super::history::History;
 use super::house::{Ended, House, HouseClock, Shared};
 use super::network::PORT;
 use crate::founding::Flags;
 use crate::fs::sim::Sim as Disk;
+use crate::node::{META_GROUP, group_of};
 
 const TICK: Duration = Duration::from_millis(4);
 const LATENCY_MIN: Duration = Duration::from_millis(1);
@@ -34,6 +37,8 @@ pub(super) struct Town {
     down: BTreeMap<Host, Option<Duration>>,
     /// Houses that left the cluster.
     pub gone: Vec<Host>,
+    /// What was on some disk is lost, and may be on too few others yet.
+    pub is_hurt: bool,
     /// What ends when.
     mends: Vec<(Duration, Fault)>,
     seen: Seen,
@@ -72,6 +77,7 @@ impl Town {
             houses: Vec::new(),
             down: BTreeMap::new(),
             gone: Vec::new(),
+            is_hurt: false,
             mends: Vec::new(),
             seen: Seen::default(),
             random: fastrand::Rng::with_seed(!seed),
@@ -218,6 +224,7 @@ impl Town {
     /// The machine is lost; an empty one comes at its address.
     pub(super) fn replace(&mut self, host: Host) {
         self.tell(format!("{} is replaced", name(host)));
+        self.is_hurt = true;
         self.stop(host, Disk::new(), Some(Duration::from_millis(500)));
     }
 
@@ -292,6 +299,19 @@ impl Town {
             Fault::FullDisk(host, bytes) => self.houses[*host].disk().set_space_left(Some(*bytes)),
             Fault::BrokenDisk(host) => self.houses[*host].disk().set_write_error(Some(std::io::ErrorKind::Other)),
             Fault::FailedSync(host) => self.houses[*host].disk().fail_next_sync(),
+            Fault::Damage(host) => {
+                // One that was never open yet may come back without a log: it does not know whether it had one.
+                let runs = !up(&[*host]).is_empty() && self.houses[*host].member().is_some();
+                if !runs || self.is_hurt || !has_three_of_all(&self.present()) {
+                    return;
+                }
+                let disk = self.houses[*host].disk().kill();
+                if let Some(harm) = damage::harm(&disk, &mut self.random) {
+                    self.tell(format!("on {} {harm}", name(*host)));
+                    self.is_hurt = true;
+                }
+                self.stop(*host, disk, Some(lasts));
+            }
         }
         self.mends.push((self.now() + lasts, fault.clone()));
     }
@@ -323,7 +343,7 @@ impl Town {
             Fault::BrokenDisk(host) => self.houses[*host].disk().set_write_error(None),
             // They end by themselves, or stay.
             Fault::PowerLoss(_) | Fault::PowerLossSoon { .. } | Fault::Kill(_) => {}
-            Fault::ClockJump(..) | Fault::FailedSync(_) => {}
+            Fault::ClockJump(..) | Fault::FailedSync(_) | Fault::Damage(_) => {}
         }
     }
 
@@ -347,6 +367,21 @@ impl Town {
             }
         }
     }
+}
+
+/// Whether every group has three voters at least, none on its way in or out.
+fn has_three_of_all(houses: &[House]) -> bool {
+    let members: Vec<_> = houses.iter().filter_map(House::member).collect();
+    let newest = members.iter().map(|member| Arc::clone(&member.node().meta().topology().borrow()));
+    let Some(topology) = newest.max_by_key(|topology| topology.revision) else { return false };
+    let has_three = |group| {
+        let open = members.iter().flat_map(|member| member.node().groups()).filter(|open| open.id() == group);
+        let newest = open.filter_map(|group| group.report()).max_by_key(|report| report.term);
+        newest.is_some_and(|report| report.settled && report.voters.len() >= 3)
+    };
+    let placed = (0..).map(PartitionId).zip(&topology.placement);
+    let mut partitions = placed.map(|(at, placed)| placed.moving.is_none() && has_three(group_of(at)));
+    !topology.placement.is_empty() && has_three(META_GROUP) && partitions.all(|has_three| has_three)
 }
 
 fn flags(host: Host) -> Flags {

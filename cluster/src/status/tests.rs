@@ -43,6 +43,7 @@ fn observed() -> Observed {
         silence: Duration::from_millis(silence),
         revision: 9,
         replicas: BTreeSet::new(),
+        damaged: BTreeSet::new(),
         leaving: false,
     };
     Observed {

@@ -31,6 +31,8 @@ pub(super) struct Group {
     heard: BTreeSet<NodeId>,
     /// The configuration at which a node dropped its replica.
     dropped: BTreeMap<NodeId, u64>,
+    /// Nodes whose replicas lost something, and take no part.
+    pub damaged: BTreeSet<NodeId>,
     /// Blank replicas that began to be filled.
     pub copies: usize,
 }
@@ -64,6 +66,7 @@ impl Group {
             replicas: BTreeMap::from([(founder, 1)]),
             heard: BTreeSet::new(),
             dropped: BTreeMap::new(),
+            damaged: BTreeSet::new(),
             copies: 0,
         }
     }
@@ -89,18 +92,52 @@ impl Group {
             return false;
         }
         self.replicas.remove(&node);
+        self.damaged.remove(&node);
         self.dropped.insert(node, config);
         true
     }
 
+    /// The replica of a node loses some of its log, and its vote, if everything is there without it; tells whether it did.
+    pub(super) fn damage(&mut self, node: NodeId, alive: &BTreeSet<NodeId>, random: &mut Random) -> bool {
+        // While the members change, some go by the old ones, who may be too few without this one.
+        let settled = self.is_committed() && self.config().old.is_none();
+        let survives = settled && self.survives_without(node, alive);
+        let Some(last) = self.replicas.get_mut(&node).filter(|_| survives && self.damaged.is_empty()) else {
+            return false;
+        };
+        *last = random.below(*last + 1);
+        self.damaged.insert(node);
+        if self.leader == Some(node) {
+            self.leader = None;
+        }
+        true
+    }
+
+    /// Whether a majority that lives has all that was committed, without this node.
+    pub(super) fn survives_without(&self, node: NodeId, alive: &BTreeSet<NodeId>) -> bool {
+        let sets = [Some(&self.config().voters), self.config().old.as_ref()];
+        sets.into_iter().flatten().all(|set| {
+            let have = |other: &&NodeId| {
+                **other != node
+                    && alive.contains(other)
+                    && !self.damaged.contains(other)
+                    && self.replicas.get(other) >= Some(&self.committed)
+            };
+            set.iter().filter(have).count() > set.len() / 2
+        })
+    }
+
     /// Whether a replica votes: not in configurations that it left before it was dropped.
     fn takes_part(&self, node: NodeId) -> bool {
-        self.replicas.contains_key(&node) && Some(&self.known_config(node)) > self.dropped.get(&node)
+        let knows = Some(&self.known_config(node)) > self.dropped.get(&node);
+        self.replicas.contains_key(&node) && knows && !self.damaged.contains(&node)
     }
 
     /// Some writes, some replication, some commits; elections where the leader is gone.
     pub(super) fn tick(&mut self, alive: &BTreeSet<NodeId>, random: &mut Random) {
-        let has = |group: &Self, node: NodeId| alive.contains(&node) && group.replicas.contains_key(&node);
+        let has = |group: &Self, node: NodeId| {
+            alive.contains(&node) && group.replicas.contains_key(&node) && !group.damaged.contains(&node)
+        };
         if self.leader.is_some_and(|leader| !has(self, leader)) {
             self.leader = None;
         }
@@ -124,7 +161,9 @@ impl Group {
                 *matched = last.min(snapshot.max(*matched + speed));
             }
         }
-        let reached = |index: u64| self.config().has_majority(|node| self.replicas.get(&node) >= Some(&index));
+        let counts = |node: NodeId| !self.damaged.contains(&node);
+        let reached =
+            |index: u64| self.config().has_majority(|node| counts(node) && self.replicas.get(&node) >= Some(&index));
         if let Some(index) = (self.committed + 1..=self.last).rev().find(|index| reached(*index)) {
             self.committed = index;
         }
@@ -217,7 +256,8 @@ impl Group {
 
     pub(super) fn transfer(&mut self, to: NodeId, alive: &BTreeSet<NodeId>) {
         let voter = self.config().all_voters().contains(&to);
-        if let Some(matched) = self.replicas.get_mut(&to).filter(|_| voter && alive.contains(&to)) {
+        let up = alive.contains(&to) && !self.damaged.contains(&to);
+        if let Some(matched) = self.replicas.get_mut(&to).filter(|_| voter && up) {
             *matched = self.last;
             self.leader = Some(to);
             self.term += 1;
@@ -246,18 +286,18 @@ impl Group {
     }
 
     pub(super) fn describe(&self) -> String {
-        let Self { term, leader, last, committed, replicas, dropped, .. } = self;
+        let Self { term, leader, last, committed, replicas, dropped, damaged, .. } = self;
         let config = self.config();
         format!(
-            "{config:?} led by {leader:?} in {term}, last {last}, committed {committed}, {replicas:?}, dropped {dropped:?}"
+            "{config:?} led by {leader:?} in {term}, last {last}, committed {committed}, {replicas:?}, dropped {dropped:?}, damaged {damaged:?}"
         )
     }
 
-    /// A majority of those who elect the next leader has everything that was committed.
+    /// A majority of those who elect the next leader has everything that was committed, or elects nobody.
     pub(super) fn check(&self) {
         let config = self.config();
         let electors = config.old.as_ref().unwrap_or(&config.voters);
-        let have = |node: &&NodeId| self.replicas.get(node) >= Some(&self.committed);
+        let have = |node: &&NodeId| self.damaged.contains(node) || self.replicas.get(node) >= Some(&self.committed);
         // The newest configuration may be in few logs yet; those who lack it go by the one before.
         let have_it = electors.iter().filter(have).count();
         assert!(have_it > electors.len() / 2, "{have_it} of {electors:?} have entry {}: {self:?}", self.committed);

@@ -151,6 +151,7 @@ impl World {
             }
             8 => self.lose(),
             9 => self.retire(),
+            10 | 11 => self.damage(),
             _ => (),
         }
     }
@@ -168,21 +169,27 @@ impl World {
         node.alive = !node.lost;
     }
 
+    /// A node's replica of a partition loses something. It is copied once more.
+    fn damage(&mut self) {
+        let alive = self.alive();
+        let partition = PartitionId(self.random.below(self.topology.placement.len() as u64) as u16);
+        let group = self.groups.get_mut(&GroupRef::Partition(partition)).expect("one for each");
+        let holders: Vec<NodeId> = group.replicas.keys().copied().filter(|node| alive.contains(node)).collect();
+        let Some(node) = holders.get(self.random.below(holders.len() as u64) as usize) else { return };
+        if group.damage(*node, &alive, &mut self.random) {
+            self.copies_allowed += 1;
+            // The node was away for that, and longer than a round takes: nobody counts on it by what was seen before.
+            self.seen.clear();
+            self.steps.retain(|step| step.group() != GroupRef::Partition(partition));
+        }
+    }
+
     /// A node burns down while all that it shares with others has a majority without it, and is removed.
     fn lose(&mut self) {
         let alive = self.alive();
         let present: Vec<NodeId> = self.topology.present().map(|member| member.spec.id).collect();
         let Some(node) = self.pick(&present) else { return };
-        let survives = self.groups.values().all(|group| {
-            let config = group.config();
-            let sets = [Some(&config.voters), config.old.as_ref()];
-            sets.into_iter().flatten().all(|set| {
-                let have = |other: &&NodeId| {
-                    **other != node && alive.contains(other) && group.replicas.get(other) >= Some(&group.committed)
-                };
-                set.iter().filter(have).count() > set.len() / 2
-            })
-        });
+        let survives = self.groups.values().all(|group| group.survives_without(node, &alive));
         // Nor does a change that is on its way leave it with too few.
         let on_its_way = self.steps.iter().any(|step| match step {
             Step::ChangeVoters { voters, .. } => voters.contains(&node),
@@ -210,6 +217,7 @@ impl World {
         }
         for group in self.groups.values_mut() {
             group.replicas.remove(&node);
+            group.damaged.remove(&node);
         }
     }
 
@@ -229,7 +237,7 @@ impl World {
         self.nodes_follow(faulty);
         let observed = self.observe(faulty);
         if self.groups[&GroupRef::Meta].leader.is_some() {
-            let mut steps = next(&self.topology, &observed, &self.limits);
+            let mut steps = next(&self.topology, &observed, &self.limits, &[]);
             if faulty && self.chance(4) {
                 // It crashes after some of them.
                 steps.truncate(self.random.below(steps.len() as u64 + 1) as usize);
@@ -280,8 +288,10 @@ impl World {
                 _ => None,
             };
             let silence = Duration::from_secs(self.now - node.silent_since);
-            let replicas = self.groups.iter().filter_map(held).collect();
-            (*id, NodeReport { silence, revision: node.topology.revision, replicas, leaving: false })
+            let replicas: BTreeSet<PartitionId> = self.groups.iter().filter_map(held).collect();
+            let is_damaged = |at: &PartitionId| self.groups[&GroupRef::Partition(*at)].damaged.contains(id);
+            let damaged = replicas.iter().copied().filter(is_damaged).collect();
+            (*id, NodeReport { silence, revision: node.topology.revision, replicas, damaged, leaving: false })
         };
         let fresh = Observed {
             meta: report(&GroupRef::Meta),
@@ -426,7 +436,7 @@ impl World {
         }
         let _ = writeln!(text, "meta {}", self.groups[&GroupRef::Meta].describe());
         let observed = self.seen.front().cloned().unwrap_or_default();
-        let _ = writeln!(text, "next {:?}", next(&self.topology, &observed, &self.limits));
+        let _ = writeln!(text, "next {:?}", next(&self.topology, &observed, &self.limits, &[]));
         text
     }
 }

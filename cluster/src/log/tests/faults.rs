@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::log::record::{self, Frame, Kind};
-use crate::log::{NoRoom, body, segment};
+use crate::log::{Damage, NoRoom, body, segment};
 
 /// Polls a future on this thread until it is ready.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -190,14 +190,71 @@ fn damage_in_an_inner_segment_is_quarantined_and_other_groups_keep_everything() 
     let copy = report.quarantined[0].copy.clone().unwrap();
     assert_eq!((report.quarantined[0].segment, sim.content(&copy).unwrap() == damaged), (2, true));
     assert_eq!(log.shared.metrics.corruptions.get(), 1);
+    assert_eq!(report.damage, Damage::of([GroupId(1)], false));
 
     // The group goes on from where it is, and the next start finds nothing wrong.
     let next = kept.len() as u64;
     append_commands(&group(&log, 1), next..next + 5, 2000);
     drop(log);
-    let (log, report) = open(&sim.reboot(3));
+    let sim = sim.reboot(3);
+    let (log, report) = open(&sim);
     assert_eq!((report.quarantined, report.losses), (vec![], vec![]));
     assert_eq!(indexes(&group(&log, 1)), (0..next + 5).collect::<Vec<_>>());
+    assert_eq!(report.damage, Damage::of([GroupId(1)], false), "it is remembered");
+    log.forget_damage(GroupId(1)).unwrap();
+    drop(log);
+    assert!(open(&sim.reboot(4)).1.damage.is_none());
+}
+
+#[test]
+fn a_group_whose_last_record_in_a_segment_is_damaged_shows_no_gap_and_is_found_out() {
+    let sim = Sim::new();
+    let (log, _) = open(&sim);
+    append_commands(&group(&log, 2), 0..3, 100);
+    append_commands(&group(&log, 1), 0..70, 2000);
+    drop(log);
+    let bytes = sim.content(&segment::path(&dir(), 1)).unwrap();
+    let last = {
+        let scan = segment::scan(&bytes, 1, segment::Place::Inner);
+        scan.records.iter().rfind(|(_, record)| record.group == GroupId(2)).unwrap().0 as usize
+    };
+    flip(&sim, 1, last + 40);
+    let (log, report) = open(&sim);
+    assert_eq!((report.losses, indexes(&group(&log, 2))), (vec![], vec![0, 1]));
+    assert_eq!(report.damage, Damage::of([GroupId(2)], false));
+}
+
+#[test]
+fn what_is_in_later_segments_only_lost_nothing() {
+    let sim = Sim::new();
+    let (log, _) = open(&sim);
+    append_commands(&group(&log, 2), 0..3, 100);
+    append_commands(&group(&log, 1), 0..70, 2000);
+    group(&log, 2).purge(LogId { term: 1, node: 7, index: 2 });
+    append_commands(&group(&log, 2), 3..6, 100);
+    drop(log);
+    let bytes = sim.content(&segment::path(&dir(), 1)).unwrap();
+    let first = segment::scan(&bytes, 1, segment::Place::Inner).records[0].0 as usize;
+    flip(&sim, 1, first + 40);
+    let (_log, report) = open(&sim);
+    assert_eq!((report.quarantined.len(), report.damage.is_none()), (1, true), "{:?}", report.damage);
+}
+
+#[test]
+fn damage_in_the_newest_segment_may_be_anybodys() {
+    let sim = three_segments();
+    let numbers = (1..9).filter(|number| sim.content(&segment::path(&dir(), *number)).is_some());
+    let newest = numbers.max().unwrap();
+    flip(&sim, newest, segment::HEADER_BYTES + 20);
+    let (log, report) = open(&sim);
+    assert!(report.damage.any && report.damage.has(GroupId(77)));
+    drop(log);
+    let sim = sim.reboot(1);
+    let (log, report) = open(&sim);
+    assert!(report.damage.any && report.quarantined.is_empty());
+    log.forget_all_damage().unwrap();
+    drop(log);
+    assert!(open(&sim.reboot(1)).1.damage.is_none());
 }
 
 #[test]
@@ -209,6 +266,7 @@ fn a_missing_segment_costs_what_was_in_it() {
     assert_eq!(indexes(&group(&log, 2)), (0..6).collect::<Vec<_>>());
     let kept = indexes(&group(&log, 1)).len();
     assert!((20..35).contains(&kept), "{kept} entries kept");
+    assert_eq!(report.damage, Damage::of([GroupId(1)], false));
     drop(log);
     let (_log, report) = open(&sim);
     assert_eq!((report.quarantined, report.losses), (vec![], vec![]));

@@ -44,20 +44,23 @@ proptest! {
         committed in prop::option::of(any_log_id()),
         purged in prop::option::of(any_log_id()),
         dropped in prop::option::of(any::<u64>()),
+        records in any::<u64>(),
     ) {
         let state = HardState { vote, committed, purged, dropped };
         let mut bytes = Vec::new();
-        body::put_hard_state(&mut bytes, &state);
-        prop_assert_eq!(body::hard_state(&bytes), Some(state));
-        let end = bytes.len() - if dropped.is_some() { 9 } else { 1 };
+        body::put_base(&mut bytes, &state, records);
+        prop_assert_eq!(body::base(&bytes), Some((state, Some(records))));
+        let end = bytes.len() - 8;
+        prop_assert_eq!(body::base(&bytes[..end]), Some((state, None)), "of a program that did not count");
+        let end = end - if dropped.is_some() { 9 } else { 1 };
         let older = HardState { dropped: None, ..state };
-        prop_assert_eq!(body::hard_state(&bytes[..end]), Some(older), "of a program that dropped no groups");
+        prop_assert_eq!(body::base(&bytes[..end]), Some((older, None)), "of a program that dropped no groups");
     }
 
     #[test]
     fn payload_decoders_take_anything(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
-        let _ = (body::entry(&bytes), body::hard_state(&bytes), body::vote(&bytes));
+        let _ = (body::entry(&bytes), body::base(&bytes), body::vote(&bytes));
         let _ = (body::log_id(&bytes), body::index(&bytes), body::entry_id(&bytes));
     }
 

@@ -119,3 +119,36 @@ async fn a_wiped_first_node_founds_nothing_while_the_others_start_again() {
     village.has(&ports, &["x", "y"]).await;
     village.stop().await;
 }
+
+/// What a node found of itself when it was killed between its admission and the end of its first start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_was_killed_in_its_first_start_goes_on() {
+    let mut village = Village::default();
+    village.start(vec![listed(1, &[1, 2]), listed(2, &[1, 2])]).await;
+    village.rests(&[1, 2]).await;
+    village.kill(2).await;
+    let path = Path::new("/node/node.json");
+    let complete = String::from_utf8(village.sims[&2].content(path).unwrap()).unwrap();
+    let begun = complete.replace("\"initialized\":true", "\"initialized\":false");
+    assert_ne!(begun, complete);
+    village.sims[&2].put(path, begun.into_bytes());
+    // The metadata group has two voters: it commits nothing before this node is back.
+    village.start(vec![listed(2, &[1, 2])]).await;
+    village.write(2, "x").await;
+    village.has(&[1, 2], &["x"]).await;
+    village.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_remembers_who_took_it_in_before_it_takes_part() {
+    let mut village = Village::of(&[1]).await;
+    let mut options = village.options(coming(2, 1));
+    options.node.leader_wait_max = Duration::ZERO;
+    let sim = Sim::new();
+    let open: OpenPartition = Arc::new(|partition| panic!("partition {partition} is none of this node's"));
+    let started = Member::start(Arc::new(sim.clone()), Path::new("/node"), open, options).await;
+    assert!(matches!(started, Err(MemberError::Node(NodeError::NotTakenIn { .. }))), "{started:?}");
+    let left = crate::node::NodeDir::lock(Arc::new(sim.kill()), Path::new("/node")).unwrap();
+    assert_eq!(left.cluster().map(|cluster| &cluster.id), Some(&village.members[&1].node().cluster().id));
+    village.stop().await;
+}

@@ -40,6 +40,20 @@ async fn a_node_without_a_replica_finds_the_leader_and_remembers_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_the_embedders_comes_to_the_leader_from_any_node() {
+    let mut town = Town::of(&[1, 2], 1).await;
+    town.join(3).await;
+    let leader = town.leader(0).await;
+    for node in [1, 2, 3] {
+        let ask = |at| std::future::ready((at == leader).then_some(at));
+        assert_eq!(town.node(node).at_leader(PartitionId(0), SOON, ask).await, Some(leader));
+    }
+    let nobody = |_| std::future::ready(None::<()>);
+    assert_eq!(town.node(3).at_leader(PartitionId(0), Duration::from_millis(50), nobody).await, None);
+    town.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_of_the_leader_are_told_as_they_are() {
     let town = Town::of(&[1, 2], 1).await;
     let large = town.propose(2, 0, vec![0; 20_000]).await.unwrap_err();

@@ -230,7 +230,14 @@ async fn read(file: Vec<u8>, has_index: bool, entry: FileEntry) -> Result<Rows, 
     let cache = FileCache::new(0, FIXTURE.storage_metrics.clone());
     let reader = PartitionReader::new(Arc::clone(&FIXTURE.partition), Arc::new(catalog), Arc::new(cache));
     let request =
-        SelectRequest { tenant, matchers: Vec::new(), range: TimeRange::ALL, newest_only: false, totals_only: false };
+        SelectRequest {
+            tenant,
+            matchers: Vec::new(),
+            range: TimeRange::ALL,
+            newest_only: false,
+            totals_only: false,
+            starts: true,
+        };
     let mut selection = reader.select(&request).await?;
     let (mut rows, mut scratch) = (Rows::new(), SampleColumns::default());
     while let Some(batch) = selection.next_batch().await? {

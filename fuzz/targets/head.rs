@@ -259,6 +259,7 @@ impl World {
             range: TimeRange::ALL,
             newest_only: false,
             totals_only: false,
+            starts: true,
         };
         let selection = self.partition.select(&request);
         let mut read = HashMap::new();

@@ -271,8 +271,22 @@ impl PartialOrd for LabelSet {
 /// Label by label, name before value, as Prometheus sorts a result.
 impl Ord for LabelSet {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        cmp_canonical(&self.0, &other.0)
     }
+}
+
+/// Compares label by label, as bytes, which is how texts compare.
+fn cmp_canonical(mut a: &[u8], mut b: &[u8]) -> Ordering {
+    while !a.is_empty() && !b.is_empty() {
+        // Names, then values.
+        for _ in 0..2 {
+            let order = take_bytes(&mut a).expect(VALID).cmp(take_bytes(&mut b).expect(VALID));
+            if order.is_ne() {
+                return order;
+            }
+        }
+    }
+    a.len().cmp(&b.len())
 }
 
 impl Default for LabelSet {

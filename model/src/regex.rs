@@ -21,8 +21,10 @@ use crate::regex::shape::Shape;
 
 /// Longest pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 128 << 10;
-/// Largest compiled program, in bytes. Lists of literals are not compiled until captures are asked for.
+/// Largest compiled program, in bytes. Patterns that are matched without one are not compiled until captures are asked for.
 pub const COMPILED_BYTES_MAX: usize = 32 << 20;
+/// Longest pattern of literals with gaps between them that is not compiled at once: its program is surely small.
+const GLOB_BYTES_MAX: usize = 1 << 10;
 
 /// Why a pattern does not compile; reads as Go's `regexp` package puts it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +43,7 @@ struct Compiled {
     capture_names: Vec<Option<String>>,
     prefix: String,
     shape: Shape,
-    /// Filled by `new`, except for a set of literals, which rarely needs it.
+    /// Filled by `new`, unless nothing but captures needs it.
     engine: OnceLock<regex::Regex>,
 }
 
@@ -58,7 +60,7 @@ impl LabelRegex {
         let anchored = shape::without_outer_anchors(parsed.root);
         let shape = Shape::of(&anchored);
         let engine = OnceLock::new();
-        if !matches!(shape, Shape::Literals(_)) {
+        if !shape.is_small(pattern.len() <= GLOB_BYTES_MAX) {
             let compiled = compile(&translated, COMPILED_BYTES_MAX).map_err(|error| compile_error(pattern, &error))?;
             engine.get_or_init(|| compiled);
         }
@@ -113,8 +115,8 @@ impl LabelRegex {
 
     /// The anchored engine. Captures are numbered as in the pattern; for names and templates see [`Self::captures`].
     pub fn engine(&self) -> &regex::Regex {
-        // Only a set of literals comes here uncompiled. Its size is bounded by that of the pattern.
-        self.0.engine.get_or_init(|| compile(&self.0.translated, usize::MAX).expect("a list of literals compiles"))
+        // What comes here uncompiled is bounded in size by the pattern.
+        self.0.engine.get_or_init(|| compile(&self.0.translated, usize::MAX).expect("literals and gaps compile"))
     }
 
     /// What the groups of the pattern took of a value; `None` when the value does not match.

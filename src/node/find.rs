@@ -69,6 +69,7 @@ impl IndexRequest {
             range: self.range,
             newest_only,
             totals_only: false,
+            starts: false,
         };
         if self.matcher_sets.is_empty() {
             vec![select(Vec::new())]

@@ -355,6 +355,7 @@ impl Partition {
             range,
             newest_only: false,
             totals_only: false,
+            starts: true,
         };
         let mut selection = self.select(&request);
         selection.sort_by_labels();

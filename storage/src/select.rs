@@ -35,6 +35,8 @@ pub struct SelectRequest {
     /// Only count, sum, schema and resets of native histograms count. Buckets may be left out where a hint says whether there
     /// was a reset.
     pub totals_only: bool,
+    /// Whether start timestamps count. Else they may be left out.
+    pub starts: bool,
 }
 
 /// What reading a selection is reckoned to take.

@@ -208,7 +208,7 @@ impl TestNode {
 }
 
 pub(crate) fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest {
-    SelectRequest { tenant: tenant(), matchers, range, newest_only: false, totals_only: false }
+    SelectRequest { tenant: tenant(), matchers, range, newest_only: false, totals_only: false, starts: true }
 }
 
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> LabelSet {

@@ -47,6 +47,15 @@ impl Shape {
         };
         globs.map_or(Self::Engine, Self::AnyOf)
     }
+
+    /// Whether the program of the pattern is bounded by its length, and is not needed to match.
+    pub(super) fn is_small(&self, is_short: bool) -> bool {
+        match self {
+            Self::Literals(_) => true,
+            Self::AnyOf(globs) => is_short && globs.iter().all(|glob| glob.gaps.iter().all(|gap| gap.at_least <= 1)),
+            Self::Engine => false,
+        }
+    }
 }
 
 impl Glob {

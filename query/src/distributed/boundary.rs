@@ -118,7 +118,8 @@ fn partitions_of_leaf(query: &QueryContext, op: &Op) -> Range<usize> {
     let (Op::Scan(Scan { selector, .. }) | Op::Raw { selector, .. }) = op else { unreachable!("{op} is no leaf") };
     let (tenant, matchers) = (query.tenant.clone(), selector.matchers.clone());
     let range = TimeRange::new(TimestampMs::MIN, TimestampMs::MAX);
-    partitions_of(&*query.source, &SelectRequest { tenant, matchers, range, newest_only: false, totals_only: false })
+    let request = SelectRequest { tenant, matchers, range, newest_only: false, totals_only: false, starts: false };
+    partitions_of(&*query.source, &request)
 }
 
 /// Whether the rows of a physical plan are on workers.

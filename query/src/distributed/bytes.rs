@@ -107,7 +107,7 @@ mod tests {
         let noted = Noted { incarnation: u64::MAX, revision };
         let relying = Relying { tenant: tenant.clone(), partitions: vec![0, 7], until_ms: -3 };
         let (matchers, range) = (vec![Matcher::equal("a", "b")], TimeRange::new(1, 2));
-        let request = SelectRequest { tenant, matchers, range, newest_only: true, totals_only: false };
+        let request = SelectRequest { tenant, matchers, range, newest_only: true, totals_only: false, starts: true };
         let rely = Question::Rely { relying, since: Some(noted.clone()) };
         let estimate = Question::Estimate { request, partitions: vec![3] };
         found.extend([rely, estimate].iter().map(|question| tagged(2, question::encode(question))));

@@ -44,8 +44,30 @@ wire_struct!(Relying { tenant, partitions, until_ms });
 wire_enum!(Revision { 0 = Partitions(relied), 1 = Whole(revision) });
 wire_struct!(Relied { head, files });
 wire_struct!(TimeRange { start_ms, end_ms });
-wire_struct!(SelectRequest { tenant, matchers, range, newest_only, totals_only });
 wire_struct!(Estimate { series, samples, bytes });
+
+/// What an estimate depends on: whether start timestamps are wanted makes no difference to it.
+impl Wire for SelectRequest {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { tenant, matchers, range, newest_only, totals_only, starts: _ } = self;
+        tenant.put(out);
+        matchers.put(out);
+        range.put(out);
+        newest_only.put(out);
+        totals_only.put(out);
+    }
+
+    fn take(bytes: &mut &[u8]) -> Result<Self, WireError> {
+        Ok(Self {
+            tenant: Wire::take(bytes)?,
+            matchers: Wire::take(bytes)?,
+            range: Wire::take(bytes)?,
+            newest_only: Wire::take(bytes)?,
+            totals_only: Wire::take(bytes)?,
+            starts: true,
+        })
+    }
+}
 
 impl Wire for TenantId {
     fn put(&self, out: &mut Vec<u8>) {
@@ -112,7 +134,7 @@ mod tests {
         let relied = vec![(0, Relied { head: 1, files: 2 }), (7, Relied { head: 1 << 41, files: 0 })];
         let revision = Revision::Partitions(std::sync::Arc::new(relied));
         let (matchers, range) = (vec![Matcher::equal("a", "b")], TimeRange::new(1, 2));
-        let request = SelectRequest { tenant, matchers, range, newest_only: true, totals_only: false };
+        let request = SelectRequest { tenant, matchers, range, newest_only: true, totals_only: false, starts: true };
         vec![
             Question::Rely { relying: relying.clone(), since: None },
             Question::Rely { relying, since: Some(Noted { incarnation: u64::MAX, revision }) },

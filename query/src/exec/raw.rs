@@ -39,6 +39,7 @@ pub fn raw_request(selector: &Selector, range: RawRange, at: TimestampMs, tenant
         range,
         newest_only: false,
         totals_only: false,
+        starts: false,
     }
 }
 

@@ -48,7 +48,8 @@ struct Scanner {
 impl Scanner {
     async fn new(call: Call) -> Result<Self> {
         let Op::Scan(scan) = &*call.op else { unreachable!("planned as a scan") };
-        let request = request_of(scan, &call.grid, &call.query.tenant);
+        let mut request = request_of(scan, &call.grid, &call.query.tenant);
+        request.starts &= call.query.use_start_timestamps;
         Ok(Self {
             evaluator: Evaluator::new(&call).await?,
             threads: threads(&call, &request)?,

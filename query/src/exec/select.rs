@@ -15,9 +15,6 @@ use super::node::Call;
 use crate::error::QueryError;
 use crate::source::{Estimate, SelectRequest, Selection, SeriesBatch, partitions_of};
 
-/// Most partitions that are selected from together, before the first of them is read: so many selections are held.
-const PARTITIONS_AT_ONCE: usize = 8;
-
 /// A selection, and the memory that it and the batch read from it last are paid from.
 pub(super) struct Selected {
     selection: Box<dyn Selection>,
@@ -38,8 +35,7 @@ pub(super) fn selections(call: &Call, request: SelectRequest) -> Result<BoxStrea
             if left.is_empty() {
                 return Ok(None);
             }
-            let partitions = &left[..left.len().min(PARTITIONS_AT_ONCE)];
-            let selections = read.waiting(&*clock, source.select(partitions, &request)).await.map_err(fail)?;
+            let selections = read.waiting(&*clock, source.select(&left, &request)).await.map_err(fail)?;
             left.drain(..selections.len());
             let selected = |selection| Selected::new(selection, &task, read.clone());
             let selected: Vec<_> = selections.into_iter().map(selected).collect();

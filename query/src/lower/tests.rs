@@ -26,6 +26,32 @@ fn plan(text: &str, settings: &Settings) -> Plan {
     }
 }
 
+#[test]
+fn start_timestamps_are_read_for_what_follows_from_them() {
+    for (text, want) in [
+        ("rate(x[5m])", true),
+        ("increase(x[5m] anchored)", true),
+        ("irate(x[5m])", true),
+        ("resets(x[5m])", true),
+        ("start_timestamp(x)", true),
+        ("timestamp(x)", false),
+        ("x", false),
+        ("delta(x[5m])", false),
+        ("idelta(x[5m])", false),
+        ("sum_over_time(x[5m])", false),
+    ] {
+        let plan = plan(text, &INSTANT);
+        let mut leaf = &plan;
+        let read = loop {
+            match &leaf.op {
+                Op::Scan(scan) => break &scan.read,
+                _ => leaf = &leaf.inputs[0],
+            }
+        };
+        assert_eq!(read.looks_at_starts(), want, "{text}");
+    }
+}
+
 /// The operators of a plan, innermost last: `Aggregate(Scan)`.
 fn shape(plan: &Plan) -> String {
     let debug = format!("{:?}", plan.op);

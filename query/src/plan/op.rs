@@ -117,6 +117,17 @@ pub enum Read {
     Range { range_ms: i64, selection: Selection, lookback_ms: i64, call: RangeCall },
 }
 
+impl Read {
+    /// Whether anything follows from start timestamps.
+    pub fn looks_at_starts(&self) -> bool {
+        match self {
+            Self::StartTime { .. } => true,
+            Self::Range { call, .. } => call.function.knows_starts(),
+            Self::Instant { .. } | Self::SampleTime { .. } | Self::FloatTime { .. } | Self::Smoothed { .. } => false,
+        }
+    }
+}
+
 /// A range function with its scalar arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RangeCall {

@@ -179,6 +179,7 @@ async fn histograms_go_where_their_places_say() {
         range: TimeRange::ALL,
         newest_only: false,
         totals_only: false,
+        starts: true,
     };
     let mut found = Vec::new();
     for (_, partition) in bench.router.stores.all() {
@@ -227,6 +228,7 @@ async fn start_timestamps_go_where_their_places_say() {
         range: TimeRange::ALL,
         newest_only: false,
         totals_only: false,
+        starts: true,
     };
     let mut found = Vec::new();
     for (_, partition) in bench.router.stores.all() {

@@ -1,13 +1,15 @@
 //! Open data files, kept while there is room.
 //!
 //! What is kept of a file is its index, all that is needed to find and check its pages. Queries hold the files they use
-//! by `Arc`, so the limit bounds what is kept for the next query, and eviction is by least recent use.
+//! by `Arc`, so the limit bounds what is kept for the next query, and eviction is by least recent use. Tables that indexes have in
+//! common are held once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::index::CommonTables;
 use super::reader::{DataFile, FileIdentity, IndexOrigin};
 use crate::metrics::StorageMetrics;
 use crate::object::Bucket;
@@ -27,6 +29,8 @@ pub struct FileCache {
 #[derive(Debug, Default)]
 struct Kept {
     files: HashMap<String, Entry>,
+    tables: CommonTables,
+    /// Of all files, with each table once.
     bytes: usize,
     /// Counts uses; the entry with the smallest is the least recently used.
     uses: u64,
@@ -35,7 +39,8 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     file: Arc<DataFile>,
-    bytes: usize,
+    /// Besides tables that other files may have too.
+    own_bytes: usize,
     used: u64,
 }
 
@@ -55,9 +60,8 @@ impl FileCache {
         if origin == IndexOrigin::Rebuilt {
             self.metrics.index_rebuilds.inc();
         }
-        let file = Arc::new(file);
         let mut kept = self.kept.lock();
-        kept.insert(identity.key.clone(), Arc::clone(&file), self.bytes_max);
+        let file = kept.insert(identity.key.clone(), file, self.bytes_max);
         self.metrics.index_cache_bytes.set(kept.bytes as i64);
         Ok(file)
     }
@@ -78,13 +82,14 @@ impl Kept {
         Some(Arc::clone(&entry.file))
     }
 
-    fn insert(&mut self, key: String, file: Arc<DataFile>, bytes_max: usize) {
+    fn insert(&mut self, key: String, mut file: DataFile, bytes_max: usize) -> Arc<DataFile> {
         self.remove(&key);
-        let bytes = file.memory_bytes() + key.len();
-        if bytes > bytes_max {
-            return;
+        if file.memory_bytes() + key.len() > bytes_max {
+            return Arc::new(file);
         }
-        while self.bytes + bytes > bytes_max {
+        let (own_bytes, of_tables) = file.hold_tables(&mut self.tables);
+        let own_bytes = own_bytes + key.len();
+        while self.bytes + own_bytes + of_tables > bytes_max {
             let oldest = self.files.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
             match oldest {
                 Some(oldest) => self.remove(&oldest),
@@ -92,13 +97,15 @@ impl Kept {
             }
         }
         self.uses += 1;
-        self.bytes += bytes;
-        self.files.insert(key, Entry { file, bytes, used: self.uses });
+        self.bytes += own_bytes + of_tables;
+        let file = Arc::new(file);
+        self.files.insert(key, Entry { file: Arc::clone(&file), own_bytes, used: self.uses });
+        file
     }
 
     fn remove(&mut self, key: &str) {
         if let Some(entry) = self.files.remove(key) {
-            self.bytes -= entry.bytes;
+            self.bytes -= entry.own_bytes + self.tables.release(entry.file.index());
         }
     }
 }

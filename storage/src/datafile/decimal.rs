@@ -24,6 +24,14 @@ pub(crate) fn join(mantissa: i64, scale: u8) -> f64 {
     mantissa as f64 / POWERS[usize::from(scale)]
 }
 
+/// [`join`] of many.
+pub(crate) fn join_all(mantissas: &[i64], scale: u8, out: &mut Vec<f64>) {
+    match scale {
+        0 => out.extend(mantissas.iter().map(|mantissa| *mantissa as f64)),
+        _ => out.extend(mantissas.iter().map(|mantissa| join(*mantissa, scale))),
+    }
+}
+
 /// The mantissa that reproduces `value` bit for bit at this scale.
 #[inline]
 pub(crate) fn split(value: f64, scale: u8) -> Option<i64> {

@@ -11,11 +11,18 @@
 
 mod builder;
 mod codec;
+mod common;
 mod matching;
+mod rows;
 
 pub(crate) use builder::{IndexBuilder, RowFacts};
 pub use codec::{INDEX_BYTES_MAX, IndexError};
+pub(crate) use common::CommonTables;
 
+use std::sync::Arc;
+
+use self::common::Table;
+use self::rows::RowTable;
 use pharos_model::labels::push_label;
 use pharos_model::{TimeRange, TimestampMs};
 
@@ -35,7 +42,7 @@ pub struct Index {
     runs: Vec<Run>,
     /// The labels of all runs, one after the other.
     run_labels: Vec<RunLabel>,
-    rows: Vec<Row>,
+    rows: RowTable,
     pages: [Vec<PageMark>; SampleColumn::ALL.len()],
 }
 
@@ -48,7 +55,7 @@ pub(crate) struct FileFacts {
 }
 
 /// What is known of a row besides its labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Row {
     /// From the file's `min_ts`.
     first_offset_ms: u32,
@@ -58,7 +65,7 @@ struct Row {
 }
 
 /// How a row's values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RowLayout {
     /// Scale of the mantissas; `None` when the row has none.
     pub scale: Option<u8>,
@@ -74,9 +81,9 @@ pub(crate) struct RowLayout {
 #[derive(Debug)]
 struct LabelColumn {
     name: String,
-    values: StringTable,
+    values: Arc<StringTable>,
     /// Value numbers of the rows that have the label, in row order.
-    ids: Ids,
+    ids: Arc<Ids>,
     /// The rows that have the label.
     segments: Vec<Segment>,
 }
@@ -105,7 +112,7 @@ struct RunLabel {
 }
 
 /// Sorted strings, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct StringTable {
     bytes: String,
     /// End of each string.
@@ -141,7 +148,7 @@ impl StringTable {
 }
 
 /// Value numbers at the narrowest width that holds them.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Ids {
     /// Every row has value 0.
     Same,
@@ -177,7 +184,7 @@ impl Index {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.len() == 0
     }
 
     /// Replaces `out` by the canonical label bytes of a row.
@@ -193,13 +200,13 @@ impl Index {
 
     /// Time of the first and the last sample of a row.
     pub fn row_range(&self, row: u32) -> TimeRange {
-        let row = &self.rows[row as usize];
+        let row = self.rows.get(row as usize);
         let at = |offset: u32| self.min_ts + i64::from(offset);
         TimeRange::new(at(row.first_offset_ms), at(row.last_offset_ms))
     }
 
     pub fn row_samples(&self, row: u32) -> u32 {
-        self.rows[row as usize].samples
+        self.rows.get(row as usize).samples
     }
 
     /// Samples of a row in a range and their bytes in the data file, as if both lay evenly in time and file.
@@ -209,28 +216,30 @@ impl Index {
     }
 
     pub(crate) fn row_layout(&self, row: u32) -> RowLayout {
-        self.rows[row as usize].layout
+        self.rows.get(row as usize).layout
     }
 
     pub(crate) fn pages(&self, column: SampleColumn) -> &[PageMark] {
         &self.pages[column as usize]
     }
 
-    /// Bytes held in memory, for the cache's limit.
+    /// Bytes held in memory.
     pub fn memory_bytes(&self) -> usize {
-        let labels = self.labels.iter().map(|column| {
-            column.name.len()
-                + column.values.bytes.len()
-                + column.values.ends.len() * 4
-                + column.ids.memory_bytes()
-                + column.segments.len() * size_of::<Segment>()
-                + size_of::<LabelColumn>()
-        });
+        let tables = self.labels.iter().map(|column| column.values.memory_bytes() + column.ids.memory_bytes());
+        self.own_bytes() + tables.sum::<usize>()
+    }
+
+    /// Bytes held in memory besides the tables that other indexes may have too.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let labels = self
+            .labels
+            .iter()
+            .map(|column| column.name.len() + column.segments.len() * size_of::<Segment>() + size_of::<LabelColumn>());
         size_of::<Self>()
             + labels.sum::<usize>()
             + self.runs.len() * size_of::<Run>()
             + self.run_labels.len() * size_of::<RunLabel>()
-            + self.rows.len() * size_of::<Row>()
+            + self.rows.memory_bytes()
             + self.pages.iter().map(|pages| pages.len() * size_of::<PageMark>()).sum::<usize>()
     }
 

@@ -5,19 +5,24 @@
 //! object keeps a second CRC over header and body ([`PageMark`]), because a damaged header is damage as well.
 //! A page is decoded without the file's footer: its place and its rows come from the index object.
 
+mod levels;
+pub(crate) mod values;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use parquet::basic::{Compression, PageType};
-use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
+use parquet::basic::{Compression, Encoding, PageType};
+use parquet::column::page::{CompressedPage, Page, PageReader, PageWriteSpec, PageWriter};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::DataType;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
-use parquet::schema::types::ColumnDescPtr;
 
+use self::levels::{Encoded, Rows};
+use self::values::Values;
+use super::schema::SampleColumn;
 use crate::wire::{put_varint, zigzag};
 
 /// Where a data page is and what its bytes must hash to. `rows` whole rows start and end in it.
@@ -128,14 +133,49 @@ pub(crate) struct Levels<T> {
     pub values: Vec<T>,
 }
 
-/// Decodes one data page of `rows` rows that needs no dictionary. The caller has verified its CRC.
-pub(crate) fn decode<T: DataType>(column: &ColumnDescPtr, page: Bytes, rows: u32) -> Result<Levels<T::T>> {
-    let meta = ColumnChunkMetaData::builder(Arc::clone(column))
-        .set_compression(Compression::ZSTD(Default::default()))
-        .set_data_page_offset(0)
-        .set_total_compressed_size(page.len() as i64)
-        .build()?;
-    decode_chunk::<T>(&meta, page, rows as usize)
+/// A page of a sample column without its compression: its rows, and the bytes of their values.
+#[derive(Debug)]
+pub(crate) struct OpenPage<V> {
+    pub rows: Rows,
+    pub values: V,
+}
+
+impl<V: Values> OpenPage<V> {
+    /// Opens a page of `rows` rows. The caller has verified its CRC.
+    pub(crate) fn new(column: SampleColumn, page: Bytes, rows: u32) -> Result<Self> {
+        let wrong = |what: &str| ParquetError::General(format!("{what} of a page of {}", column.path()));
+        let descriptor = column.descriptor();
+        let meta = ColumnChunkMetaData::builder(Arc::clone(&descriptor))
+            .set_compression(Compression::ZSTD(Default::default()))
+            .set_data_page_offset(0)
+            .set_total_compressed_size(page.len() as i64)
+            .build()?;
+        let mut reader = SerializedPageReader::new(Arc::new(page), &meta, rows as usize, None)?;
+        let Some(Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. }) =
+            reader.get_next_page()?
+        else {
+            return Err(wrong("kind"));
+        };
+        if encoding != column.encoding() || [def_level_encoding, rep_level_encoding] != [Encoding::RLE; 2] {
+            return Err(wrong("encoding"));
+        }
+        let mut rest = &buf[..];
+        let mut levels = |max: i16| -> Result<Encoded<'_>> {
+            let (len, behind) = rest.split_first_chunk::<4>().ok_or_else(|| wrong("levels"))?;
+            let (bytes, behind) =
+                behind.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(|| wrong("levels"))?;
+            rest = behind;
+            Ok(Encoded { bytes, width: (i16::BITS - max.leading_zeros()) as usize, len: num_values as usize })
+        };
+        let (rep, def) = (levels(descriptor.max_rep_level())?, levels(descriptor.max_def_level())?);
+        let rows = Rows::decode(rep, def, descriptor.max_def_level() as u8, rows as usize)?;
+        let values = V::open(buf.slice(buf.len() - rest.len()..), rows.values())?;
+        Ok(Self { rows, values })
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.rows.memory_bytes() + self.values.memory_bytes()
+    }
 }
 
 /// Decodes all pages of a column chunk that starts at the first of `bytes`, to which the offsets in `meta` are relative.

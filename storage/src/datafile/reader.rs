@@ -1,7 +1,8 @@
 //! Reads rows of a data file: their pages by range, checked, decoded off the async threads.
 //!
 //! Rows are asked for in ascending order over many calls. A page is fetched once, some further ones that later rows
-//! will want with it, and the page that the last row was in stays, decoded too unless there are too many files for that.
+//! will want with it, and the page that the last row was in stays, open too unless there are too many files for that. Of an open page the
+//! bytes are held, and each row is decoded when it is asked for.
 
 mod decoded;
 mod mixed;
@@ -14,28 +15,30 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use self::decoded::{TimestampPage, ValuePage};
-use super::decimal::join;
+use self::decoded::RowPage;
+use super::decimal::join_all;
 use super::index::Index;
 use super::page::PageMark;
+use super::page::values::{ByBytes, Deltas, Doubles, Strings, Values};
 use super::schema::SampleColumn;
 use crate::object::Bucket;
 use crate::select::histograms::{Run, Wanted};
 use crate::select::{ReadError, SampleColumns};
 use bytes::Bytes;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 
-/// Pages of one file, fetched and not yet used up.
+/// Pages of one file, fetched and not yet used up, and one of each column open.
 #[derive(Debug)]
 pub(crate) struct RowReader {
     file: Arc<DataFile>,
+    /// Whether start timestamps are read.
+    with_starts: bool,
     /// Verified pages by column and number.
     fetched: [BTreeMap<usize, Bytes>; SampleColumn::ALL.len()],
-    timestamps: Option<TimestampPage>,
-    mantissas: Option<ValuePage<i64>>,
-    doubles: Option<ValuePage<f64>>,
-    histograms: Option<ValuePage<ByteArray>>,
-    starts: Option<ValuePage<i64>>,
+    timestamps: Option<RowPage<Deltas>>,
+    mantissas: Option<RowPage<ByBytes>>,
+    doubles: Option<RowPage<Doubles>>,
+    histograms: Option<RowPage<Strings>>,
+    starts: Option<RowPage<Deltas>>,
 }
 
 /// The page of a column that a row is in, and the number of the page's first row.
@@ -46,9 +49,17 @@ struct PagePlace {
 }
 
 impl RowReader {
-    pub(crate) fn new(file: Arc<DataFile>) -> Self {
-        let fetched = Default::default();
-        Self { file, fetched, timestamps: None, mantissas: None, doubles: None, histograms: None, starts: None }
+    pub(crate) fn new(file: Arc<DataFile>, with_starts: bool) -> Self {
+        Self {
+            file,
+            with_starts,
+            fetched: Default::default(),
+            timestamps: None,
+            mantissas: None,
+            doubles: None,
+            histograms: None,
+            starts: None,
+        }
     }
 
     pub(crate) fn file(&self) -> &Arc<DataFile> {
@@ -65,7 +76,7 @@ impl RowReader {
             if i >= needed && ahead >= ahead_bytes {
                 break;
             }
-            for column in self.file.columns_of(row) {
+            for column in self.columns_of(row) {
                 let PagePlace { page, .. } = self.file.page_of(column, row);
                 let seen = last_page[column as usize].replace(page) == Some(page);
                 if seen || self.fetched[column as usize].contains_key(&page) || wanted.contains(&(column, page)) {
@@ -80,8 +91,25 @@ impl RowReader {
         wanted
     }
 
-    /// Gives up the decoded pages, which are what takes memory.
-    pub(crate) fn drop_decoded(&mut self) {
+    /// The columns that a row is read from.
+    fn columns_of(&self, row: u32) -> impl Iterator<Item = SampleColumn> {
+        let with_starts = self.with_starts;
+        self.file.columns_of(row).filter(move |column| with_starts || *column != SampleColumn::Starts)
+    }
+
+    /// Bytes held in memory: of pages that were fetched, and of open ones.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let fetched = self.fetched.iter().flat_map(BTreeMap::values).map(Bytes::len).sum::<usize>();
+        fetched
+            + self.timestamps.as_ref().map_or(0, RowPage::memory_bytes)
+            + self.mantissas.as_ref().map_or(0, RowPage::memory_bytes)
+            + self.doubles.as_ref().map_or(0, RowPage::memory_bytes)
+            + self.histograms.as_ref().map_or(0, RowPage::memory_bytes)
+            + self.starts.as_ref().map_or(0, RowPage::memory_bytes)
+    }
+
+    /// Gives up the open pages, which are what takes memory.
+    pub(crate) fn close_pages(&mut self) {
         self.timestamps = None;
         self.mantissas = None;
         self.doubles = None;
@@ -105,26 +133,25 @@ impl RowReader {
         let range = wanted.range;
         let layout = self.file.index().row_layout(row);
         let times = self.file.index().row_range(row);
-        let ts = self.timestamp_page(row)?.row(row);
-        if ts.first() != Some(&times.start_ms) || ts.last() != Some(&times.end_ms) {
+        let samples = self.file.index().row_samples(row) as usize;
+        let ts = self.timestamp_page(row)?.row(row)?.values;
+        if ts.len() != samples || ts.first() != Some(&times.start_ms) || ts.last() != Some(&times.end_ms) {
             return Err(format!("times of row {row} are not those of the index"));
         }
         let kept = ts.partition_point(|ts| *ts < range.start_ms)..ts.partition_point(|ts| *ts <= range.end_ms);
         if kept.is_empty() {
             return Ok(());
         }
-        let kept = Kept { len: ts.len(), kept };
+        let kept = Kept { len: samples, kept };
         let before = (out.ts.len(), out.histogram_ts.len());
         match (layout.scale, layout.doubles, layout.histograms) {
             (Some(scale), false, false) => {
                 out.ts.extend_from_slice(kept.of(ts)?);
-                let (mantissas, _) = self.mantissa_page(row)?.row(row);
-                out.values.extend(kept.of(mantissas)?.iter().map(|mantissa| join(*mantissa, scale)));
+                join_all(kept.of(self.mantissa_page(row)?.row(row)?.values)?, scale, &mut out.values);
             }
             (None, true, false) => {
                 out.ts.extend_from_slice(kept.of(ts)?);
-                let (doubles, _) = self.double_page(row)?.row(row);
-                out.values.extend_from_slice(kept.of(doubles)?);
+                out.values.extend_from_slice(kept.of(self.double_page(row)?.row(row)?.values)?);
             }
             (None, false, false) => return Err(format!("row {row} has no values")),
             _ => {
@@ -132,67 +159,52 @@ impl RowReader {
                 self.read_mixed(row, &ts, &kept, Run::new(wanted, out))?;
             }
         }
-        if layout.starts { self.read_starts(row, &kept, before, out) } else { Ok(()) }
+        if layout.starts && self.with_starts { self.read_starts(row, &kept, before, out) } else { Ok(()) }
     }
 
-    fn timestamp_page(&mut self, row: u32) -> Result<&TimestampPage, String> {
-        let place = self.file.page_of(SampleColumn::Timestamps, row);
-        let page = match self.timestamps.take().filter(|decoded| decoded.page == place.page) {
-            Some(decoded) => decoded,
-            None => {
-                let (mark, bytes) = self.page(SampleColumn::Timestamps, place.page)?;
-                TimestampPage::decode(self.file.index(), place, mark, bytes)?
-            }
-        };
+    fn timestamp_page(&mut self, row: u32) -> Result<&mut RowPage<Deltas>, String> {
+        let page = self.timestamps.take();
+        let page = self.page_with(SampleColumn::Timestamps, row, page)?;
         Ok(self.timestamps.insert(page))
     }
 
-    fn mantissa_page(&mut self, row: u32) -> Result<&ValuePage<i64>, String> {
-        let place = self.file.page_of(SampleColumn::Mantissas, row);
-        let page = match self.mantissas.take().filter(|decoded| decoded.page == place.page) {
-            Some(decoded) => decoded,
-            None => {
-                let (mark, bytes) = self.page(SampleColumn::Mantissas, place.page)?;
-                ValuePage::decode::<Int64Type>(SampleColumn::Mantissas, place, mark, bytes)?
-            }
-        };
+    fn mantissa_page(&mut self, row: u32) -> Result<&mut RowPage<ByBytes>, String> {
+        let page = self.mantissas.take();
+        let page = self.page_with(SampleColumn::Mantissas, row, page)?;
         Ok(self.mantissas.insert(page))
     }
 
-    fn double_page(&mut self, row: u32) -> Result<&ValuePage<f64>, String> {
-        let place = self.file.page_of(SampleColumn::Doubles, row);
-        let page = match self.doubles.take().filter(|decoded| decoded.page == place.page) {
-            Some(decoded) => decoded,
-            None => {
-                let (mark, bytes) = self.page(SampleColumn::Doubles, place.page)?;
-                ValuePage::decode::<DoubleType>(SampleColumn::Doubles, place, mark, bytes)?
-            }
-        };
+    fn double_page(&mut self, row: u32) -> Result<&mut RowPage<Doubles>, String> {
+        let page = self.doubles.take();
+        let page = self.page_with(SampleColumn::Doubles, row, page)?;
         Ok(self.doubles.insert(page))
     }
 
-    fn histogram_page(&mut self, row: u32) -> Result<&ValuePage<ByteArray>, String> {
-        let place = self.file.page_of(SampleColumn::Histograms, row);
-        let page = match self.histograms.take().filter(|decoded| decoded.page == place.page) {
-            Some(decoded) => decoded,
-            None => {
-                let (mark, bytes) = self.page(SampleColumn::Histograms, place.page)?;
-                ValuePage::decode::<ByteArrayType>(SampleColumn::Histograms, place, mark, bytes)?
-            }
-        };
+    fn histogram_page(&mut self, row: u32) -> Result<&mut RowPage<Strings>, String> {
+        let page = self.histograms.take();
+        let page = self.page_with(SampleColumn::Histograms, row, page)?;
         Ok(self.histograms.insert(page))
     }
 
-    fn start_page(&mut self, row: u32) -> Result<&ValuePage<i64>, String> {
-        let place = self.file.page_of(SampleColumn::Starts, row);
-        let page = match self.starts.take().filter(|decoded| decoded.page == place.page) {
-            Some(decoded) => decoded,
-            None => {
-                let (mark, bytes) = self.page(SampleColumn::Starts, place.page)?;
-                ValuePage::decode::<Int64Type>(SampleColumn::Starts, place, mark, bytes)?
-            }
-        };
+    fn start_page(&mut self, row: u32) -> Result<&mut RowPage<Deltas>, String> {
+        let page = self.starts.take();
+        let page = self.page_with(SampleColumn::Starts, row, page)?;
         Ok(self.starts.insert(page))
+    }
+
+    /// The page of a column that a row is in: the one that is open already, or another.
+    fn page_with<V: Values>(
+        &mut self,
+        column: SampleColumn,
+        row: u32,
+        open: Option<RowPage<V>>,
+    ) -> Result<RowPage<V>, String> {
+        let place = self.file.page_of(column, row);
+        if let Some(open) = open.filter(|open| open.page == place.page) {
+            return Ok(open);
+        }
+        let (mark, bytes) = self.page(column, place.page)?;
+        RowPage::open(column, place, mark, bytes)
     }
 
     /// A fetched page for decoding. It stays at hand, for when the decoded one is given up; those before it, which no later
@@ -216,10 +228,12 @@ struct Kept {
 impl Kept {
     /// The wanted part of a list that must have an element for each sample.
     fn of<'a, T>(&self, list: &'a [T]) -> Result<&'a [T], String> {
-        if list.len() != self.len {
-            return Err(format!("a row has {} timestamps and {} values", self.len, list.len()));
-        }
+        self.check(list.len())?;
         Ok(&list[self.kept.clone()])
+    }
+
+    fn check(&self, len: usize) -> Result<(), String> {
+        if len == self.len { Ok(()) } else { Err(format!("a row has {} timestamps and {len} values", self.len)) }
     }
 }
 

@@ -73,6 +73,15 @@ impl SampleColumn {
         }
     }
 
+    pub(crate) fn encoding(self) -> Encoding {
+        match self {
+            Self::Timestamps | Self::Starts => Encoding::DELTA_BINARY_PACKED,
+            Self::Mantissas => Encoding::BYTE_STREAM_SPLIT,
+            Self::Doubles => Encoding::PLAIN,
+            Self::Histograms => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        }
+    }
+
     /// The column as the schema of every file that has it describes it.
     pub(crate) fn descriptor(self) -> ColumnDescPtr {
         static COLUMNS: LazyLock<SchemaDescriptor> = LazyLock::new(|| {
@@ -184,18 +193,16 @@ pub(crate) fn label_properties() -> WriterPropertiesPtr {
 /// How sample columns are written: no dictionary and no statistics.
 pub(crate) fn sample_properties() -> WriterPropertiesPtr {
     let path = |column: SampleColumn| column.descriptor().path().clone();
+    let properties = SampleColumn::ALL.into_iter().fold(common_properties(), |properties, column| {
+        properties.set_column_encoding(path(column), column.encoding())
+    });
     Arc::new(
-        common_properties()
+        properties
             .set_dictionary_enabled(false)
             .set_data_page_size_limit(SAMPLE_PAGE_BYTES)
             .set_column_data_page_size_limit(path(SampleColumn::Timestamps), TIMESTAMP_PAGE_BYTES)
             .set_column_data_page_size_limit(path(SampleColumn::Starts), TIMESTAMP_PAGE_BYTES)
             .set_data_page_row_count_limit(SAMPLE_PAGE_ROWS)
-            .set_column_encoding(path(SampleColumn::Timestamps), Encoding::DELTA_BINARY_PACKED)
-            .set_column_encoding(path(SampleColumn::Mantissas), Encoding::BYTE_STREAM_SPLIT)
-            .set_column_encoding(path(SampleColumn::Doubles), Encoding::PLAIN)
-            .set_column_encoding(path(SampleColumn::Histograms), Encoding::DELTA_LENGTH_BYTE_ARRAY)
-            .set_column_encoding(path(SampleColumn::Starts), Encoding::DELTA_BINARY_PACKED)
             .build(),
     )
 }

@@ -56,7 +56,7 @@ async fn read_rows(
     at_once: usize,
 ) -> Result<Vec<SampleColumns>, ReadError> {
     let file = Arc::new(file);
-    let mut reader = RowReader::new(Arc::clone(&file));
+    let mut reader = RowReader::new(Arc::clone(&file), true);
     let mut out = Vec::new();
     let mut rest = rows;
     while !rest.is_empty() {

@@ -43,7 +43,7 @@ pub struct HeadSelection {
     late: Vec<(TimestampMs, u64)>,
     late_histograms: HashMap<SeriesRef, LateHistograms>,
     starts: HashMap<SeriesRef, SelectedStarts>,
-    /// Whether any sample of the head may have a start timestamp.
+    /// Whether any sample may have a start timestamp that counts.
     has_starts: bool,
     tombstones: HashMap<SeriesRef, Vec<TimeRange>>,
 }
@@ -109,7 +109,7 @@ impl HeadSelection {
         self.complete_from_ms
     }
 
-    /// Whether any sample may have a start timestamp.
+    /// Whether any sample may have a start timestamp that counts.
     pub fn has_starts(&self) -> bool {
         self.has_starts
     }
@@ -276,7 +276,8 @@ impl HeadSelection {
         }
         let form = self.form(series, late);
         for (stream, starts_at, ChunkHeader { count, kind, .. }, range) in chunks.into_iter().rev() {
-            let chunk = Encoded { stream: &streams[stream], starts: &starts[starts_at], count, kind };
+            let starts = if self.has_starts { &starts[starts_at] } else { &[] };
+            let chunk = Encoded { stream: &streams[stream], starts, count, kind };
             chunk
                 .decode(Wanted { range, form }, out)
                 .map_err(|reason| ChunkDamage { at: series.last_chunk, reason })?;

@@ -66,7 +66,7 @@ fn append_run(partition: &Partition, series: usize, from_ts: i64, count: i64) {
 }
 
 fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest {
-    SelectRequest { tenant: tenant(), matchers, range, newest_only: false, totals_only: false }
+    SelectRequest { tenant: tenant(), matchers, range, newest_only: false, totals_only: false, starts: true }
 }
 
 /// Stands for a histogram among the bits of floats.

@@ -19,9 +19,13 @@ use crate::partition::Partition;
 /// Files whose indexes are opened at one time.
 const OPENS_AT_ONCE: usize = 16;
 
-/// Bytes of indexes that selections which are made together need. They are held until the last of them is read, and take about as
-/// much memory as they are long.
-const INDEX_BYTES_TOGETHER_MAX: u64 = 64 << 20;
+/// Bytes of indexes, in memory, that selections which are made together need: they are held until the last of them is read.
+const INDEX_BYTES_TOGETHER_MAX: u64 = 24 << 20;
+/// What a row of an index is reckoned to take, and its place in a selection. An index object is compressed to a fraction of that.
+const ROW_BYTES: u64 = 48;
+
+/// Bytes of heads' selections that are made together, the last of them left out.
+const HEAD_BYTES_TOGETHER_MAX: usize = 16 << 20;
 
 /// Reads one partition's head and data files as one. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,6 +94,7 @@ impl PartitionReader {
         readers.truncate(count_within(readers.iter().map(|reader| reader.known_index_bytes(request))));
         // Before the manifests: see the module.
         let heads = Self::select_heads(&readers, request).await?;
+        readers.truncate(heads.len());
         let files = Self::open_many(&readers, &request.tenant, request.range).await?;
         let buckets: Vec<_> = readers.iter().map(|reader| reader.catalog.bucket().clone()).collect();
         let are_heads_alone = files.iter().all(Vec::is_empty);
@@ -104,9 +109,11 @@ impl PartitionReader {
     /// Bytes of the indexes that a selection needs, as far as this node knows the files by now.
     fn known_index_bytes(&self, request: &SelectRequest) -> u64 {
         let manifest = self.catalog.known(&request.tenant);
-        manifest.map_or(0, |manifest| manifest.files_in(request.range).map(|file| file.index_bytes).sum())
+        let in_memory = |file: &FileEntry| file.index_bytes.max(file.rows * ROW_BYTES);
+        manifest.map_or(0, |manifest| manifest.files_in(request.range).map(in_memory).sum())
     }
 
+    /// Selections of the heads of the first readers: as many as may be held together.
     async fn select_heads(readers: &[Self], request: &SelectRequest) -> Result<Vec<HeadSelection>, ReadError> {
         let mut heads: Vec<_> = readers.iter().map(|reader| reader.partition.select_none(request)).collect();
         let left: Vec<_> = readers.iter().zip(&heads).filter(|(_, head)| head.is_none()).collect();
@@ -114,13 +121,22 @@ impl PartitionReader {
         if !left.is_empty() {
             let request = request.clone();
             let selected = off_thread_for(move |caller| {
-                let select = |partition: &Arc<Partition>| caller.check().map(|()| partition.select(&request));
-                left.iter().map(select).collect::<Result<Vec<_>, _>>()
+                let (mut selected, mut bytes) = (Vec::with_capacity(left.len()), 0);
+                for partition in left {
+                    if bytes > HEAD_BYTES_TOGETHER_MAX {
+                        break;
+                    }
+                    caller.check()?;
+                    let head = partition.select(&request);
+                    bytes += head.memory_bytes();
+                    selected.push(head);
+                }
+                Ok(selected)
             });
             let places = heads.iter_mut().filter(|head| head.is_none());
             places.zip(selected.await?).for_each(|(place, head)| *place = Some(head));
         }
-        Ok(heads.into_iter().flatten().collect())
+        Ok(heads.into_iter().map_while(|head| head).collect())
     }
 
     /// Names of the labels that matching series of some partitions have, in sorted lists.

@@ -26,9 +26,9 @@ const HEAD_SAMPLES_MAX: usize = 480;
 const HEAD_INTERVAL_MS: i64 = 15_000;
 /// Files that are fetched from at one time; their pages are the memory that a batch needs.
 const FILES_AT_ONCE: usize = 16;
-/// Files of a selection whose last pages stay decoded from batch to batch, some 1.3 MB each. More files than this in one
-/// selection cost the decoding of a page of each for each batch.
-const DECODED_FILES_MAX: usize = 32;
+/// Files of a selection whose last pages stay open from batch to batch, some 0.6 MB each. More files than this in one
+/// selection cost the opening of a page of each for each batch.
+const OPEN_FILES_MAX: usize = 32;
 /// Compressed bytes that a batch may need beyond one page of each file: scattered series make smaller batches.
 const BATCH_FETCH_BYTES_MAX: u64 = 16 << 20;
 /// Compressed bytes fetched ahead for the batches to come, over all files.
@@ -132,7 +132,7 @@ impl Selection {
         };
         // Its first sample is compared with the last of a file.
         let head = head.map(|head| if places.is_some() { head.with_buckets() } else { head });
-        let readers = files.iter().map(|selected| RowReader::new(Arc::clone(&selected.file))).collect();
+        let readers = files.iter().map(|selected| RowReader::new(Arc::clone(&selected.file), request.starts)).collect();
         Ok(Self {
             bucket,
             range: request.range,
@@ -167,10 +167,13 @@ impl Selection {
         Estimate { series: self.series_count() as u64, samples, bytes }
     }
 
-    /// Bytes held in memory before anything is decoded.
+    /// Bytes held in memory now, batches that were handed out left out.
     pub fn memory_bytes(&self) -> usize {
         let of_places = |places: &Places| places.sources.len() * size_of::<Source>() + places.ends.len() * 4;
-        self.head.as_ref().map_or(0, |head| head.memory_bytes()) + self.places.as_ref().map_or(0, of_places)
+        let indexes = self.files.iter().map(|selected| selected.file.memory_bytes());
+        let pages = self.readers.lock().iter().map(RowReader::memory_bytes).sum::<usize>();
+        let of_head = self.head.as_ref().map_or(0, |head| head.memory_bytes());
+        of_head + self.places.as_ref().map_or(0, of_places) + indexes.sum::<usize>() + pages
     }
 
     /// The next series with their samples; `None` after the last. Each series comes once, in no particular order.
@@ -303,8 +306,8 @@ impl Selection {
                 for WantedRow { row, member, form } in plan.rows {
                     part.add(member, |samples| reader.read(row, Wanted { range, form }, samples))?;
                 }
-                if plan.file >= DECODED_FILES_MAX {
-                    reader.drop_decoded();
+                if plan.file >= OPEN_FILES_MAX {
+                    reader.close_pages();
                 }
                 parts.push(part);
             }

@@ -344,7 +344,27 @@ async fn the_newest_sample_is_read_alone_unless_it_is_too_new() {
 fn selections_are_made_together_as_long_as_their_indexes_fit() {
     let mib = 1 << 20;
     assert_eq!(super::reader::count_within([0; 24].into_iter()), 24);
-    assert_eq!(super::reader::count_within([30 * mib, 30 * mib, 30 * mib].into_iter()), 2);
+    assert_eq!(super::reader::count_within([10 * mib, 10 * mib, 10 * mib].into_iter()), 2);
     assert_eq!(super::reader::count_within([90 * mib, mib].into_iter()), 1);
-    assert_eq!(super::reader::count_within([64 * mib, 1].into_iter()), 1);
+    assert_eq!(super::reader::count_within([24 * mib, 1].into_iter()), 1);
+}
+
+#[tokio::test]
+async fn heads_are_selected_together_as_long_as_they_fit() {
+    let node = TestNode::new();
+    let long = "x".repeat(100_000);
+    for i in 0..100 {
+        node.append(&labels(&[("__name__", "m"), ("i", &i.to_string()), ("long", &long)]), 1_000, 1.0);
+    }
+    let readers = |count: usize| vec![node.reader(); count];
+    let count = async |count, matchers| {
+        let selections =
+            PartitionReader::select_some(readers(count), &request(matchers, TimeRange::ALL)).await.unwrap();
+        selections.iter().for_each(|selection| assert!(selection.series_count() > 0));
+        selections.len()
+    };
+    assert_eq!(count(6, vec![Matcher::equal("i", "7")]).await, 6);
+    // Ten megabytes each: the second one is beyond what is held together.
+    assert_eq!(count(6, Vec::new()).await, 2);
+    assert_eq!(count(1, Vec::new()).await, 1);
 }

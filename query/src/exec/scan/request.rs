@@ -36,7 +36,7 @@ impl Look {
     }
 }
 
-/// The samples that a scan needs for all steps of a grid.
+/// The samples that a scan needs for all steps of a grid, where queries look at start timestamps at all.
 pub fn request_of(scan: &Scan, grid: &Grid, tenant: &TenantId) -> SelectRequest {
     let look = Look::of(scan);
     let range = match &look {
@@ -52,5 +52,6 @@ pub fn request_of(scan: &Scan, grid: &Grid, tenant: &TenantId) -> SelectRequest 
         range,
         newest_only,
         totals_only: scan.totals_only,
+        starts: scan.read.looks_at_starts(),
     }
 }

@@ -122,7 +122,7 @@ impl Stored {
 
     async fn fill(&self, place: usize, partition: &Partition) -> Result<(), ReadError> {
         let (tenant, matchers, range) = (TenantId::anonymous(), Vec::new(), TimeRange::ALL);
-        let all = SelectRequest { tenant, matchers, range, newest_only: false, totals_only: false };
+        let all = SelectRequest { tenant, matchers, range, newest_only: false, totals_only: false, starts: true };
         let mut selection = self.memory.select(&[place], &all).await?.remove(0);
         let limits =
             AppendLimits { out_of_order_window_ms: 0, newest_allowed_ms: TimestampMs::MAX, series_max: u32::MAX };

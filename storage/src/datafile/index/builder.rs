@@ -1,12 +1,14 @@
 //! Collects an index while its data file is written, row by row.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use pharos_model::{LabelSet, TimestampMs};
 
 use super::super::page::PageMark;
 use super::super::schema::SampleColumn;
+use super::rows::RowTable;
 use super::{FileFacts, Ids, Index, LabelColumn, Row, RowLayout, Run, RunLabel, StringTable};
 
 /// What the writer tells of a row.
@@ -102,7 +104,7 @@ impl IndexBuilder {
             samples: row.samples,
             layout: row.layout,
         });
-        let rows: Vec<_> = rows.collect();
+        let rows = RowTable::of(rows.collect());
         let shapes = self.runs.into_iter().map(|run| {
             let mut shape: Vec<u32> = run.columns.iter().map(|column| place[*column]).collect();
             shape.sort_unstable();
@@ -131,12 +133,13 @@ impl ColumnBuilder {
             values.ends.push(values.bytes.len() as u32);
         }
         let ids = self.ids.into_iter().map(|id| place[id as usize]);
-        LabelColumn { name, ids: Ids::pack(ids, values.len()), values, segments: Vec::new() }
+        let ids = Arc::new(Ids::pack(ids, values.len()));
+        LabelColumn { name, ids, values: Arc::new(values), segments: Vec::new() }
     }
 }
 
 impl Ids {
-    fn pack(ids: impl Iterator<Item = u32>, values: usize) -> Self {
+    pub(super) fn pack(ids: impl Iterator<Item = u32>, values: usize) -> Self {
         match values {
             0..=1 => Self::Same,
             2..=0x100 => Self::U8(ids.map(|id| id as u8).collect()),

@@ -4,12 +4,14 @@
 //! Memory grows with the bytes that are there, never with a number they claim.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use pharos_model::labels::LABEL_BYTES_MAX;
 
 use super::super::page::PageMark;
 use super::super::schema::SampleColumn;
 use super::builder::lay_runs;
+use super::rows::RowTable;
 use super::{FileFacts, Ids, Index, LabelColumn, Row, RowLayout, StringTable};
 use crate::datafile::decimal::SCALE_MAX;
 use crate::wire::{Malformed, Reader, put_prefixed, put_signed, put_varint};
@@ -86,7 +88,7 @@ impl Index {
             labels.iter().for_each(|label| put_varint(out, u64::from(label.column)));
         }
         for column in &self.labels {
-            match &column.ids {
+            match &*column.ids {
                 Ids::Same => {}
                 Ids::U8(ids) => out.extend_from_slice(ids),
                 Ids::U16(ids) => ids.iter().for_each(|id| out.extend_from_slice(&id.to_le_bytes())),
@@ -132,9 +134,9 @@ impl Index {
         let (runs, run_labels) = lay_runs(shapes.into_iter(), rows, &mut labels);
         for (column, values) in labels.iter_mut().zip(value_counts) {
             let present = column.segments.iter().map(|segment| (segment.end - segment.start) as usize).sum();
-            column.ids = read_ids(&mut reader, present, values)?;
+            column.ids = Arc::new(read_ids(&mut reader, present, values)?);
         }
-        let rows = read_rows(&mut reader, rows, min_ts, max_ts)?;
+        let rows = RowTable::of(read_rows(&mut reader, rows, min_ts, max_ts)?);
         let mut pages = <[Vec<PageMark>; SampleColumn::ALL.len()]>::default();
         let of_histograms = SampleColumn::Histograms as usize;
         for list in &mut pages[..of_histograms] {
@@ -233,7 +235,10 @@ fn read_label_tables(reader: &mut Reader<'_>) -> Result<(Vec<LabelColumn>, Vec<u
             values.bytes.push_str(value);
             values.ends.push(u32::try_from(values.bytes.len()).map_err(|_| Malformed("value table"))?);
         }
-        labels.push(LabelColumn { name: name.to_owned(), values, ids: Ids::Same, segments: Vec::new() });
+        values.bytes.shrink_to_fit();
+        values.ends.shrink_to_fit();
+        let (values, ids) = (Arc::new(values), Arc::new(Ids::Same));
+        labels.push(LabelColumn { name: name.to_owned(), values, ids, segments: Vec::new() });
         counts.push(count);
     }
     Ok((labels, counts))

@@ -160,7 +160,7 @@ impl LabelColumn {
 
     fn scan_segment(&self, segment: Segment, wanted: &Wanted, out: &mut Vec<u32>) {
         let ids = segment.base as usize..(segment.base + (segment.end - segment.start)) as usize;
-        match &self.ids {
+        match &*self.ids {
             Ids::Same => {
                 if wanted_has(wanted, 0) {
                     out.extend(segment.start..segment.end);

@@ -15,7 +15,7 @@ fn facts(row: usize) -> RowFacts {
     RowFacts { first_ts, last_ts: first_ts + row as i64 % 7, samples: 1 + row as u32 % 5, layout }
 }
 
-fn build(rows: &[LabelSet]) -> Index {
+pub(super) fn build(rows: &[LabelSet]) -> Index {
     let mut builder = IndexBuilder::default();
     for (i, labels) in rows.iter().enumerate() {
         builder.push_row(labels, facts(i));

@@ -1,96 +1,71 @@
-//! Decoded pages, and where in them each row is.
+//! Open pages, and where in them each row is.
 
 use bytes::Bytes;
-use parquet::data_type::{DataType, Int64Type};
 
-use super::super::index::Index;
-use super::super::page::{PageMark, decode};
+use super::super::page::values::Values;
+use super::super::page::{OpenPage, PageMark};
 use super::super::schema::{DEF_VALUE, SampleColumn};
 use super::PagePlace;
 
-/// A page of the `ts` column: every row has its list, of the length that the index knows.
+/// A page of a sample column, from which row after row is read: cheapest in ascending order.
 #[derive(Debug)]
-pub(super) struct TimestampPage {
+pub(super) struct RowPage<V: Values> {
     pub(super) page: usize,
+    column: SampleColumn,
     first_row: u32,
-    /// End of each row's list.
-    ends: Vec<usize>,
-    values: Vec<i64>,
+    open: OpenPage<V>,
+    /// The values of the row that was read last.
+    row: Vec<V::Value>,
 }
 
-impl TimestampPage {
-    pub(super) fn decode(index: &Index, place: PagePlace, mark: PageMark, bytes: Bytes) -> Result<Self, String> {
-        let PagePlace { page, first_row } = place;
-        let column = SampleColumn::Timestamps.descriptor();
-        let levels = decode::<Int64Type>(&column, bytes, mark.rows).map_err(|error| error.to_string())?;
-        let mut end = 0;
-        let lengths = (first_row..first_row + mark.rows).map(|row| index.row_samples(row) as usize);
-        let ends: Vec<_> = lengths
-            .map(|len| {
-                end += len;
-                end
-            })
-            .collect();
-        if end != levels.values.len() {
-            return Err(format!("page at {} has {} timestamps, the index {end}", mark.offset, levels.values.len()));
-        }
-        Ok(Self { page, first_row, ends, values: levels.values })
-    }
-
-    pub(super) fn row(&self, row: u32) -> &[i64] {
-        let i = (row - self.first_row) as usize;
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        &self.values[start..self.ends[i]]
-    }
-}
-
-/// A page of `m` or `v`: a row may have no list, and a list may lack elements.
+/// The list of a row.
 #[derive(Debug)]
-pub(super) struct ValuePage<V> {
-    pub(super) page: usize,
-    first_row: u32,
-    rows: Vec<RowEnds>,
-    def: Vec<i16>,
-    values: Vec<V>,
+pub(super) struct List<'a, V> {
+    /// Those that are there.
+    pub(super) values: &'a [V],
+    /// Definition level of each element; `None` when all are there.
+    def: Option<&'a [u8]>,
 }
 
-/// Where a row ends among the levels and among the values.
-#[derive(Clone, Copy, Debug, Default)]
-struct RowEnds {
-    levels: usize,
-    values: usize,
-}
-
-impl<V> ValuePage<V> {
-    pub(super) fn decode<T: DataType<T = V>>(
-        column: SampleColumn,
-        place: PagePlace,
-        mark: PageMark,
-        bytes: Bytes,
-    ) -> Result<Self, String> {
+impl<V: Values> RowPage<V> {
+    pub(super) fn open(column: SampleColumn, place: PagePlace, mark: PageMark, bytes: Bytes) -> Result<Self, String> {
         let PagePlace { page, first_row } = place;
-        let levels = decode::<T>(&column.descriptor(), bytes, mark.rows).map_err(|error| error.to_string())?;
-        let mut rows = Vec::with_capacity(mark.rows as usize);
-        let mut ends = RowEnds::default();
-        for (rep, def) in levels.rep.iter().zip(&levels.def) {
-            if *rep == 0 && ends.levels > 0 {
-                rows.push(ends);
-            }
-            ends.levels += 1;
-            ends.values += usize::from(*def == DEF_VALUE);
-        }
-        rows.push(ends);
-        if rows.len() != mark.rows as usize || ends.values != levels.values.len() {
-            return Err(format!("page at {} has {} rows, the index {}", mark.offset, rows.len(), mark.rows));
-        }
-        Ok(Self { page, first_row, rows, def: levels.def, values: levels.values })
+        let open = OpenPage::new(column, bytes, mark.rows).map_err(|error| error.to_string())?;
+        Ok(Self { page, column, first_row, open, row: Vec::new() })
     }
 
-    /// The values that a row has, and the definition level of each of its elements.
-    pub(super) fn row(&self, row: u32) -> (&[V], &[i16]) {
+    pub(super) fn row(&mut self, row: u32) -> Result<List<'_, V::Value>, String> {
         let i = (row - self.first_row) as usize;
-        let start = if i == 0 { RowEnds::default() } else { self.rows[i - 1] };
-        let end = self.rows[i];
-        (&self.values[start.values..end.values], &self.def[start.levels..end.levels])
+        let OpenPage { rows, values } = &mut self.open;
+        if i >= rows.len() {
+            return Err(format!("row {row} is not in its page of {}", self.column.path()));
+        }
+        self.row.clear();
+        values.read(rows.values_of(i), &mut self.row).map_err(|error| error.to_string())?;
+        Ok(List { values: &self.row, def: rows.def_of(i) })
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.open.memory_bytes() + self.row.capacity() * size_of::<V::Value>()
+    }
+}
+
+impl<'a, V> List<'a, V> {
+    /// A list that is not there.
+    pub(super) fn none() -> Self {
+        Self { values: &[], def: None }
+    }
+
+    /// Its elements, those that are not there included.
+    pub(super) fn len(&self) -> usize {
+        self.def.map_or(self.values.len(), <[u8]>::len)
+    }
+
+    /// Whether the element at a position is there.
+    pub(super) fn has(&self, position: usize) -> bool {
+        match self.def {
+            Some(def) => def.get(position).is_some_and(|level| i16::from(*level) == DEF_VALUE),
+            None => position < self.values.len(),
+        }
     }
 }

@@ -1,37 +1,44 @@
 //! Rows whose samples are in more than one list.
 
-use parquet::data_type::ByteArray;
+use bytes::Bytes;
 use pharos_model::histogram::packed::PackedHistogram;
 use pharos_model::histogram::wire;
 
 use super::super::decimal::join;
-use super::super::schema::DEF_VALUE;
+use super::super::page::values::Values;
+use super::decoded::{List, RowPage};
 use super::{Kept, RowReader};
 use crate::select::histograms::Run;
 
 /// The list of a row, whose elements are taken in order. A list that the row lacks has none.
 pub(super) struct Cells<'a, V> {
-    values: std::slice::Iter<'a, V>,
-    def: &'a [i16],
+    list: List<'a, V>,
+    left: std::slice::Iter<'a, V>,
 }
 
 impl<'a, V> Cells<'a, V> {
-    pub(super) fn new(list: Option<(&'a [V], &'a [i16])>) -> Self {
-        let (values, def) = list.unwrap_or_default();
-        Self { values: values.iter(), def }
+    pub(super) fn new(list: List<'a, V>) -> Self {
+        Self { left: list.values.iter(), list }
     }
 
     /// The element at a position, if there is one that is not null.
     pub(super) fn at(&mut self, position: usize) -> Option<&'a V> {
-        if self.def.get(position) == Some(&DEF_VALUE) { self.values.next() } else { None }
+        if self.list.has(position) { self.left.next() } else { None }
     }
 
     fn is_at_end(&self) -> bool {
-        self.values.as_slice().is_empty()
+        self.left.as_slice().is_empty()
     }
 
     pub(super) fn check_len(&self, kept: &Kept) -> Result<(), String> {
-        if self.def.is_empty() { Ok(()) } else { kept.of(self.def).map(drop) }
+        if self.list.len() == 0 { Ok(()) } else { kept.check(self.list.len()) }
+    }
+}
+
+impl<'a, V: 'a> Cells<'a, V> {
+    /// Of a row of a page, if it is in one.
+    fn of(page: Option<&'a mut RowPage<impl Values<Value = V>>>, row: u32) -> Result<Self, String> {
+        page.map_or_else(|| Ok(List::none()), |page| page.row(row)).map(Self::new)
     }
 }
 
@@ -48,11 +55,9 @@ impl RowReader {
             self.histogram_page(row)?;
         }
         let scale = layout.scale.unwrap_or_default();
-        let mut mantissas =
-            Cells::new(self.mantissas.as_ref().filter(|_| layout.scale.is_some()).map(|page| page.row(row)));
-        let mut doubles = Cells::new(self.doubles.as_ref().filter(|_| layout.doubles).map(|page| page.row(row)));
-        let mut histograms =
-            Cells::new(self.histograms.as_ref().filter(|_| layout.histograms).map(|page| page.row(row)));
+        let mut mantissas = Cells::of(self.mantissas.as_mut().filter(|_| layout.scale.is_some()), row)?;
+        let mut doubles = Cells::of(self.doubles.as_mut().filter(|_| layout.doubles), row)?;
+        let mut histograms = Cells::of(self.histograms.as_mut().filter(|_| layout.histograms), row)?;
         mantissas.check_len(kept)?;
         doubles.check_len(kept)?;
         histograms.check_len(kept)?;
@@ -81,8 +86,8 @@ struct HistogramChain<'a> {
 }
 
 impl HistogramChain<'_> {
-    fn push(&mut self, ts: i64, bytes: &ByteArray, is_last: bool) -> Result<(), String> {
-        let (histogram, rest) = wire::take(bytes.data(), self.before.as_ref()).map_err(|error| error.to_string())?;
+    fn push(&mut self, ts: i64, bytes: &Bytes, is_last: bool) -> Result<(), String> {
+        let (histogram, rest) = wire::take(bytes, self.before.as_ref()).map_err(|error| error.to_string())?;
         if !rest.is_empty() {
             return Err("bytes after a histogram".to_owned());
         }

@@ -1,10 +1,8 @@
 //! Opens a data file by its index, and makes the index anew when it is missing or damaged.
 
-use std::sync::Arc;
-
 use tracing::warn;
 
-use super::super::index::Index;
+use super::super::index::{CommonTables, Index};
 use super::super::rebuild::rebuild_index;
 use super::super::schema::SampleColumn;
 use crate::manifest::FileEntry;
@@ -15,7 +13,7 @@ use crate::select::{ReadError, off_thread};
 #[derive(Debug)]
 pub(crate) struct DataFile {
     pub(super) key: String,
-    pub(super) index: Arc<Index>,
+    pub(super) index: Index,
     /// First row of each page of each sample column.
     pub(super) page_firsts: [Vec<u32>; SampleColumn::ALL.len()],
 }
@@ -71,12 +69,19 @@ impl DataFile {
             });
             firsts.collect()
         });
-        Self { key: identity.key.clone(), index: Arc::new(index), page_firsts }
+        Self { key: identity.key.clone(), index, page_firsts }
     }
 
-    /// Bytes held in memory, for the cache's limit.
+    /// Bytes held in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.index.memory_bytes() + self.page_firsts.iter().map(|firsts| firsts.len() * 4).sum::<usize>()
+    }
+
+    /// Has `common` hold the tables of the index. Returns the bytes of the file itself, and those that its tables
+    /// take more than before.
+    pub(crate) fn hold_tables(&mut self, common: &mut CommonTables) -> (usize, usize) {
+        let own = self.index.own_bytes() + self.page_firsts.iter().map(|firsts| firsts.len() * 4).sum::<usize>();
+        (own, common.hold(&mut self.index))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The start timestamps of a row.
 
-use super::super::schema::DEF_VALUE;
 use super::mixed::Cells;
 use super::{Kept, RowReader};
 use crate::select::SampleColumns;
@@ -15,7 +14,7 @@ impl RowReader {
         (floats, histograms): (usize, usize),
         out: &mut SampleColumns,
     ) -> Result<(), String> {
-        let mut cells = Cells::new(Some(self.start_page(row)?.row(row)));
+        let mut cells = Cells::new(self.start_page(row)?.row(row)?);
         cells.check_len(kept)?;
         let all: Vec<_> = (0..kept.len).map(|position| cells.at(position).copied().unwrap_or(0)).collect();
         let all = &all[kept.kept.clone()];
@@ -23,10 +22,10 @@ impl RowReader {
             starts::append(&mut out.start_ts, floats, all);
             return Ok(());
         }
-        let (_, def) = self.histogram_page(row)?.row(row);
+        let list = self.histogram_page(row)?.row(row)?;
         let of = |wanted: bool| -> Vec<_> {
-            let samples = all.iter().zip(&def[kept.kept.clone()]);
-            samples.filter(|(_, def)| (**def == DEF_VALUE) == wanted).map(|(start, _)| *start).collect()
+            let samples = all.iter().zip(kept.kept.clone());
+            samples.filter(|(_, position)| list.has(*position) == wanted).map(|(start, _)| *start).collect()
         };
         starts::append(&mut out.start_ts, floats, &of(false));
         starts::append(&mut out.histogram_start_ts, histograms, &of(true));

@@ -16,7 +16,7 @@ impl Head {
             segments: segments.clone(),
             totals_only: request.totals_only,
             complete_from_ms: self.dropped_until_ms,
-            has_starts: self.starts.any,
+            has_starts: request.starts && self.starts.any,
             ..HeadSelection::empty(request.range)
         };
         for slot in self.index.select(&request.matchers) {
@@ -40,7 +40,7 @@ impl Head {
         let labels_at = selection.labels.len();
         self.index.copy_labels(slot, &mut selection.labels);
         let late_at = selection.late.len();
-        if self.starts.any {
+        if selection.has_starts {
             let newest = self.starts.newest(slot, self.open_count(slot));
             let late = LateStarts::from([(series.chunk.newest_ts(), newest)]);
             selection.starts.insert(series.series, SelectedStarts { open: Vec::new(), late });
@@ -82,7 +82,7 @@ impl Head {
         if let Some(late) = self.late_histograms.get(&slot) {
             selection.late_histograms.insert(series.series, late.clone());
         }
-        if self.starts.any {
+        if selection.has_starts {
             selection.starts.extend(self.copy_starts(slot).map(|starts| (series.series, starts)));
         }
         if let Some(deleted) = self.tombstones.get(&series.series) {

@@ -12,7 +12,11 @@ use crate::test_node::Started;
 type Found = BTreeMap<LabelSet, [Vec<(i64, i64)>; 2]>;
 
 async fn read(node: &TestNode, range: TimeRange) -> Found {
-    let mut selection = node.reader().select(&request(Vec::new(), range)).await.unwrap();
+    read_as(node, request(Vec::new(), range)).await
+}
+
+async fn read_as(node: &TestNode, request: SelectRequest) -> Found {
+    let mut selection = node.reader().select(&request).await.unwrap();
     let (mut found, mut scratch) = (Found::new(), SampleColumns::default());
     while let Some(batch) = selection.next_batch().await.unwrap() {
         for i in 0..batch.len() {
@@ -69,6 +73,29 @@ proptest! {
             node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
             for (range, before) in ranges.into_iter().zip(before) {
                 assert_eq!(read(&node, range).await, before, "{range:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn starts_that_do_not_count_are_left_out_and_nothing_else(samples in samples(), is_sealed in any::<bool>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let node = TestNode::new();
+            for (i, second, is_histogram, before) in samples {
+                let histogram = is_histogram.then(|| packed(&counter(second as u32)));
+                let rule = StartRule { stored: true, zero_samples: false };
+                let (ts, start) = (second * 1_000, (second - before) * 1_000);
+                node.append_started(&series(i), rule, Started { ts, value: 1.0, histogram, start });
+            }
+            if is_sealed {
+                node.sealer().run(&tenant(), owner(1), 0).await.unwrap();
+            }
+            for newest_only in [false, true] {
+                let with = SelectRequest { newest_only, ..request(Vec::new(), TimeRange::ALL) };
+                let mut expected = read_as(&node, with.clone()).await;
+                expected.values_mut().flatten().flatten().for_each(|(_, start)| *start = 0);
+                assert_eq!(read_as(&node, SelectRequest { starts: false, ..with }).await, expected);
             }
         });
     }

@@ -163,17 +163,13 @@ impl Cluster {
             let figure = |what: &str, unit, value| {
                 Figure::of_pharos(&format!("{}, {writers} writers: {what}", self.name), unit, value)
             };
-            let rounds = warm..costs.bytes.len();
-            // Time is counted in steps of 10 ms, which sums over nodes and rounds do not feel.
-            let sums: Vec<f64> =
-                rounds.map(|round| costs.of_nodes.iter().map(|of_node| of_node[round]).sum()).collect();
+            // Of all rounds: time is counted in steps of 10 ms, which a single round of few series would feel.
             let mean = |of_node: &Vec<f64>| of_node[warm..].iter().sum::<f64>() / of_node[warm..].len() as f64;
-            let (least, most) = costs
-                .of_nodes
+            let means: Vec<f64> = costs.of_nodes.iter().map(mean).collect();
+            let all: f64 = means.iter().sum();
+            let (least, most) = means
                 .iter()
-                .map(mean)
-                .fold((f64::MAX, 0.0), |(least, most), mean| (f64::min(least, mean), f64::max(most, mean)));
-            let all = median(&sums);
+                .fold((f64::MAX, 0.0), |(least, most), &mean| (f64::min(least, mean), f64::max(most, mean)));
             figures.extend([
                 figure("a sample, all nodes", "CPU-us", all),
                 figure("a sample, a node", "CPU-us", all / size as f64),

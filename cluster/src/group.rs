@@ -282,11 +282,13 @@ impl Group {
 
     /// Returns the reason when the core has ended, by a failure or because the node was stopped.
     pub async fn ended(&self) -> String {
-        let mut metrics = self.raft.metrics();
-        match metrics.wait_for(|metrics| metrics.running_state.is_err()).await {
-            Ok(metrics) => metrics.running_state.as_ref().err().map_or_else(String::new, ToString::to_string),
-            Err(_) => "the core is gone".to_owned(),
-        }
+        // A core's standings end with it. What the library calls its metrics tells that it ended as well, but also every step of
+        // it: whoever waits there is woken ten times for each entry.
+        let mut standings = self.standings();
+        while standings.next().await {}
+        let metrics = self.raft.metrics();
+        let reason = metrics.borrow().running_state.as_ref().err().map(ToString::to_string);
+        reason.unwrap_or_else(|| "the core is gone".to_owned())
     }
 
     pub(crate) fn is_ended(&self) -> bool {

@@ -1,8 +1,10 @@
 //! Joins the commands that wait for a group into few entries.
 //!
 //! The library writes one entry for each flush of the log, and takes any number in without a word. So at most
-//! [`ProposerOptions::depth`] entries are in flight; whatever arrives meanwhile joins the next one. A command whose sender is in
-//! no hurry may also wait a while for others: an entry wakes a dozen threads and syncs once, whatever it carries. What waits is
+//! [`ProposerOptions::depth`] entries are in flight; whatever arrives meanwhile joins the next one. An entry costs what it costs
+//! whatever it carries, so a small one waits for the end of the one before it, a few milliseconds at most
+//! ([`ProposerOptions::company`]): where nothing is in flight nobody waits. A command whose sender is in
+//! no hurry may wait longer for others. What waits is
 //! bounded by count and by bytes, and refused beyond that. Room on disk is reserved before an entry is proposed.
 
 mod queue;
@@ -39,6 +41,10 @@ pub struct ProposerOptions {
     pub entry_bytes_max: usize,
     /// Most entries in flight. Default 2: one is written while the next is put together.
     pub depth: usize,
+    /// How long what waits is kept from being an entry of its own while another one is in flight. Default 10 ms.
+    pub company: Duration,
+    /// Unless it has so many bytes. Default 64 KiB, some 12,000 samples: beyond that, what an entry costs is what it carries.
+    pub company_bytes: usize,
     /// How long a command may take, waiting included. Default 30 s.
     pub timeout: Duration,
 }
@@ -50,6 +56,8 @@ impl Default for ProposerOptions {
             queue_bytes_max: 4 << 20,
             entry_bytes_max: 1 << 20,
             depth: 2,
+            company: Duration::from_millis(10),
+            company_bytes: 64 << 10,
             timeout: Duration::from_secs(30),
         }
     }

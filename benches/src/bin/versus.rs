@@ -41,6 +41,12 @@ struct Arguments {
     /// Series of the cluster part.
     #[arg(long, default_value_t = 100_000)]
     cluster_series: usize,
+    /// Requests under way at a time in the cluster part, one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "32")]
+    cluster_writers: Vec<usize>,
+    /// Another build of Pharos that the cluster part runs beside this one.
+    #[arg(long)]
+    cluster_before: Option<PathBuf>,
     /// Length of the soak part, which is Pharos alone and not among the parts unless named.
     #[arg(long, default_value_t = 600)]
     soak_secs: u64,
@@ -111,9 +117,14 @@ async fn main() -> Result<()> {
             }
             "day" => report::print("a day from data files", &day::run(folder, arguments.day_series, now_ms).await?),
             "cluster" => {
-                let Arguments { cluster_sizes, cluster_series, rounds, .. } = &arguments;
-                let figures = cluster::run(folder, cluster_sizes, *cluster_series, *rounds, now_ms).await?;
-                report::print("clusters", &figures);
+                let plan = cluster::Plan {
+                    sizes: arguments.cluster_sizes.clone(),
+                    series: arguments.cluster_series,
+                    rounds: arguments.rounds,
+                    writers: arguments.cluster_writers.clone(),
+                    before: arguments.cluster_before.clone(),
+                };
+                report::print("clusters", &cluster::run(folder, &plan, now_ms).await?);
             }
             "soak" => {
                 let length = Duration::from_secs(arguments.soak_secs);

@@ -69,6 +69,7 @@ impl Kind {
 pub struct Server {
     pub kind: Kind,
     child: Child,
+    program: PathBuf,
     port: u16,
     folder: PathBuf,
     config: String,
@@ -79,13 +80,26 @@ pub struct Server {
 impl Server {
     /// Starts with an empty data folder below `root` and waits until it is ready.
     pub async fn start(kind: Kind, root: &Path, config: &str, extra: &[&str]) -> Result<Self> {
+        Self::start_program(kind, None, root, config, extra).await
+    }
+
+    /// As [`Self::start`], of a program that need not be the usual one.
+    pub async fn start_program(
+        kind: Kind,
+        program: Option<&Path>,
+        root: &Path,
+        config: &str,
+        extra: &[&str],
+    ) -> Result<Self> {
+        let program = program.map(Path::to_owned).or_else(|| kind.program());
+        let program = program.with_context(|| format!("{} is not installed", kind.name()))?;
         let folder = root.join(kind.name());
         fs::create_dir_all(&folder)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let extra: Vec<String> = extra.iter().map(|&arg| arg.to_owned()).collect();
-        let child = spawn(kind, &folder, port, config, &extra)?;
+        let child = spawn(kind, &program, &folder, port, config, &extra)?;
         let client = reqwest::Client::builder().pool_max_idle_per_host(4).build()?;
-        let server = Self { kind, child, port, folder, config: config.to_owned(), extra, client };
+        let server = Self { kind, child, program, port, folder, config: config.to_owned(), extra, client };
         server.wait_ready().await?;
         Ok(server)
     }
@@ -238,7 +252,7 @@ impl Server {
         self.child.kill()?;
         self.child.wait()?;
         let started = Instant::now();
-        self.child = spawn(self.kind, &self.folder, self.port, &self.config, &self.extra)?;
+        self.child = spawn(self.kind, &self.program, &self.folder, self.port, &self.config, &self.extra)?;
         self.wait_ready().await?;
         Ok(started.elapsed())
     }
@@ -251,8 +265,7 @@ impl Drop for Server {
     }
 }
 
-fn spawn(kind: Kind, folder: &Path, port: u16, config: &str, extra: &[String]) -> Result<Child> {
-    let program = kind.program().with_context(|| format!("{} is not installed", kind.name()))?;
+fn spawn(kind: Kind, program: &Path, folder: &Path, port: u16, config: &str, extra: &[String]) -> Result<Child> {
     let config_file = folder.join("config.yml");
     fs::write(&config_file, config)?;
     let data = folder.join("data");

@@ -3,6 +3,7 @@
 pub(crate) mod journal;
 mod lingering;
 mod many;
+mod wakes;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;

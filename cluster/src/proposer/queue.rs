@@ -90,8 +90,10 @@ impl Queue {
         if sooner {
             state.due = Some(due);
         }
-        // The worker sleeps until what it knew to be due.
-        let wakes = sooner || self.fills_entry(&state);
+        // The worker sleeps until what it knew to be due, or until an entry is answered.
+        let company_bytes = self.options.company_bytes;
+        let has_company = state.bytes >= company_bytes && state.bytes - bytes < company_bytes;
+        let wakes = sooner || has_company || self.fills_entry(&state);
         drop(state);
         self.metrics.proposals.inc();
         self.metrics.queued_proposals.inc();
@@ -118,7 +120,8 @@ impl Queue {
             return Next::Idle;
         }
         let Some(due) = state.due else { return Next::Idle };
-        let left = due.saturating_sub(self.clock.monotonic());
+        let company = if self.wants_company(&state) { self.options.company } else { Duration::ZERO };
+        let left = (due + company).saturating_sub(self.clock.monotonic());
         if !left.is_zero() && !state.closed && !self.fills_entry(&state) {
             return Next::Wait(left);
         }
@@ -171,6 +174,11 @@ impl Queue {
         }
     }
 
+    /// What waits is little, and there is an entry whose end it can wait for.
+    fn wants_company(&self, state: &State) -> bool {
+        state.in_flight > 0 && state.bytes < self.options.company_bytes
+    }
+
     /// What waits is worth an entry of its own, or keeps others out.
     fn fills_entry(&self, state: &State) -> bool {
         let ProposerOptions { queue_commands_max, queue_bytes_max, entry_bytes_max, .. } = self.options;
@@ -212,7 +220,59 @@ fn due(now: Duration, linger: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use pharos_model::clock::ManualClock;
+
     use super::*;
+    use crate::metrics::Metrics;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn queue(clock: &Arc<ManualClock>) -> Queue {
+        let metrics = Metrics::register(&prometheus::Registry::new()).expect("an empty registry").raft;
+        let options = ProposerOptions { company: MS * 10, company_bytes: 100, ..ProposerOptions::default() };
+        Queue::new(options, metrics, Arc::clone(clock) as Arc<dyn Clock>)
+    }
+
+    fn push(queue: &Queue, bytes: usize) -> oneshot::Receiver<Result<Bytes, ProposeError>> {
+        queue.push(Bytes::from(vec![0; bytes]), Duration::ZERO).expect("room").1
+    }
+
+    fn entry(next: Next) -> usize {
+        match next {
+            Next::Propose(batch) => batch.len(),
+            other => panic!("an entry was expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn little_waits_for_the_end_of_the_entry_before_it_but_not_for_long() {
+        let clock = Arc::new(ManualClock::at(0));
+        let queue = queue(&clock);
+        let _first = push(&queue, 10);
+        assert_eq!(entry(queue.next()), 1, "nothing is in flight, nobody waits");
+        let _second = push(&queue, 10);
+        assert!(matches!(queue.next(), Next::Wait(left) if left == MS * 10));
+        clock.advance(MS * 9);
+        let _third = push(&queue, 10);
+        assert!(matches!(queue.next(), Next::Wait(left) if left == MS));
+        queue.answered();
+        assert_eq!(entry(queue.next()), 2, "what it waited for has its answer");
+        let _fourth = push(&queue, 10);
+        clock.advance(MS * 10);
+        assert_eq!(entry(queue.next()), 1, "it has waited long enough");
+    }
+
+    #[test]
+    fn much_waits_for_nobody() {
+        let clock = Arc::new(ManualClock::at(0));
+        let queue = queue(&clock);
+        let _first = push(&queue, 10);
+        assert_eq!(entry(queue.next()), 1);
+        let _second = push(&queue, 60);
+        assert!(matches!(queue.next(), Next::Wait(_)));
+        let _third = push(&queue, 60);
+        assert_eq!(entry(queue.next()), 2);
+    }
 
     #[test]
     fn commands_leave_at_common_moments_within_what_they_may_linger() {

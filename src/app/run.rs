@@ -80,7 +80,8 @@ pub async fn run(flags: ServerFlags) -> Result<(), StartError> {
     let mut node = None;
     let outcome = async {
         let app = tokio::select! {
-            opened = open(flags, clock, loaded, Begun { started_ms, web, phase, stop: stop.clone() }) => opened?,
+            // Boxed: large, and gone once the node is open.
+            opened = Box::pin(open(flags, clock, loaded, Begun { started_ms, web, phase, stop: stop.clone() })) => opened?,
             // What was half open is left as a crash leaves it: the next start goes on from there.
             () = signals.end() => return Ok(()),
         };

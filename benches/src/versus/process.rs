@@ -97,7 +97,7 @@ impl Server {
         fs::create_dir_all(&folder)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let extra: Vec<String> = extra.iter().map(|&arg| arg.to_owned()).collect();
-        let child = spawn(kind, &program, &folder, port, config, &extra)?;
+        let child = spawn((kind, &program), &folder, port, config, &extra)?;
         let client = reqwest::Client::builder().pool_max_idle_per_host(4).build()?;
         let server = Self { kind, child, program, port, folder, config: config.to_owned(), extra, client };
         server.wait_ready().await?;
@@ -252,7 +252,7 @@ impl Server {
         self.child.kill()?;
         self.child.wait()?;
         let started = Instant::now();
-        self.child = spawn(self.kind, &self.program, &self.folder, self.port, &self.config, &self.extra)?;
+        self.child = spawn((self.kind, &self.program), &self.folder, self.port, &self.config, &self.extra)?;
         self.wait_ready().await?;
         Ok(started.elapsed())
     }
@@ -265,7 +265,7 @@ impl Drop for Server {
     }
 }
 
-fn spawn(kind: Kind, program: &Path, folder: &Path, port: u16, config: &str, extra: &[String]) -> Result<Child> {
+fn spawn((kind, program): (Kind, &Path), folder: &Path, port: u16, config: &str, extra: &[String]) -> Result<Child> {
     let config_file = folder.join("config.yml");
     fs::write(&config_file, config)?;
     let data = folder.join("data");

@@ -86,16 +86,27 @@ fn own_scripts_pass_over_workers_that_die_and_that_do_not() {
     }
 }
 
-/// Start timestamps as the head and data files keep them.
+/// Of real heads and data files, with borders in the middle of most series. What was sealed says nothing of the sample before, as a chunk of
+/// Prometheus does not: so a hint may be missing there, and nothing else.
 #[test]
-fn start_timestamps_are_those_of_a_store_too() {
+fn scripts_pass_on_a_store_too() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    for folder in upstream_folder().into_iter().chain([own]) {
-        let path = folder.join("start_timestamps.test");
-        let report = run_file_on(&Runner::over(engine_options(), Stored::over).unwrap(), &path);
+    let mut total = 0;
+    for path in upstream_folder().into_iter().chain([own]).flat_map(|folder| scripts(&folder)) {
+        let mut report = run_file_on(&Runner::over(engine_options(), Stored::over).unwrap(), &path);
+        report.failures.retain(|failure| !lacks_a_hint(failure));
         print(&path.display().to_string(), &report);
         assert!(report.total > 0 && report.failures.is_empty(), "evaluations that failed are printed above");
+        total += report.total;
     }
+    println!("{total} evaluations");
+}
+
+/// Whether all that differs is a hint, or the warning that two hints contradict each other.
+fn lacks_a_hint(failure: &Failure) -> bool {
+    let without = |text: &str| text.replace("/NotCounterReset", "").replace("/Unknown", "");
+    let warned = failure.expected.contains("conflicting counter resets during histogram aggregation");
+    without(&failure.expected) == without(&failure.got) || (warned && failure.got == "[]")
 }
 
 #[test]

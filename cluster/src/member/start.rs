@@ -81,10 +81,9 @@ pub(super) async fn start(
     }
     error!(
         error = &error as &dyn std::error::Error,
-        "what this node has of the cluster's metadata is not what others count on: it gives its name and its data up, and joins as another node"
+        "what this node has of the cluster's metadata is not what others count on: it gives its name up and joins as another node; what it has is removed once it is taken in"
     );
     NodeDir::lock(Arc::clone(&fs), path)?.begin_anew(options.node.fresh.node, through)?;
-    remove_stores(options).await?;
     start_once(&fs, path, &open, options, Arc::default()).await
 }
 
@@ -152,6 +151,9 @@ async fn start_once(
     let opened = async {
         let entry = starting.enter(&state, &mut random).await?;
         if let Entry::Joined(admission) = &entry {
+            if dir.is_unclean() {
+                remove_stores(options).await?;
+            }
             dir.join(&admission.cluster)?;
         }
         starting.tell(Phase::Opening);

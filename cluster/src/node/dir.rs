@@ -101,8 +101,7 @@ impl NodeDir {
             _ => io_error(&lock_path, error),
         })?;
         let identity = read_identity(&*fs, &dir.join(NAME_FILE))?;
-        let mut dir = Self { fs, path: dir.to_owned(), identity, _lock: lock };
-        dir.clean()?;
+        let dir = Self { fs, path: dir.to_owned(), identity, _lock: lock };
         if dir.identity.is_none() && dir.has_log() {
             return Err(DirError::NoName { dir: dir.path, name: NAME_FILE });
         }
@@ -151,8 +150,10 @@ impl NodeDir {
     }
 
     /// A cluster has taken the node in. Written before the node takes part in anything: from then on it may have a vote there, and a
-    /// cluster that cannot commit without that vote could not take it in once more.
+    /// cluster that cannot commit without that vote could not take it in once more. What the directory has from a name that was given
+    /// up goes before that: whoever takes a node in has seen that nothing is lost by it.
     pub(crate) fn join(&mut self, cluster: &Cluster) -> Result<(), DirError> {
+        self.clean()?;
         let cluster = Some(InCluster::of(cluster));
         match &self.identity {
             Some(identity) if identity.cluster != cluster => self.write(Identity { cluster, ..identity.clone() }),
@@ -183,12 +184,15 @@ impl NodeDir {
         }
     }
 
-    /// Gives the node's name and all that it has up, for what is on disk is not what others count on: it is a fresh node from now on,
-    /// which joins its cluster through these addresses. Copies of damaged segments are kept. A crash on the way is made up for by
-    /// the next start.
+    /// Gives the node's name up, for what is on disk is not what others count on: it is a fresh node from now on, which joins its
+    /// cluster through these addresses. Until it is taken in, what it had stays.
     pub(crate) fn begin_anew(&mut self, fresh: u64, through: Vec<String>) -> Result<(), DirError> {
-        self.write(Identity { comes_back_through: through, is_unclean: true, ..Identity::fresh(fresh) })?;
-        self.clean()
+        self.write(Identity { comes_back_through: through, is_unclean: true, ..Identity::fresh(fresh) })
+    }
+
+    /// Whether what the directory has is from a name that was given up.
+    pub(crate) fn is_unclean(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.is_unclean)
     }
 
     /// Addresses through which a node comes back that gave its name up; none for others.
@@ -196,6 +200,7 @@ impl NodeDir {
         self.identity.as_ref().map_or(&[], |identity| &identity.comes_back_through)
     }
 
+    /// Copies of damaged segments are kept. May be repeated after a crash.
     fn clean(&mut self) -> Result<(), DirError> {
         let Some(identity) = self.identity.clone().filter(|identity| identity.is_unclean) else { return Ok(()) };
         for (dir, is_old) in

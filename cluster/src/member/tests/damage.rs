@@ -3,6 +3,7 @@
 use super::*;
 use crate::log::entry::GroupId;
 use crate::log::segment::{self, Place, Scan};
+use crate::meta::Cluster;
 use crate::node::NodeDir;
 
 /// Flips a bit of a record in a segment of a node that does not run.
@@ -89,16 +90,25 @@ async fn a_node_that_gives_its_name_up_is_not_held_up_by_a_crash() {
     sim.put(&log, vec![0; 10]);
     sim.put(Path::new("/node/log/damaged.json"), b"{}".to_vec());
     let through = vec![address(2)];
+    let cluster = Cluster { id: "0".repeat(32), name: "test".to_owned(), partitions: 1 };
     for operations in 0..40 {
         let sim = sim.kill();
         let mut locked = dir(&sim);
         sim.lose_power_after(operations, operations);
-        let done = locked.begin_anew(9, through.clone());
+        let told = locked.begin_anew(9, through.clone());
+        let done = told.is_ok() && locked.join(&cluster).is_ok();
         let sim = sim.reboot(operations);
         let mut found = dir(&sim);
         let is_new = found.node_id(5).unwrap() == 9;
-        assert_eq!((is_new, sim.content(&log).is_some()), (is_new, !is_new), "{operations}");
         assert_eq!(found.comes_back_through(), if is_new { &through[..] } else { &[] });
-        assert!(done.is_err() || is_new);
+        assert!(told.is_err() || is_new);
+        // What it had is there until the cluster has taken it in, and then not any more.
+        let has_joined = found.cluster().is_some();
+        assert!(!done || has_joined);
+        assert!(is_new || sim.content(&log).is_some(), "{operations}");
+        assert!(!has_joined || sim.content(&log).is_none(), "{operations}");
+        // However far it came, the next one is taken in as well.
+        found.join(&cluster).unwrap();
+        assert!(!is_new || sim.content(&log).is_none(), "{operations}");
     }
 }

@@ -1,6 +1,8 @@
 //! What gossip counts.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+
+use crate::metrics::{counter, counters};
 
 /// Clones share the same counters.
 #[derive(Clone, Debug)]
@@ -55,16 +57,4 @@ impl GossipMetrics {
     pub(super) fn refused(&self, reason: &str) -> IntCounter {
         self.refused.with_label_values(&[reason])
     }
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    let counter = IntCounter::new(name, help)?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-    registry.register(Box::new(counters.clone()))?;
-    Ok(counters)
 }

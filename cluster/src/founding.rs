@@ -84,14 +84,23 @@ pub struct Probe {
 pub enum Decision {
     /// Found a cluster with itself as its only member.
     Found,
-    /// Ask the node at the address to be taken in, in the place of another member if there is one.
-    JoinThrough { address: String, replaces: Option<NodeId> },
+    /// Ask to be taken in, in one of these ways: who answers may know less than others, or reach nobody.
+    Join { ways: Vec<Way> },
     /// Go on as the member that it is.
     GoOn,
     /// Ask again soon; for whom is to be told to the operator.
     Wait { whom: Vec<String>, why: Waiting },
     /// End, with this error.
     Refuse { reason: String },
+}
+
+/// How a node comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The member to ask.
+    pub through: String,
+    /// The member whose place the node takes, as that one knows it.
+    pub replaces: Option<NodeId>,
 }
 
 /// What is waited for.
@@ -208,10 +217,14 @@ impl<'a> Asked<'a> {
     }
 
     fn join_or_found(&self) -> Decision {
-        if let Some((address, member)) = self.members().next() {
-            let at_own = |(_, address): &&(NodeId, String)| *address == self.flags.address && !address.is_empty();
-            let replaces = member.members.iter().find(at_own).map(|(node, _)| *node);
-            return Decision::JoinThrough { address: address.to_owned(), replaces };
+        let at_own = |(_, address): &&(NodeId, String)| *address == self.flags.address && !address.is_empty();
+        let ways = self.members().map(|(address, member)| Way {
+            through: address.to_owned(),
+            replaces: member.members.iter().find(at_own).map(|(node, _)| *node),
+        });
+        let ways: Vec<Way> = ways.collect();
+        if !ways.is_empty() {
+            return Decision::Join { ways };
         }
         if !self.flags.join.is_empty() {
             let whom = self.others().map(|(address, _)| address.to_owned()).collect();

@@ -84,6 +84,11 @@ fn the_first_of_the_list_founds_when_all_others_are_fresh() {
     }
 }
 
+fn joins(ways: &[(&str, Option<NodeId>)]) -> Decision {
+    let ways = ways.iter().map(|(through, replaces)| Way { through: (*through).to_owned(), replaces: *replaces });
+    Decision::Join { ways: ways.collect() }
+}
+
 #[test]
 fn nobody_founds_while_one_does_not_answer() {
     let answers = [("b:1", Some(fresh("b:1"))), ("c:1", None)];
@@ -92,21 +97,23 @@ fn nobody_founds_while_one_does_not_answer() {
 }
 
 #[test]
-fn a_fresh_node_joins_through_the_first_that_is_in_the_cluster() {
+fn a_fresh_node_joins_through_any_that_is_in_the_cluster() {
     let answers = [("a:1", None), ("b:1", Some(member("b:1"))), ("c:1", Some(fresh("c:1")))];
     let flags = Flags { address: "d:1".to_owned(), process: 7, ..joining("d:1", &LIST) };
-    let through_b = Decision::JoinThrough { address: "b:1".to_owned(), replaces: None };
+    let through_b = joins(&[("b:1", None)]);
     assert_eq!(decide_fresh(&flags, &answers), through_b);
     let mut reversed = answers;
     reversed.reverse();
     assert_eq!(decide_fresh(&flags, &reversed), through_b, "the order of the answers does not matter");
+    let answers = [("a:1", Some(member("a:1"))), ("b:1", Some(member("b:1"))), ("c:1", None)];
+    assert_eq!(decide_fresh(&flags, &answers), joins(&[("a:1", None), ("b:1", None)]));
 }
 
 #[test]
 fn a_wiped_first_node_takes_its_own_place_while_others_are_there() {
     let answers = [("a:1", Some(fresh("a:1"))), ("b:1", Some(member("b:1"))), ("c:1", None)];
-    let joins = Decision::JoinThrough { address: "b:1".to_owned(), replaces: Some(1) };
-    assert_eq!(decide_fresh(&flags("a:1"), &answers), joins);
+    let way_in = joins(&[("b:1", Some(1))]);
+    assert_eq!(decide_fresh(&flags("a:1"), &answers), way_in);
     let answers = [("a:1", Some(fresh("a:1"))), ("b:1", None), ("c:1", None)];
     assert_eq!(decide_fresh(&flags("a:1"), &answers), waits(&["b:1", "c:1"], Waiting::ForAnswers));
 }
@@ -116,8 +123,8 @@ fn who_only_joins_never_founds() {
     let flags = joining("d:1", &["a:1", "d:1"]);
     assert_eq!(decide_fresh(&flags, &[("a:1", None)]), waits(&["a:1"], Waiting::ForMember));
     assert_eq!(decide_fresh(&flags, &[("a:1", Some(fresh("a:1")))]), waits(&["a:1"], Waiting::ForMember));
-    let joins = Decision::JoinThrough { address: "a:1".to_owned(), replaces: None };
-    assert_eq!(decide_fresh(&flags, &[("a:1", Some(member("a:1")))]), joins);
+    let way_in = joins(&[("a:1", None)]);
+    assert_eq!(decide_fresh(&flags, &[("a:1", Some(member("a:1")))]), way_in);
 }
 
 #[test]
@@ -137,8 +144,8 @@ fn a_node_alone_goes_on_as_the_cluster_of_one_that_others_join() {
     assert_eq!(decide(&alone, &flags("a:1"), &answers), Decision::GoOn);
     let unnamed = Member { name: String::new(), members: vec![(1, String::new())], ..cluster_member("a:1") };
     let answers = [("a:1", Some(Answer::InCluster(unnamed)))];
-    let joins = Decision::JoinThrough { address: "a:1".to_owned(), replaces: None };
-    assert_eq!(decide_fresh(&flags("b:1"), &answers), joins);
+    let way_in = joins(&[("a:1", None)]);
+    assert_eq!(decide_fresh(&flags("b:1"), &answers), way_in);
 }
 
 #[test]
@@ -243,11 +250,13 @@ fn whatever_others_answer_only_the_first_founds_and_only_if_all_are_fresh() {
                 let in_cluster = |answer: &Option<Answer>| matches!(answer, Some(Answer::InCluster(_)));
                 match decide_fresh(&flags(own), &answers) {
                     Decision::Found => assert!(own == "a:1" && all_fresh, "{own} {answers:?}"),
-                    Decision::JoinThrough { address, replaces } => {
-                        let (_, answer) = answers.iter().find(|(other, _)| *other == address).unwrap();
-                        let Some(Answer::InCluster(member)) = answer else { panic!("{address} is in no cluster") };
-                        assert!(member.name == "one" || member.name.is_empty());
-                        assert_eq!(replaces, Some(process(own) - process("a:1") + 1));
+                    Decision::Join { ways } => {
+                        for Way { through, replaces } in ways {
+                            let (_, answer) = answers.iter().find(|(other, _)| *other == through).unwrap();
+                            let Some(Answer::InCluster(member)) = answer else { panic!("{through} is in no cluster") };
+                            assert!(member.name == "one" || member.name.is_empty());
+                            assert_eq!(replaces, Some(process(own) - process("a:1") + 1));
+                        }
                     }
                     Decision::Wait { whom, .. } => {
                         assert!(!whom.is_empty() && !whom.contains(&own.to_owned()));

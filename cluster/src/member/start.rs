@@ -17,7 +17,7 @@ use super::book::{Book, Heard};
 use super::front::{Front, heard};
 use super::messages::{self, Admission, Application};
 use super::{MemberError, MemberOptions, Phase};
-use crate::founding::{Decision, Flags, OwnState, Probe, addresses, decide};
+use crate::founding::{Decision, Flags, OwnState, Probe, Way, addresses, decide};
 use crate::fs::Fs;
 use crate::group::Start;
 use crate::node::{ClusterOptions, Node, NodeDir, NodeError, NodeOptions, OpenPartition};
@@ -226,6 +226,7 @@ impl Starting<'_> {
     /// Asks until it is decided how the node takes part.
     async fn enter(&self, state: &OwnState, random: &mut fastrand::Rng) -> Result<Entry, MemberError> {
         let flags = self.flags;
+        let mut asked: usize = 0;
         loop {
             let probes = self.probe(state).await?;
             match decide(state, flags, &probes) {
@@ -238,8 +239,10 @@ impl Starting<'_> {
                     return Ok(Entry::GoOn { cluster: cluster.clone() });
                 }
                 Decision::Wait { whom, why } => self.tell(Phase::Waiting { whom, why }),
-                Decision::JoinThrough { address, replaces } => {
-                    if let Some(admission) = self.apply(address, replaces).await {
+                Decision::Join { mut ways } => {
+                    let way = ways.swap_remove(asked % ways.len());
+                    asked += 1;
+                    if let Some(admission) = self.apply(way).await {
                         return Ok(Entry::Joined(admission));
                     }
                 }
@@ -284,13 +287,13 @@ impl Starting<'_> {
     }
 
     /// Asks to be taken in. What is refused is asked again, with the reason told: the cluster may have no leader now.
-    async fn apply(&self, address: String, replaces: Option<NodeId>) -> Option<Admission> {
+    async fn apply(&self, Way { through, replaces }: Way) -> Option<Admission> {
         let me = introduce(&self.options.flags, self.own, None);
         // Taken in before, by an answer that got lost.
         let replaces = replaces.filter(|node| *node != self.own);
         let application = Application { http: self.options.http.clone(), zone: self.options.zone.clone(), replaces };
         let patience = self.options.times.admission;
-        let answer = self.network.apply(&address, &me, messages::encode(&application), patience).await;
+        let answer = self.network.apply(&through, &me, messages::encode(&application), patience).await;
         let admission = match answer {
             Ok(answer) => messages::decode::<Admission>(&answer).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -302,7 +305,7 @@ impl Starting<'_> {
                 Some(admission)
             }
             Err(reason) => {
-                self.tell(Phase::Joining { through: address, reason: Some(reason) });
+                self.tell(Phase::Joining { through, reason: Some(reason) });
                 None
             }
         }

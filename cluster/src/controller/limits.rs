@@ -14,8 +14,9 @@ pub struct Limits {
     pub alive_silence_max: Duration,
     /// A replica that lacks at most so many entries has caught up: the rest comes while it is taken in. Default 1000.
     pub lag_entries_max: u64,
-    /// A move is given up when the node that comes is silent for so long: long enough for a restart. Default 2 min.
-    pub coming_silence_max: Duration,
+    /// A move is given up when the node that comes is silent for so long, or so many of those who are to hold the partition that they
+    /// cannot agree to it: long enough for a restart. Default 2 min.
+    pub move_silence_max: Duration,
     /// Another node takes a silent one's vote in the metadata group after so long. That costs nothing, all have the
     /// metadata, and keeps the group able to lose the next one. Default 1 min.
     pub meta_voter_silence_max: Duration,
@@ -33,7 +34,7 @@ impl Default for Limits {
             moves_per_node_max: 2,
             alive_silence_max: Duration::from_secs(3),
             lag_entries_max: 1000,
-            coming_silence_max: Duration::from_secs(120),
+            move_silence_max: Duration::from_secs(120),
             meta_voter_silence_max: Duration::from_secs(60),
             dead_after: None,
             dead_at_a_time_max: 1,

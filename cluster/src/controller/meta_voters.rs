@@ -1,7 +1,8 @@
-//! Who votes in the metadata group: three active nodes, five from five on, spread over zones. All other members are learners.
+//! Who votes in the metadata group: three nodes, five from five on, spread over zones. All other members are learners.
 //!
-//! Voters stay while they are fit: the ones who go are nodes that are drained, removed or silent, and one of two in a zone
-//! when a node of another zone is there.
+//! Voters stay while they are fit: the ones who go are nodes that are removed or silent, drained ones when an active one can take their
+//! place, and one of two in a zone when a node of another zone is there. While there is nobody else a drained node keeps its vote: of two
+//! voters none can be lost.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +34,7 @@ fn voter_count(nodes: usize) -> usize {
     }
 }
 
-/// Chosen among those who vote and those who could at once: a fresh node becomes a learner first. One that is drained votes until
-/// another can.
+/// Chosen among those who vote and those who could at once: a fresh node becomes a learner first.
 fn voters(view: View<'_>, report: &GroupReport) -> Vec<NodeId> {
     let ready = |node| view.is_alive(node) && report.has_caught_up(node, view.limits.lag_entries_max);
     let may_vote = |member: &&Member| {
@@ -43,7 +43,7 @@ fn voters(view: View<'_>, report: &GroupReport) -> Vec<NodeId> {
     };
     let mut left: BTreeMap<NodeId, &Member> =
         view.topology.present().filter(may_vote).map(|member| (member.spec.id, member)).collect();
-    let count = voter_count(view.topology.active().count().min(left.len()));
+    let count = voter_count(left.len());
     let mut chosen: Vec<&Member> = Vec::new();
     while chosen.len() < count {
         let order = |member: &&Member| {

@@ -78,10 +78,13 @@ pub(super) fn wanted(view: View<'_>) -> Vec<Replicas> {
     target(&hosts, current.len() as u16, replication_factor(hosts.len()), &current)
 }
 
-/// Takes a damaged replica away. What takes its place is decided when it is gone: a node drops what it has before it gets anything.
+/// Takes a damaged replica away. What takes its place is decided when it is gone: a node drops what it has before it gets anything. But for
+/// one that has a vote already, left over from a move that was given up by an old report: without it too few may be sound.
 fn heal(view: View<'_>, partition: PartitionId, placed: &PartitionPlacement) -> Option<(Reason, Move)> {
     let damaged = placed.replicas.iter().copied().find(|node| view.is_damaged(*node, partition, placed))?;
-    Some((Reason::Damaged, Move { add: None, remove: Some(damaged) }))
+    let voters = &view.observed.partitions.get(&partition)?.voters;
+    let add = voters.iter().copied().find(|node| !placed.replicas.contains(node) && view.topology.is_active(*node));
+    Some((Reason::Damaged, Move { add, remove: Some(damaged) }))
 }
 
 /// The first exchange on the way from one set to the other; who is gone for ever goes first.
@@ -122,15 +125,17 @@ fn may_begin(
         let said = view.observed.nodes.get(&node);
         said.is_some_and(|said| said.revision >= placed.revision && !said.replicas.contains(&partition))
     };
-    let can_come = moving.add.is_none_or(|node| view.is_alive(node) && is_empty(node));
+    let votes = |node: NodeId| reason == Reason::Damaged && report.voters.contains(&node);
+    let can_come = moving.add.is_none_or(|node| view.is_alive(node) && (is_empty(node) || votes(node)));
     let after = PartitionPlacement { moving: Some(moving), ..placed.clone() }.after_move();
     let sound = |nodes: &[NodeId]| nodes.iter().filter(|node| view.is_sound(**node, partition, placed)).count();
+    let voters: Vec<NodeId> = report.voters.iter().copied().collect();
     // For balance's sake alone nothing moves off a dead node, nor where one is waited for.
     let enough = match reason {
         Reason::Balance => sound(&placed.replicas) == placed.replicas.len(),
         Reason::Lost | Reason::Missing | Reason::Drained => sound(&after) > after.len() / 2,
         // Those who are left have to agree to it as they are, and go on alone.
-        Reason::Damaged => sound(&placed.replicas) > placed.replicas.len() / 2,
+        Reason::Damaged => sound(&voters) > voters.len() / 2 && sound(&after) > after.len() / 2,
     };
     // Leaders leave a drained node first: they do not have to wait for data.
     let leads = moving.remove == Some(report.leader) && reason == Reason::Drained;

@@ -56,12 +56,15 @@ fn move_on(
     let Some(coming) = coming else {
         let as_before =
             report.settled && report.voters.iter().eq(&placed.replicas.iter().copied().collect::<BTreeSet<_>>());
-        if hurt && as_before {
+        // Too few could agree until somebody comes back; should that one come under another name, it is let in once the move is given up.
+        let silent = |node: &&NodeId| view.is_silent_for(**node, view.limits.move_silence_max);
+        let too_few = after.voters.iter().filter(silent).count() >= after.voters.len().div_ceil(2);
+        if (hurt || too_few) && as_before {
             return Some(Step::CancelMove { partition, epoch, moving });
         }
         return configure::next(view, guard, report, &after);
     };
-    let lost = view.is_silent_for(coming, view.limits.coming_silence_max) || view.is_damaged(coming, partition, placed);
+    let lost = view.is_silent_for(coming, view.limits.move_silence_max) || view.is_damaged(coming, partition, placed);
     if !view.topology.is_active(coming) || lost || hurt {
         // Out of the group first: that fails if it has a vote meanwhile.
         return Some(match report.has_member(coming) {

@@ -354,6 +354,18 @@ fn a_silent_voter_of_the_metadata_is_replaced_when_somebody_can() {
 }
 
 #[test]
+fn a_drained_node_votes_on_the_metadata_until_an_active_one_can() {
+    let mut scene = four();
+    scene.topology.drain(3, 0).unwrap();
+    assert_eq!(meta_voters(&scene), Some(BTreeSet::from([1, 2, 4])));
+    let mut scene = three();
+    scene.topology.drain(3, 0).unwrap();
+    assert_eq!(meta_voters(&scene), None, "of two voters none can be lost");
+    scene.topology.remove(3, true, 0).unwrap();
+    assert_eq!(meta_voters(&scene), Some(BTreeSet::from([1, 2])));
+}
+
+#[test]
 fn new_members_become_learners_of_the_metadata_and_removed_ones_leave() {
     let mut scene = four();
     scene.observed.meta.as_mut().unwrap().learners.clear();
@@ -434,6 +446,19 @@ fn a_damaged_replica_is_taken_out_dropped_and_brought_back() {
 }
 
 #[test]
+fn a_voter_that_is_not_placed_takes_the_place_of_a_damaged_one() {
+    let mut scene = Scene::new(&[vec![1, 2]], 3, no_zone);
+    scene.topology.drain(2, 0).unwrap();
+    scene.report(0).voters = BTreeSet::from([1, 2, 3]);
+    scene.observed.nodes.get_mut(&3).unwrap().replicas.insert(PartitionId(0));
+    damaged(&mut scene, 2, 0);
+    assert_eq!(begun(&scene.next()), [(0, Move { add: Some(3), remove: Some(2) })]);
+    scene.begin(0, Some(3), Some(2));
+    let [Step::ChangeVoters { voters, .. }] = &scene.next()[..] else { panic!("{:?}", scene.next()) };
+    assert_eq!(*voters, BTreeSet::from([1, 3]));
+}
+
+#[test]
 fn a_damaged_replica_stays_where_no_majority_is_sound_without_it() {
     let mut scene = three();
     damaged(&mut scene, 2, 0);
@@ -470,4 +495,19 @@ fn a_move_ends_where_who_comes_or_who_stays_is_damaged() {
     }
     damaged(&mut scene, 3, 0);
     assert!(!scene.next().contains(&cancel), "who goes may be damaged");
+}
+
+#[test]
+fn a_move_that_too_few_could_agree_to_is_given_up_while_its_group_is_as_before() {
+    let mut scene = three();
+    scene.topology.drain(3, 0).unwrap();
+    let moving = scene.begin(0, None, Some(3));
+    let epoch = scene.topology.placement[0].epoch;
+    let cancel = Step::CancelMove { partition: PartitionId(0), epoch, moving };
+    scene.silent(2, 60);
+    assert!(!scene.next().contains(&cancel), "it may only start again");
+    scene.silent(2, 120);
+    assert!(scene.next().contains(&cancel), "{:?}", scene.next());
+    scene.report(0).voters = BTreeSet::from([1, 2]);
+    assert!(!scene.next().contains(&cancel), "the group has gone on");
 }

@@ -227,7 +227,7 @@ impl House {
             http: String::new(),
             zone: String::new(),
             node,
-            limits: Limits { lag_entries_max: 20, coming_silence_max: Duration::from_secs(20), ..Limits::default() },
+            limits: Limits { lag_entries_max: 20, move_silence_max: Duration::from_secs(20), ..Limits::default() },
             times: MemberTimes { probe: ms(300), round: ms(300), retry: ms(300), admission: ms(5000) },
             security: Security::Plain,
             transport: Arc::new(Wire),

@@ -41,8 +41,11 @@ fn metadata(members: &[Arc<Member>], topology: &Topology) -> Option<String> {
     let present: BTreeSet<NodeId> = topology.present().map(|member| member.spec.id).collect();
     let voters = leader.all_voters();
     let known: BTreeSet<NodeId> = voters.union(&leader.learners).copied().collect();
-    let wanted = if active.len() >= 5 { 5 } else { active.len().min(3) };
-    let settled = leader.voters.len() == 1 && voters.is_subset(&active) && voters.len() == wanted && known == present;
+    let candidates = active.union(&voters).count();
+    let wanted = if candidates >= 5 { 5 } else { candidates.min(3) };
+    // Drained nodes vote where there are too few active ones.
+    let fit = voters.is_subset(&active) || active.is_subset(&voters);
+    let settled = leader.voters.len() == 1 && fit && voters.len() == wanted && known == present;
     (!settled).then(|| format!("metadata: {leader:x?} of {active:x?} active, {present:x?} present"))
 }
 

@@ -47,7 +47,7 @@ impl World {
             moves_max: 4,
             lag_entries_max: 10,
             alive_silence_max: Duration::from_secs(2),
-            coming_silence_max: Duration::from_secs(15),
+            move_silence_max: Duration::from_secs(15),
             meta_voter_silence_max: Duration::from_secs(10),
             ..Limits::default()
         };
@@ -405,12 +405,13 @@ impl World {
 
     fn meta_is_settled(&self) -> bool {
         let config = self.groups[&GroupRef::Meta].config();
-        let active = self.in_state(MemberState::Active).len();
-        let voters = if active >= 5 { 5 } else { active.min(3) };
         let members: BTreeSet<NodeId> = self.topology.present().map(|member| member.spec.id).collect();
-        let active_only = config.voters.iter().all(|node| self.topology.is_active(*node));
+        let active: BTreeSet<NodeId> = self.in_state(MemberState::Active).into_iter().collect();
+        let candidates = active.union(&config.voters).count();
+        let voters = if candidates >= 5 { 5 } else { candidates.min(3) };
+        let active_first = config.voters.is_subset(&active) || active.is_subset(&config.voters);
         let all: BTreeSet<NodeId> = config.voters.union(&config.learners).copied().collect();
-        config.old.is_none() && config.voters.len() == voters && active_only && all == members
+        config.old.is_none() && config.voters.len() == voters && active_first && all == members
     }
 
     /// Copies are what the changes of members asked for, what was given up on the way, and little more: a plan that changes half-way

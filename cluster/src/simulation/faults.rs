@@ -95,7 +95,11 @@ impl Plan {
         let mut crowd = Crowd { hosts, present: (0..hosts).collect(), drained: Vec::new() };
         for _ in 0..random.usize(1..=3) {
             let change = (random.u8(..4) > 0).then(|| crowd.change(&mut random)).flatten();
-            let faults = (0..random.usize(1..=8)).map(|_| timed(&mut random, crowd.hosts)).collect();
+            let mut faults: Vec<Timed> = (0..random.usize(1..=8)).map(|_| timed(&mut random, crowd.hosts)).collect();
+            // Where two are left, or will be, what one of them lost may be lost altogether.
+            if crowd.active() < 3 {
+                faults.retain(|timed| !matches!(timed.fault, Fault::Damage(_)));
+            }
             plan.acts.push(Act { change, faults });
         }
         plan
@@ -119,6 +123,10 @@ struct Crowd {
 }
 
 impl Crowd {
+    fn active(&self) -> usize {
+        self.present.len() - self.drained.len()
+    }
+
     fn change(&mut self, random: &mut fastrand::Rng) -> Option<Change> {
         let host = self.present[random.usize(..self.present.len())];
         match random.u8(..5) {
@@ -127,7 +135,7 @@ impl Crowd {
                 self.hosts += 1;
                 Some(Change::Join)
             }
-            1 if !self.drained.contains(&host) && self.drained.len() + 2 < self.present.len() => {
+            1 if !self.drained.contains(&host) && self.active() > 2 => {
                 self.drained.push(host);
                 Some(Change::Drain(host))
             }
@@ -141,7 +149,7 @@ impl Crowd {
                 Some(Change::Remove(host))
             }
             // With two active nodes all voters are on both, and none can be lost.
-            4 if self.present.len() >= 3 + self.drained.len() => {
+            4 if self.active() >= 3 => {
                 self.drained.retain(|drained| *drained != host);
                 Some(Change::Replace(host))
             }

@@ -237,16 +237,31 @@ impl Town {
     }
 
     fn look(&mut self) {
-        let mut members: Vec<_> = self.houses.iter().filter_map(House::member).collect();
-        members.sort_by_key(|member| member.node().node_id());
+        let members: Vec<_> = self.houses.iter().filter_map(House::member).collect();
         for member in members {
             let node = member.node().node_id();
             for group in member.node().groups() {
-                if let Some(wrong) = self.seen.note(node, group.id(), &group.standing()) {
+                let applied = *group.applied().borrow();
+                if let Some(wrong) = self.seen.note(node, group.id(), &group.standing(), applied) {
                     self.history().violated(wrong);
                 }
             }
         }
+    }
+
+    /// Whether every group has three voters at least, none on its way in or out.
+    pub(super) fn has_three_of_all(&self) -> bool {
+        let members: Vec<_> = self.present().iter().filter_map(House::member).collect();
+        let newest = members.iter().map(|member| Arc::clone(&member.node().meta().topology().borrow()));
+        let Some(topology) = newest.max_by_key(|topology| topology.revision) else { return false };
+        let has_three = |group| {
+            let open = members.iter().flat_map(|member| member.node().groups()).filter(|open| open.id() == group);
+            let newest = open.filter_map(|group| group.report()).max_by_key(|report| report.term);
+            newest.is_some_and(|report| report.settled && report.voters.len() >= 3)
+        };
+        let placed = (0..).map(PartitionId).zip(&topology.placement);
+        let mut partitions = placed.map(|(at, placed)| placed.moving.is_none() && has_three(group_of(at)));
+        !topology.placement.is_empty() && has_three(META_GROUP) && partitions.all(|has_three| has_three)
     }
 
     pub(super) fn begin(&mut self, fault: &Fault, lasts: Duration) {
@@ -302,7 +317,7 @@ impl Town {
             Fault::Damage(host) => {
                 // One that was never open yet may come back without a log: it does not know whether it had one.
                 let runs = !up(&[*host]).is_empty() && self.houses[*host].member().is_some();
-                if !runs || self.is_hurt || !has_three_of_all(&self.present()) {
+                if !runs || self.is_hurt || !self.has_three_of_all() {
                     return;
                 }
                 let disk = self.houses[*host].disk().kill();
@@ -367,21 +382,6 @@ impl Town {
             }
         }
     }
-}
-
-/// Whether every group has three voters at least, none on its way in or out.
-fn has_three_of_all(houses: &[House]) -> bool {
-    let members: Vec<_> = houses.iter().filter_map(House::member).collect();
-    let newest = members.iter().map(|member| Arc::clone(&member.node().meta().topology().borrow()));
-    let Some(topology) = newest.max_by_key(|topology| topology.revision) else { return false };
-    let has_three = |group| {
-        let open = members.iter().flat_map(|member| member.node().groups()).filter(|open| open.id() == group);
-        let newest = open.filter_map(|group| group.report()).max_by_key(|report| report.term);
-        newest.is_some_and(|report| report.settled && report.voters.len() >= 3)
-    };
-    let placed = (0..).map(PartitionId).zip(&topology.placement);
-    let mut partitions = placed.map(|(at, placed)| placed.moving.is_none() && has_three(group_of(at)));
-    !topology.placement.is_empty() && has_three(META_GROUP) && partitions.all(|has_three| has_three)
 }
 
 fn flags(host: Host) -> Flags {

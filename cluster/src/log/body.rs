@@ -120,19 +120,30 @@ fn put_hard_state(out: &mut Vec<u8>, state: &HardState) {
     put_option(out, state.dropped, put_index);
 }
 
-/// What a segment begins with for each group: its state, and how many records it had in the segment before, without the base. By that count damage there
-/// is known to be the group's or not.
-pub(super) fn put_base(out: &mut Vec<u8>, state: &HardState, records: u64) {
-    put_hard_state(out, state);
-    put_u64(out, records);
+/// What a segment begins with for each group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Base {
+    pub state: HardState,
+    /// Records that it had in the segment before, without the base: by that, damage there is known to be the group's or not. Missing in
+    /// records of programs that did not count.
+    pub records: Option<u64>,
+    /// Index of its newest entry then: by that it is known what was in segments before the first one that is there. Missing in records
+    /// of programs that did not tell.
+    pub last: Option<u64>,
 }
 
-/// The count is missing in records of programs that did not count.
-pub(super) fn base(bytes: &[u8]) -> Option<(HardState, Option<u64>)> {
+pub(super) fn put_base(out: &mut Vec<u8>, state: &HardState, records: u64, last: Option<u64>) {
+    put_hard_state(out, state);
+    put_u64(out, records);
+    put_option(out, last, put_index);
+}
+
+pub(super) fn base(bytes: &[u8]) -> Option<Base> {
     let mut reader = Reader(bytes);
     let state = reader.hard_state()?;
     let records = if reader.0.is_empty() { None } else { Some(reader.u64()?) };
-    Some((state, records))
+    let last = if reader.0.is_empty() { None } else { reader.option(Reader::u64)? };
+    Some(Base { state, records, last })
 }
 
 fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: fn(&mut Vec<u8>, T)) {

@@ -6,7 +6,8 @@
 //!
 //! **Whose records were damaged** is told by the next segment, which begins with how many each group had before. Where it does not tell,
 //! any group may have lost something: entries that it acknowledged, or whom it voted for. A group that has all of its log in later
-//! segments lost nothing that counts: these begin with its vote, too.
+//! segments lost nothing that counts: these begin with its vote, too. Segments before the first one may be given back, or lost: that one tells which
+//! entries each group had then, and those that were not purged meanwhile have to be there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::{error, info};
 
-use super::body;
+use super::body::{self, Base};
 use super::damage::{self, Damage};
 use super::entry::{GroupId, HardState, LogId};
 use super::index::Place;
@@ -88,8 +89,10 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path) -> Result<(Recovered, RecoveryRep
     let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
     let known = damage::read(fs, dir).map_err(io_error)?;
     report.damage.add(&known);
-    if !first.repairs.is_empty() {
+    if report.damage != known {
         damage::write(fs, dir, &report.damage).map_err(io_error)?;
+    }
+    if !first.repairs.is_empty() || report.damage != known {
         report.quarantined = repair::repair(fs, dir, first.repairs, &first.keep)?;
         report_damage(&report);
         let second = read(fs, dir)?;
@@ -217,7 +220,7 @@ struct Reader {
 /// How many records each group had in the segment before, as this one says; `None` when it does not.
 fn bases(scan: &Scan<'_>) -> Option<Vec<(GroupId, u64)>> {
     let bases = scan.records.iter().map(|(_, record)| record).take_while(|record| record.kind == Kind::Base);
-    bases.map(|record| Some((record.group, body::base(record.payload)?.1?))).collect()
+    bases.map(|record| Some((record.group, body::base(record.payload)?.records?))).collect()
 }
 
 /// A group's records replayed. Entries may have gaps until the end, for later records may purge what was before them.
@@ -227,6 +230,17 @@ struct Replay {
     entries: BTreeMap<u64, (LogId, Place)>,
     /// All segments that hold entries of the group, with the highest index in them.
     highest: BTreeMap<u64, u64>,
+    /// The newest entry of those that were written before the first segment and that nothing was written in place of.
+    before: Option<u64>,
+}
+
+/// A group's log as far as it goes without gaps.
+struct Replayed {
+    group: RecoveredGroup,
+    /// Entries behind a gap.
+    lost: u64,
+    /// Entries are missing that were there when the first segment began.
+    begins_late: bool,
 }
 
 impl Reader {
@@ -258,7 +272,9 @@ impl Reader {
         for (offset, record) in &scan.records {
             let place = Place { segment, offset: *offset, len: record.len as u32 };
             let replay = self.groups.entry(record.group).or_default();
-            replay.apply(record, place).ok_or(OpenError::UnknownRecord { segment, offset: *offset })?;
+            replay
+                .apply(record, place, self.report.segments == 1)
+                .ok_or(OpenError::UnknownRecord { segment, offset: *offset })?;
         }
         Ok(())
     }
@@ -277,13 +293,13 @@ impl Reader {
         let mut damaged = BTreeSet::new();
         for (id, replay) in std::mem::take(&mut self.groups) {
             let highest = replay.highest.clone();
-            let (group, lost) = replay.finish();
+            let Replayed { group, lost, begins_late } = replay.finish();
             let begins = group.entries.first().map(|(_, place)| place.segment);
             let suspect = self.suspects.remove(&id).is_some_and(|segment| begins.is_none_or(|first| first <= segment));
-            if suspect || lost > 0 {
+            if suspect || lost > 0 || begins_late {
                 damaged.insert(id);
             }
-            if lost > 0 {
+            if lost > 0 || begins_late {
                 let last = group.entries.last().map(|(id, _)| id.index).or(group.hard.purged.map(|id| id.index));
                 keep.insert(id, last);
                 self.report.losses.push(GroupLoss { group: id, last, entries: lost });
@@ -302,8 +318,8 @@ impl Reader {
 }
 
 impl Replay {
-    /// `None` when the payload cannot be understood.
-    fn apply(&mut self, record: &Record<'_>, place: Place) -> Option<()> {
+    /// `None` when the payload cannot be understood. `is_first`: the record is in the first segment.
+    fn apply(&mut self, record: &Record<'_>, place: Place, is_first: bool) -> Option<()> {
         match record.kind {
             Kind::Entry => {
                 let id = body::entry_id(record.payload)?;
@@ -311,19 +327,22 @@ impl Replay {
                 if self.hard.purged.is_some_and(|purged| id.index <= purged.index) {
                     return Some(());
                 }
-                self.entries.split_off(&id.index);
+                self.truncate(id.index);
                 self.entries.insert(id.index, (id, place));
                 let highest = self.highest.entry(place.segment).or_default();
                 *highest = id.index.max(*highest);
             }
             Kind::Vote => self.hard.vote = Some(body::vote(record.payload)?),
             Kind::Committed => self.hard.committed = Some(body::log_id(record.payload)?),
-            Kind::Truncate => drop(self.entries.split_off(&body::index(record.payload)?)),
+            Kind::Truncate => self.truncate(body::index(record.payload)?),
             Kind::Purge => self.purge(body::log_id(record.payload)?),
             Kind::Base => {
-                let (base, _) = body::base(record.payload)?;
-                self.hard = HardState { purged: self.hard.purged, ..base };
-                if let Some(purged) = base.purged {
+                let Base { state, last, .. } = body::base(record.payload)?;
+                self.hard = HardState { purged: self.hard.purged, ..state };
+                if is_first {
+                    self.before = last;
+                }
+                if let Some(purged) = state.purged {
                     self.purge(purged);
                 }
             }
@@ -333,6 +352,11 @@ impl Replay {
         Some(())
     }
 
+    fn truncate(&mut self, from: u64) {
+        self.entries.split_off(&from);
+        self.before = self.before.min(from.checked_sub(1));
+    }
+
     fn purge(&mut self, upto: LogId) {
         if self.hard.purged < Some(upto) {
             self.hard.purged = Some(upto);
@@ -340,8 +364,7 @@ impl Replay {
         }
     }
 
-    /// The consecutive entries, and how many others there were.
-    fn finish(self) -> (RecoveredGroup, u64) {
+    fn finish(self) -> Replayed {
         let first = self.hard.purged.map_or(0, |purged| purged.index + 1);
         let total = self.entries.len() as u64;
         let run = self.entries.into_iter().zip(first..);
@@ -349,7 +372,8 @@ impl Replay {
         let lost = total - entries.len() as u64;
         let last = entries.last().map(|(id, _)| *id).or(self.hard.purged);
         let hard = HardState { committed: self.hard.committed.min(last), ..self.hard };
-        (RecoveredGroup { hard, entries }, lost)
+        let begins_late = entries.is_empty() && self.before.is_some_and(|before| before >= first);
+        Replayed { group: RecoveredGroup { hard, entries }, lost, begins_late }
     }
 }
 

@@ -141,6 +141,8 @@ pub(super) struct Kept {
     pub hard: HardState,
     /// Its records in the current segment, without the base.
     pub records: u64,
+    /// Index of its newest entry, or of the newest one purged.
+    pub last: Option<u64>,
 }
 
 pub(super) struct Writer {
@@ -221,39 +223,42 @@ impl Writer {
             Work::Append { entries, epoch, committed } => {
                 if let Some(committed) = *committed {
                     self.put(group, Kind::Committed, 24, |out| body::put_log_id(out, committed))?;
-                    self.hard(group).committed = Some(committed);
+                    self.kept(group).hard.committed = Some(committed);
                 }
                 for entry in entries {
                     let len = body::entry_len(&entry.payload);
                     let place = self.put(group, Kind::Entry, len, |out| body::put_entry(out, entry))?;
                     self.placed.push((Arc::clone(&request.group), entry.id.index, *epoch, place));
+                    self.kept(group).last = Some(entry.id.index);
                 }
             }
             Work::Vote(vote) => {
                 self.put(group, Kind::Vote, 17, |out| body::put_vote(out, *vote))?;
-                self.hard(group).vote = Some(*vote);
+                self.kept(group).hard.vote = Some(*vote);
             }
             Work::Truncate(index) => {
                 self.put(group, Kind::Truncate, 8, |out| body::put_index(out, *index))?;
+                self.kept(group).last = index.checked_sub(1);
             }
             Work::Purge(upto) => {
                 self.put(group, Kind::Purge, 24, |out| body::put_log_id(out, *upto))?;
-                let hard = self.hard(group);
-                hard.purged = hard.purged.max(Some(*upto));
+                let kept = self.kept(group);
+                kept.hard.purged = kept.hard.purged.max(Some(*upto));
+                kept.last = kept.last.max(Some(upto.index));
                 self.purged = true;
             }
             Work::Drop(config) => {
                 self.put(group, Kind::Drop, 8, |out| body::put_index(out, *config))?;
-                let hard = self.hard(group);
-                *hard = hard.dropped_at(*config);
+                let kept = self.kept(group);
+                (kept.hard, kept.last) = (kept.hard.dropped_at(*config), None);
                 self.purged = true;
             }
         }
         Ok(())
     }
 
-    fn hard(&mut self, group: GroupId) -> &mut HardState {
-        &mut self.groups.entry(group).or_default().hard
+    fn kept(&mut self, group: GroupId) -> &mut Kept {
+        self.groups.entry(group).or_default()
     }
 
     /// Adds a record to the batch, in a new segment if this one has no room left.
@@ -286,7 +291,7 @@ impl Writer {
         record::encode(&mut self.buffer, frame, payload);
         self.records += 1;
         if kind != Kind::Seal {
-            self.groups.entry(group).or_default().records += 1;
+            self.kept(group).records += 1;
         }
         Place { segment: self.current.segment, offset, len: (self.buffer.len() - before) as u32 }
     }
@@ -406,7 +411,7 @@ pub(super) fn start(
     for (&group, kept) in groups {
         let frame =
             Frame { segment, offset: bytes.len() as u32, batch_start: HEADER_BYTES as u32, group, kind: Kind::Base };
-        record::encode(&mut bytes, frame, |out| body::put_base(out, &kept.hard, kept.records));
+        record::encode(&mut bytes, frame, |out| body::put_base(out, &kept.hard, kept.records, kept.last));
     }
     let end = bytes.len() as u64;
     if end > spare.len {

@@ -13,7 +13,7 @@ use super::random::Running;
 use super::rest::unrest;
 use super::town::Town;
 use crate::member::Member;
-use crate::meta::{MemberChange, MemberState};
+use crate::meta::{MemberChange, MemberState, Topology};
 use crate::peers::NodeId;
 
 /// Simulated time within which a cluster comes to rest once nothing goes wrong any more.
@@ -140,7 +140,11 @@ impl Run {
         self.town.tell(format!("{change:?}"));
         match change {
             Change::Join => drop(self.town.join()),
-            Change::Drain(host) | Change::Remove(host) => self.order_of(host, MemberChange::Drain),
+            Change::Drain(host) | Change::Remove(host) => {
+                if !self.town.is_hurt && self.spares(host) {
+                    self.order_of(host, MemberChange::Drain);
+                }
+            }
             Change::Undrain(host) => self.order_of(host, MemberChange::Undrain),
             Change::Replace(host) => {
                 self.town.mend_all();
@@ -157,7 +161,7 @@ impl Run {
         let Change::Remove(host) = change else { return };
         self.town.mend_all();
         self.rest();
-        let Some(id) = self.town.houses[host].id() else { return };
+        let Some(id) = self.town.houses[host].id().filter(|_| self.spares(host)) else { return };
         let removed = self.run_until(CHANGE_MAX, |run| match run.state(id) {
             Some(MemberState::Removed) => true,
             state => {
@@ -172,6 +176,13 @@ impl Run {
         } else if !self.failed() {
             self.town.history().violated(format!("node {id:x} was not removed within {CHANGE_MAX:?}"));
         }
+    }
+
+    /// Whether two active members stay without the host: an order from before may not have been carried out.
+    fn spares(&self, host: Host) -> bool {
+        let Some(id) = self.town.houses[host].id() else { return false };
+        let topology = self.topology();
+        topology.is_some_and(|topology| topology.active().filter(|member| member.spec.id != id).count() >= 2)
     }
 
     fn order_of(&mut self, host: Host, change: fn(NodeId) -> MemberChange) {
@@ -193,27 +204,28 @@ impl Run {
         }
     }
 
-    /// By the newest metadata that any member has.
     fn state(&self, id: NodeId) -> Option<MemberState> {
-        let topologies = self.members().into_iter().map(|member| Arc::clone(&member.node().meta().topology().borrow()));
-        topologies.max_by_key(|topology| topology.revision)?.state(id)
+        self.topology()?.state(id)
+    }
+
+    /// The newest metadata that any member has.
+    fn topology(&self) -> Option<Arc<Topology>> {
+        let members = self.members();
+        let topologies = members.iter().map(|member| Arc::clone(&member.node().meta().topology().borrow()));
+        topologies.max_by_key(|topology| topology.revision)
     }
 
     fn members(&self) -> Vec<Arc<Member>> {
         self.town.present().iter().filter_map(House::member).collect()
     }
 
-    /// Who left is told so when it comes again. It may have come before while nobody was there who knew.
+    /// Who left is told so when it comes again, or later if nobody was there who knew.
     fn check_removed(&mut self) {
         for host in self.town.gone.clone() {
             let house = self.town.houses[host].clone();
-            let refused = |_: &mut Self| matches!(house.0.state.lock().ended, Some(Ended::Refused(_)));
-            if !refused(self) {
-                let disk = house.disk().kill();
-                self.town.stop(host, disk, Some(Duration::ZERO));
-            }
-            if !self.run_until(CHANGE_MAX, refused) && !self.failed() {
-                self.town.history().violated(format!("{} left, and is not refused", house.0.name));
+            let told = |_: &mut Self| matches!(house.0.state.lock().ended, Some(Ended::Refused(_) | Ended::Removed));
+            if !self.run_until(CHANGE_MAX, told) && !self.failed() {
+                self.town.history().violated(format!("{} left, and does not know", house.0.name));
             }
         }
     }

@@ -273,6 +273,37 @@ fn a_missing_segment_costs_what_was_in_it() {
 }
 
 #[test]
+fn a_first_segment_that_was_not_given_back_is_missed() {
+    let sim = Sim::new();
+    let (log, _) = open(&sim);
+    for id in 2..6 {
+        append_commands(&group(&log, id), 0..3, 100);
+    }
+    let all = LogId { term: 1, node: 7, index: 2 };
+    group(&log, 3).purge(all);
+    append_commands(&group(&log, 1), 0..70, 2000);
+    // These need nothing of the first segment any more.
+    group(&log, 4).purge(all);
+    Pending::of(|done| group(&log, 5).truncate(0, done)).wait().unwrap();
+    append_commands(&group(&log, 5), 0..2, 100);
+    drop(log);
+    sim.delete(&segment::path(&dir(), 1));
+    let (log, report) = open(&sim);
+    let lost: Vec<GroupId> = report.losses.iter().map(|loss| loss.group).collect();
+    assert_eq!((lost, report.damage), (vec![GroupId(1), GroupId(2)], Damage::of([GroupId(1), GroupId(2)], false)));
+    assert_eq!((indexes(&group(&log, 2)), indexes(&group(&log, 5))), (vec![], vec![0, 1]));
+
+    // Groups that were alone go on with what they have, and nothing is missed any more.
+    for id in [1, 2] {
+        append_commands(&group(&log, id), 0..3, 100);
+    }
+    log.forget_all_damage().unwrap();
+    drop(log);
+    let (_log, report) = open(&sim.reboot(1));
+    assert_eq!((report.quarantined, report.losses, report.damage.is_none()), (vec![], vec![], true));
+}
+
+#[test]
 fn entries_below_a_purge_before_them_are_no_loss() {
     let mut bytes = segment::header(1).to_vec();
     let id = LogId { term: 1, node: 7, index: 4 };

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::log::body::Base;
 use crate::log::entry::{HardState, Vote};
 use crate::log::record::{self, Frame, Kind};
 use crate::log::{body, segment};
@@ -45,16 +46,21 @@ proptest! {
         purged in prop::option::of(any_log_id()),
         dropped in prop::option::of(any::<u64>()),
         records in any::<u64>(),
+        last in prop::option::of(any::<u64>()),
     ) {
         let state = HardState { vote, committed, purged, dropped };
         let mut bytes = Vec::new();
-        body::put_base(&mut bytes, &state, records);
-        prop_assert_eq!(body::base(&bytes), Some((state, Some(records))));
-        let end = bytes.len() - 8;
-        prop_assert_eq!(body::base(&bytes[..end]), Some((state, None)), "of a program that did not count");
+        body::put_base(&mut bytes, &state, records, last);
+        prop_assert_eq!(body::base(&bytes), Some(Base { state, records: Some(records), last }));
+        let end = bytes.len() - if last.is_some() { 9 } else { 1 };
+        let older = Base { state, records: Some(records), last: None };
+        prop_assert_eq!(body::base(&bytes[..end]), Some(older), "of a program that did not tell the last entry");
+        let end = end - 8;
+        let older = Base { records: None, ..older };
+        prop_assert_eq!(body::base(&bytes[..end]), Some(older), "of a program that did not count");
         let end = end - if dropped.is_some() { 9 } else { 1 };
-        let older = HardState { dropped: None, ..state };
-        prop_assert_eq!(body::base(&bytes[..end]), Some((older, None)), "of a program that dropped no groups");
+        let older = Base { state: HardState { dropped: None, ..state }, ..older };
+        prop_assert_eq!(body::base(&bytes[..end]), Some(older), "of a program that dropped no groups");
     }
 
     #[test]

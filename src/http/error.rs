@@ -153,6 +153,9 @@ impl From<DocumentError> for ApiError {
                 Kind::Conflict,
                 format!("{error}: look at what it says now, and write again with that version as the expected one"),
             ),
+            DocumentError::Overtaken { .. } => {
+                Self::new(Kind::Unavailable, format!("{error}: look at what it says now"))
+            }
             DocumentError::Meta(error) => error.into(),
         }
     }
@@ -198,5 +201,7 @@ mod tests {
         let conflict = ApiError::from(DocumentError::Conflict { name: "a".to_owned(), current: 7 });
         assert_eq!(conflict.status().as_u16(), 409);
         assert!(conflict.message.contains("version 7"), "{}", conflict.message);
+        let overtaken = ApiError::from(DocumentError::Overtaken { name: "a".to_owned(), current: 17 });
+        assert_eq!(overtaken.status().as_u16(), 503, "it may have been written");
     }
 }

@@ -58,6 +58,9 @@ pub enum PlaceError {
 pub enum DocumentError {
     #[error("document {name} changed meanwhile, it is at version {current}")]
     Conflict { name: String, current: u64 },
+    /// Perhaps it was: of an attempt before this one nobody would know any more.
+    #[error("document {name} is at version {current}, whether this was written before it is not kept any more")]
+    Overtaken { name: String, current: u64 },
     /// Unless the cause says that nothing was written, the same change may be tried again: it succeeds once.
     #[error(transparent)]
     Meta(#[from] MetaError),
@@ -216,6 +219,7 @@ impl MetaClient {
         match self.change(command).await? {
             Answer::Written(version) => Ok(version),
             Answer::WrittenMeanwhile(current) => Err(DocumentError::Conflict { name, current }),
+            Answer::Overtaken(current) => Err(DocumentError::Overtaken { name, current }),
             _ => Err(MetaError::Answer.into()),
         }
     }

@@ -138,6 +138,8 @@ pub(super) enum Answer {
     Written(Version),
     /// The document was at another version; the one that it is at.
     WrittenMeanwhile(u64),
+    /// The same, and so far on that nobody knows any more whether this command was the next one.
+    Overtaken(u64),
     /// The mark in force.
     Store(String),
     /// The command is not understood or not allowed, on any replica.
@@ -148,7 +150,11 @@ impl Answer {
     /// Whether nothing was changed.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::Conflict(_) | Self::PlacedElsewhere(_) | Self::WrittenMeanwhile(_) | Self::Refused(_) => true,
+            Self::Conflict(_)
+            | Self::PlacedElsewhere(_)
+            | Self::WrittenMeanwhile(_)
+            | Self::Overtaken(_)
+            | Self::Refused(_) => true,
             Self::Cluster(_) | Self::Swapped(_) | Self::Done | Self::Placed(_) | Self::Written(_) | Self::Store(_) => {
                 false
             }

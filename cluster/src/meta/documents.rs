@@ -50,6 +50,8 @@ pub struct Documents {
 pub(super) enum Unchanged {
     /// The document is at this version; 0 when there is none.
     Conflict(u64),
+    /// It is at this version, and the one after the expected is not kept: this change may have made it, when it was asked for before.
+    Overtaken(u64),
     Refused(String),
 }
 
@@ -65,6 +67,13 @@ impl Document {
 
     pub fn version(&self, version: u64) -> Option<&Version> {
         self.versions.iter().find(|kept| kept.version == version)
+    }
+
+    /// What to say to somebody who expects another version.
+    fn conflict(&self, expected: u64) -> Unchanged {
+        let current = self.current().version;
+        let oldest = self.versions.front().map_or(current, |oldest| oldest.version);
+        if oldest > expected.saturating_add(1) { Unchanged::Overtaken(current) } else { Unchanged::Conflict(current) }
     }
 
     fn bytes(&self) -> usize {
@@ -116,7 +125,7 @@ impl Documents {
             return Ok(written.clone());
         }
         if current.version != expected {
-            return Err(Unchanged::Conflict(current.version));
+            return Err(document.conflict(expected));
         }
         let Some(old) = document.version(to) else {
             let kept = document.versions.front().map_or(0, |oldest| oldest.version);
@@ -132,7 +141,8 @@ impl Documents {
     fn add(&mut self, name: &str, expected: u64, mut version: Version) -> Result<Version, Unchanged> {
         let current = self.by_name.get(name).map_or(0, |document| document.current().version);
         if current != expected {
-            return Err(Unchanged::Conflict(current));
+            let conflict = |document: &Document| document.conflict(expected);
+            return Err(self.by_name.get(name).map_or(Unchanged::Conflict(0), conflict));
         }
         if version.content.len() > DOCUMENT_BYTES_MAX {
             let bytes = version.content.len();

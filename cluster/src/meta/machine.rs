@@ -336,6 +336,7 @@ fn written(written: Result<Version, Unchanged>) -> Answer {
     match written {
         Ok(version) => Answer::Written(version),
         Err(Unchanged::Conflict(current)) => Answer::WrittenMeanwhile(current),
+        Err(Unchanged::Overtaken(current)) => Answer::Overtaken(current),
         Err(Unchanged::Refused(reason)) => Answer::Refused(reason),
     }
 }

@@ -307,6 +307,9 @@ fn documents_are_bounded_in_number_size_and_history() {
     }
     let kept: Vec<u64> = state.documents.get("scrape").unwrap().versions().map(|version| version.version).collect();
     assert_eq!(kept, (11..=20).collect::<Vec<_>>());
+    assert_eq!(state.step(put_document(10, "x")), Answer::WrittenMeanwhile(20), "version 11 is another one");
+    assert_eq!(state.step(put_document(9, "x")), Answer::Overtaken(20), "who knows what version 10 was");
+    assert_eq!(state.step(roll_back(9, 12)), Answer::Overtaken(20));
     let big = "x".repeat(DOCUMENT_BYTES_MAX);
     assert!(reason(state.step(put_document(20, big.clone() + "x"))).contains("allowed are 262144"));
 

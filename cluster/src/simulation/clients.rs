@@ -77,7 +77,6 @@ impl Client {
     pub(super) async fn write_documents(mut self) {
         let mut written = 0_u32;
         loop {
-            // Of a document the last ten versions are kept, by which a repeated write is told from a refused one.
             self.pause(2500).await;
             let name = format!("document-{}", self.random.usize(0..DOCUMENTS));
             let Some(version) = self.read_document(&name).await else { continue };
@@ -91,7 +90,7 @@ impl Client {
                 Ok(version) => What::Wrote { version: version.version, content: version.content },
                 Err(DocumentError::Conflict { current, .. }) => What::Conflict { expected: version, current, content },
                 // It may be written all the same.
-                Err(DocumentError::Meta(_)) => continue,
+                Err(DocumentError::Overtaken { .. } | DocumentError::Meta(_)) => continue,
             };
             self.history.lock().end(&name, at, what);
         }

@@ -38,7 +38,7 @@ use crate::fs::Fs;
 use crate::gossip::{Gossip, Speaker};
 use crate::group::Group;
 use crate::hearing::Hearing;
-use crate::meta::{MemberChange, MetaError};
+use crate::meta::{MemberChange, MemberState, MetaError, Topology};
 use crate::node::{DirError, Node, NodeError, OpenPartition, partition_of};
 use crate::peers::{NodeId, Peers};
 use crate::rpc::{Network, StartError};
@@ -75,6 +75,7 @@ pub enum MemberError {
 pub struct Member {
     node: Arc<Node>,
     network: Arc<Network>,
+    book: Arc<Book>,
     gatherer: Arc<Gatherer>,
     gossip: Option<Arc<Gossip>>,
     limits: Limits,
@@ -120,6 +121,7 @@ impl Member {
         let member = Self {
             node,
             network,
+            book,
             gatherer,
             gossip,
             limits: options.limits.clone(),
@@ -127,12 +129,12 @@ impl Member {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        member.begin(&options, book, random);
+        member.begin(&options, random);
         options.phase.send_replace(Phase::Member);
         Ok(member)
     }
 
-    fn begin(&self, options: &MemberOptions, book: Arc<Book>, random: fastrand::Rng) {
+    fn begin(&self, options: &MemberOptions, random: fastrand::Rng) {
         let (node, network) = (&self.node, &self.network);
         let times = options.times;
         self.spawn(replicas::keep(Arc::clone(node), times.retry));
@@ -140,7 +142,7 @@ impl Member {
         let rumours = announce::Rumours {
             node: Arc::clone(node),
             network: Arc::clone(network),
-            book,
+            book: Arc::clone(&self.book),
             flags: options.flags.clone(),
             silence_max: options.node.cluster.times.election_max * 2,
         };
@@ -172,6 +174,24 @@ impl Member {
 
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// Returns once the cluster has declared this node gone for ever, by its own metadata or by what another member says. It serves nothing
+    /// then, and is refused when it starts again.
+    pub async fn removed(&self) {
+        let own = self.node.node_id();
+        let mut topology = self.node.meta().topology();
+        let by_metadata = async {
+            let is_removed = |topology: &Arc<Topology>| topology.state(own) == Some(MemberState::Removed);
+            if topology.wait_for(is_removed).await.is_err() {
+                // The metadata has ended, and with it the node.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = by_metadata => {}
+            () = self.book.removed(own) => {}
+        }
     }
 
     /// The way to other nodes, for the embedder's own methods.

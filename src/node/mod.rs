@@ -264,13 +264,9 @@ impl Node {
 
     /// Returns once the cluster has declared this node gone for ever.
     pub async fn removed(&self) {
-        let mut topology = self.cluster.meta().topology();
-        let own = self.id();
-        let removed =
-            topology.wait_for(|topology| topology.members.get(&own).is_some_and(|member| member.is_removed()));
-        if removed.await.is_err() {
-            // The metadata has ended, and with it the node.
-            std::future::pending::<()>().await;
+        match &self.member {
+            Some(member) => member.removed().await,
+            None => std::future::pending().await,
         }
     }
 

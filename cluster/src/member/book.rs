@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::log::entry::GroupId;
 use crate::meta::{Topology, TopologyView};
@@ -16,7 +16,7 @@ use crate::rpc::identity::{Members, Standing};
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) view: TopologyView,
-    heard: Mutex<Heard>,
+    heard: watch::Sender<Heard>,
 }
 
 /// Members and removed nodes as somebody else told them.
@@ -30,15 +30,18 @@ pub(super) struct Heard {
 impl Book {
     /// Takes note of what a node of this cluster says.
     pub(super) fn hear(&self, heard: Heard) {
-        let mut newest = self.heard.lock();
-        if heard.revision >= newest.revision {
-            *newest = heard;
-        }
+        self.heard.send_if_modified(|newest| {
+            let is_newer = heard.revision >= newest.revision;
+            if is_newer {
+                *newest = heard;
+            }
+            is_newer
+        });
     }
 
     /// What this node knows best.
     pub(super) fn known(&self) -> Heard {
-        let heard = self.heard.lock().clone();
+        let heard = self.heard.borrow().clone();
         match self.view.now() {
             Some(topology) if topology.revision >= heard.revision => of(&topology),
             _ => heard,
@@ -47,7 +50,7 @@ impl Book {
 
     fn standing(&self, node: NodeId) -> Standing {
         let own = self.view.now();
-        let heard = self.heard.lock();
+        let heard = self.heard.borrow();
         let by_own = own.as_ref().map_or(Standing::Unknown, |topology| in_topology(topology, node));
         let by_heard = heard.standing(node);
         // A tombstone is for ever, whoever has it.
@@ -57,6 +60,13 @@ impl Book {
         let own_is_newer = own.is_some_and(|topology| topology.revision >= heard.revision);
         let (first, second) = if own_is_newer { (by_own, by_heard) } else { (by_heard, by_own) };
         if first == Standing::Unknown { second } else { first }
+    }
+
+    /// Returns when somebody has told that the node was removed: one that was not there then may never have it in its own metadata.
+    pub(super) async fn removed(&self, node: NodeId) {
+        let mut heard = self.heard.subscribe();
+        // The book has the sender.
+        drop(heard.wait_for(|heard| heard.removed.contains(&node)).await);
     }
 
     pub(super) fn members(self: &Arc<Self>) -> Members {

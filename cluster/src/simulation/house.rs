@@ -98,6 +98,8 @@ pub(super) struct State {
 pub(super) enum Ended {
     /// It is not to be started again.
     Refused(String),
+    /// It has learnt, while it ran, that it was removed.
+    Removed,
     /// It is to be started again.
     Failed(String),
 }
@@ -166,6 +168,7 @@ impl House {
         tokio::select! {
             biased;
             reason = member.node().failed() => self.end(Ended::Failed(reason)),
+            () = member.removed() => self.end(Ended::Removed),
             ((), ()) = join(working, self.carry_out_orders(&member)) => {}
         }
     }

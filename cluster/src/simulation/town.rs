@@ -182,6 +182,8 @@ impl Town {
         let pause = Duration::from_millis(self.random.u64(20..3000));
         match ended {
             Some(Ended::Refused(_)) if self.gone.contains(&host) => {}
+            // Whoever had it removed takes note of it soon.
+            Some(Ended::Removed) => {}
             Some(Ended::Refused(reason)) => {
                 self.history().violated(format!("{} is refused: {reason}", name(host)));
                 self.stop(host, house.disk().kill(), None);

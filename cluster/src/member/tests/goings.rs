@@ -31,6 +31,24 @@ async fn a_node_is_drained_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_node_that_starts_while_nobody_can_tell_it_learns_it_later() {
+    let mut village = Village::of(&[1, 2, 3, 4]).await;
+    let gone = village.id(1);
+    village.members[&2].change_members(MemberChange::Drain(gone)).await.unwrap();
+    village.rests(&[2, 3, 4]).await;
+    village.kill(1).await;
+    village.members[&2].change_members(MemberChange::Remove { node: gone, force: false }).await.unwrap();
+    for other in [2, 3, 4] {
+        village.kill(other).await;
+    }
+    let all = [1, 2, 3, 4];
+    village.start(vec![listed(1, &all)]).await;
+    village.start([2, 3, 4].map(|port| listed(port, &all)).into()).await;
+    tokio::time::timeout(SOON, village.members[&1].removed()).await.expect("somebody tells it");
+    village.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_node_at_the_same_address_takes_the_place_of_the_old_one() {
     let mut village = Village::of(&[1, 2, 3]).await;
     village.write(1, "x").await;

@@ -28,9 +28,6 @@ impl DoorHandler {
             theirs,
             here: identity.node,
         })?;
-        if (self.hall.shared.members)(caller) == Standing::Removed {
-            return Err(Refusal::Removed { caller });
-        }
         named_by(self.visitor.certificate.as_ref(), caller, &visitor.address)?;
         Ok(visitor)
     }
@@ -43,6 +40,7 @@ impl DoorHandler {
 
 #[tonic::async_trait]
 impl Door for DoorHandler {
+    /// Answers removed nodes too: what they learn is that they were.
     async fn probe(&self, request: Request<wire::Introduction>) -> Result<Response<wire::Introduction>, Status> {
         self.meet(request.into_inner()).map_err(|refusal| self.refused(&refusal))?;
         Ok(Response::new(self.hall.door.introduction().to_wire()))
@@ -52,6 +50,10 @@ impl Door for DoorHandler {
         let wire::Application { applicant, details } = request.into_inner();
         let applicant = applicant.ok_or_else(|| malformed("an application without an introduction"))?;
         let applicant = self.meet(applicant).map_err(|refusal| self.refused(&refusal))?;
+        let caller = applicant.node;
+        if (self.hall.shared.members)(caller) == Standing::Removed {
+            return Err(self.refused(&Refusal::Removed { caller }));
+        }
         let identity = &self.hall.shared.identity;
         if applicant.name != identity.cluster {
             return Err(self.refused(&Refusal::Cluster {

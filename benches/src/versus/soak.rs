@@ -93,6 +93,8 @@ pub async fn run(root: &Path, seed: u64, length: Duration, now_ms: i64) -> Resul
             Ok(())
         }
     };
+    // No more rounds than there is time until now: samples of the future are refused.
+    let pause = length / ROUNDS as u32;
     let write = async {
         let mut round = ROUNDS;
         while !done.load(Ordering::Relaxed) {
@@ -100,7 +102,7 @@ pub async fn run(root: &Path, seed: u64, length: Duration, now_ms: i64) -> Resul
                 server.write_patiently(body).await?;
             }
             round += 1;
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(pause).await;
         }
         anyhow::Ok(round - ROUNDS)
     };

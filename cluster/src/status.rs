@@ -135,7 +135,7 @@ pub struct DrainStatus {
     pub replicas_left: usize,
     /// Those of them that are on their way.
     pub moving: usize,
-    /// It still votes in the metadata group.
+    /// It votes in the metadata group, and an active node is to vote there instead.
     pub votes_in_metadata: bool,
     /// Nothing is left: it can be stopped and removed.
     pub done: bool,
@@ -290,7 +290,10 @@ impl View<'_> {
         let replicas_left = self.count(|placed| placed.names(id));
         let moving = |placed: &PartitionPlacement| placed.moving.is_some_and(|moving| moving.remove == Some(id));
         // While nobody knows who votes, it may be this one.
-        let votes_in_metadata = self.observed.meta.as_ref().is_none_or(|report| report.voters.contains(&id));
+        let votes_in_metadata = self.observed.meta.as_ref().is_none_or(|report| {
+            let another = self.topology.active().any(|member| !report.voters.contains(&member.spec.id));
+            report.leader == id || (report.voters.contains(&id) && another)
+        });
         DrainStatus {
             node: id.into(),
             since_ms: member.since_ms,

@@ -2,14 +2,14 @@
 //!
 //! Voters stay while they are fit: the ones who go are nodes that are removed or silent, drained ones when an active one can take their
 //! place, and one of two in a zone when a node of another zone is there. While there is nobody else a drained node keeps its vote: of two
-//! voters none can be lost.
+//! voters none can be lost. It leads only where nobody else can.
 
 use std::collections::BTreeMap;
 
-use super::View;
 use super::configure::{self, Goal};
 use super::observed::GroupReport;
 use super::step::{GroupRef, Guard, Step};
+use super::{View, leaders};
 use crate::meta::Member;
 use crate::peers::NodeId;
 
@@ -22,7 +22,12 @@ pub(super) fn next(view: View<'_>) -> Vec<Step> {
     let goal = Goal { learners: others.collect(), voters };
     let GroupReport { leader, term, config, .. } = *report;
     let guard = Guard { group: GroupRef::Meta, leader, term, config, epoch: 0 };
-    configure::next(view, guard, report, &goal).into_iter().collect()
+    let step = configure::next(view, guard, report, &goal).or_else(|| {
+        let leads = !view.topology.is_active(leader) && report.settled;
+        let to = goal.voters.iter().copied().find(|node| leads && leaders::can_lead(view, report, *node))?;
+        Some(Step::TransferLeader { guard, to })
+    });
+    step.into_iter().collect()
 }
 
 /// How many vote among so many nodes.

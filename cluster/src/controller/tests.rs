@@ -361,6 +361,11 @@ fn a_drained_node_votes_on_the_metadata_until_an_active_one_can() {
     let mut scene = three();
     scene.topology.drain(3, 0).unwrap();
     assert_eq!(meta_voters(&scene), None, "of two voters none can be lost");
+    scene.observed.meta.as_mut().unwrap().leader = 3;
+    let hands_over =
+        |step: &Step| matches!(step, Step::TransferLeader { guard, to: 1 } if guard.group == GroupRef::Meta);
+    assert!(scene.next().iter().any(hands_over), "{:?}", scene.next());
+    scene.observed.meta.as_mut().unwrap().leader = 1;
     scene.topology.remove(3, true, 0).unwrap();
     assert_eq!(meta_voters(&scene), Some(BTreeSet::from([1, 2])));
 }

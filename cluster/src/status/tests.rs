@@ -115,9 +115,17 @@ fn a_drain_tells_what_is_left_until_nothing_is() {
     topology.finish_move(0, 2, Move { add: Some(3), remove: Some(2) }).unwrap();
     topology.begin_move(1, 2, Move { add: Some(3), remove: Some(2) }).unwrap();
     topology.finish_move(1, 2, Move { add: Some(3), remove: Some(2) }).unwrap();
-    assert!(!status(&topology, &observed).drains[0].done, "it still votes in the metadata group");
-    observed.meta.as_mut().unwrap().voters = BTreeSet::from([1, 3]);
-    assert!(status(&topology, &observed).drains[0].done);
+    let mut with_voters = |leader, voters: [NodeId; 2]| {
+        let meta = observed.meta.as_mut().unwrap();
+        (meta.leader, meta.voters) = (leader, BTreeSet::from(voters));
+        status(&topology, &observed).drains[0].done
+    };
+    assert!(!with_voters(1, [1, 2]), "another node is to have its vote in the metadata group");
+    assert!(with_voters(1, [1, 3]));
+    observed.meta.as_mut().unwrap().voters = BTreeSet::from([1, 2, 3]);
+    assert!(status(&topology, &observed).drains[0].done, "all others vote already");
+    observed.meta.as_mut().unwrap().leader = 2;
+    assert!(!status(&topology, &observed).drains[0].done, "it hands the lead over");
     observed.meta = None;
     assert!(!status(&topology, &observed).drains[0].done, "nobody knows whether it votes");
 }

@@ -74,6 +74,9 @@ async fn change(app: &App, node: NodeId, change: MemberChange) -> Result<Respons
 /// give; whether enough others have is for the metadata group to say.
 fn in_use(status: &ClusterStatus, node: NodeId) -> Option<String> {
     let name = NodeName::from(node);
+    if status.drains.iter().any(|drain| drain.node == name && drain.done) {
+        return None;
+    }
     let member = status.nodes.iter().find(|member| member.id == name).filter(|member| member.alive)?;
     let holds = member.replicas + member.coming;
     let votes = status.metadata.voters.contains(&name) && status.nodes.len() > 1;
@@ -118,6 +121,15 @@ mod tests {
         assert_eq!(in_use(&status(0, true), 2), None);
         assert_eq!(in_use(&status(3, false), 2), None, "a dead node has nothing to give");
         assert!(in_use(&status(0, true), 1).unwrap().contains("votes"));
+        let drained = |done: bool| {
+            let drain = json!({
+                "node": NodeName::from(1), "since_ms": 0, "leaders_left": 0, "replicas_left": 0, "moving": 0, "votes_in_metadata": !done,
+                "done": done,
+            });
+            ClusterStatus { drains: vec![serde_json::from_value(drain).unwrap()], ..status(0, true) }
+        };
+        assert!(in_use(&drained(false), 1).unwrap().contains("votes"), "another node is to have its vote");
+        assert_eq!(in_use(&drained(true), 1), None, "a vote that nobody else can have holds nothing up");
         assert_eq!(in_use(&status(0, true), 9), None, "who that is, is for the metadata group to say");
     }
 }

@@ -189,8 +189,8 @@ impl Log {
         };
         let spares = Spares::open(Arc::clone(&fs), dir, spare_options, Arc::clone(&room)).map_err(io_error)?;
         let kept = |(&id, group): (&GroupId, &recovery::RecoveredGroup)| {
-            let last = group.entries.last().map(|(id, _)| id.index).or(group.hard.purged.map(|id| id.index));
-            (id, Kept { hard: group.hard, records: recovered.newest_records.get(&id).copied().unwrap_or(0), last })
+            let records = recovered.newest_records.get(&id).copied().unwrap_or(0);
+            (id, Kept { hard: group.hard, records, last: group.last() })
         };
         let mut kept: BTreeMap<GroupId, Kept> = recovered.groups.iter().map(kept).collect();
         let newest = recovered.segments.keys().next_back().copied();

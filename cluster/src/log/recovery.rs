@@ -82,6 +82,13 @@ pub(super) struct RecoveredGroup {
     pub entries: Vec<(LogId, Place)>,
 }
 
+impl RecoveredGroup {
+    /// Index of its newest entry, or of the newest one purged.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.entries.last().map(|(id, _)| id.index).or(self.hard.purged.map(|id| id.index))
+    }
+}
+
 /// Reads the log in `dir`, repairing it first if needed.
 pub(super) fn recover(fs: &dyn Fs, dir: &Path) -> Result<(Recovered, RecoveryReport), OpenError> {
     let first = read(fs, dir)?;
@@ -300,7 +307,7 @@ impl Reader {
                 damaged.insert(id);
             }
             if lost > 0 || begins_late {
-                let last = group.entries.last().map(|(id, _)| id.index).or(group.hard.purged.map(|id| id.index));
+                let last = group.last();
                 keep.insert(id, last);
                 self.report.losses.push(GroupLoss { group: id, last, entries: lost });
                 for (&segment, _) in highest.iter().filter(|(_, highest)| Some(**highest) > last) {
